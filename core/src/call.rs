@@ -1,0 +1,215 @@
+//! A call: a request for data, in the caller's own signed words.
+//!
+//! The request travels as bytes, and the server acts only on what it parses from them. The session's call key signs the call
+//! digest, which binds request, session and ledger: an operator cannot invent a read, and a vendor cannot deny one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ed25519::{SigningKey, VerifyingKey};
+use crate::exact::{self, ExactError};
+use crate::identity::{BadSignature, Purpose, Signature, sha256};
+use crate::ids::{CallDigest, Digest, Generation, GrantId, PutId, RequestId, SessionId};
+use crate::names::{DatasetName, ObjectPath};
+use crate::origin::Origin;
+use crate::sealed::header::Header;
+
+/// The most items of one call.
+pub const MAX_ITEMS: usize = 1024;
+
+/// A request for data. Its exact JSON is what is hashed and signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// Unique per key for 15 minutes; a retry keeps it.
+    pub request: RequestId,
+    /// The grant to act under; none for a tenant admin.
+    pub grant: Option<GrantId>,
+    /// What is asked for.
+    pub work: Work,
+}
+
+/// What a call asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Keys and ciphertext of these, 1 to [`MAX_ITEMS`].
+    Get(Vec<GetItem>),
+    /// Keys alone, for a caller that holds the ciphertext.
+    ReleaseKeys(Vec<GetItem>),
+    /// To make these sealed objects visible.
+    Put(Vec<PutItem>),
+    /// To hide these.
+    Delete(Vec<DeleteItem>),
+}
+
+/// One object, or a part of it, to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetItem {
+    /// Its dataset.
+    pub dataset: DatasetName,
+    /// Its path.
+    pub path: ObjectPath,
+    /// Which writing; the newest if none.
+    pub generation: Option<Generation>,
+    /// Bytes of the plaintext, `[start, end)`, cut to its size; all if none.
+    pub range: Option<(u64, u64)>,
+}
+
+/// What must hold for a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// Nothing: an existing object is overwritten by a new generation.
+    Any,
+    /// Nothing visible stands at the path.
+    Absent,
+    /// The visible generation is this one.
+    Generation(Generation),
+}
+
+/// One sealed object to make visible.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutItem {
+    /// This attempt, chosen by the client.
+    pub put: PutId,
+    /// Its dataset.
+    pub dataset: DatasetName,
+    /// Its path.
+    pub path: ObjectPath,
+    /// What must hold.
+    pub condition: Condition,
+    /// The sealed header, with the object id; 48 hex digits.
+    #[serde(with = "header_text")]
+    pub header: Header,
+    /// The plaintext's size in bytes.
+    pub size: u64,
+    /// The content root (BLAKE3).
+    pub content_root: Digest,
+}
+
+/// One object to hide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteItem {
+    /// Its dataset.
+    pub dataset: DatasetName,
+    /// Its path.
+    pub path: ObjectPath,
+    /// The generation that must be the visible one; any if none.
+    pub generation: Option<Generation>,
+}
+
+/// Why a call was refused before anything in it was looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Not the exact JSON of a call.
+    #[error("the call is {0}")]
+    Exact(#[from] ExactError),
+    /// Not signed by the session's call key for this session and ledger.
+    #[error("the call's signature does not hold")]
+    Signature(#[from] BadSignature),
+    /// No item, or more than [`MAX_ITEMS`].
+    #[error("a call has 1 to 1024 items")]
+    Items,
+    /// A range whose end is not after its start.
+    #[error("a range ends after it starts")]
+    Range,
+}
+
+/// A call with the signature of its session's call key, as it is kept in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedCall {
+    /// What was asked.
+    pub call: Call,
+    /// The call key's signature over the call digest.
+    pub signature: Signature,
+}
+
+impl Call {
+    /// The bytes that are hashed and sent.
+    ///
+    /// # Errors
+    /// [`ExactError::Integer`] if a size or range is over 2⁵³−1.
+    pub fn bytes(&self) -> Result<Vec<u8>, ExactError> {
+        exact::to_vec(self)
+    }
+
+    /// SHA-256(session id ‖ SHA-256(origin) ‖ SHA-256(bytes)).
+    pub fn digest(session: &SessionId, origin: &Origin, bytes: &[u8]) -> CallDigest {
+        let mut parts = [0; 96];
+        parts[..32].copy_from_slice(session.as_bytes());
+        parts[32..64].copy_from_slice(&origin.digest());
+        parts[64..].copy_from_slice(&sha256(bytes));
+        CallDigest::from_bytes(sha256(&parts))
+    }
+
+    /// Signs a call digest with the session's call key.
+    pub fn sign(digest: &CallDigest, call_key: &SigningKey) -> Signature {
+        Signature(call_key.sign(Purpose::Call, digest.as_bytes()))
+    }
+
+    fn check(&self) -> Result<(), CallError> {
+        let count = match &self.work {
+            Work::Get(items) | Work::ReleaseKeys(items) => {
+                if items.iter().any(|item| item.range.is_some_and(|(start, end)| end <= start)) {
+                    return Err(CallError::Range);
+                }
+                items.len()
+            }
+            Work::Put(items) => items.len(),
+            Work::Delete(items) => items.len(),
+        };
+        if (1..=MAX_ITEMS).contains(&count) { Ok(()) } else { Err(CallError::Items) }
+    }
+}
+
+impl SignedCall {
+    /// Reads a call's exact bytes, checks its shape and its signature; returns it with its digest.
+    ///
+    /// # Errors
+    /// Each kind of [`CallError`].
+    pub fn accept(
+        bytes: &[u8],
+        signature: Signature,
+        session: &SessionId,
+        origin: &Origin,
+        call_key: &VerifyingKey,
+    ) -> Result<(CallDigest, Self), CallError> {
+        let digest = Call::digest(session, origin, bytes);
+        call_key.verify(Purpose::Call, digest.as_bytes(), &signature.0)?;
+        let call: Call = exact::from_slice(bytes)?;
+        call.check()?;
+        Ok((digest, Self { call, signature }))
+    }
+
+    /// Checks a call that came out of a ledger; returns its digest.
+    ///
+    /// # Errors
+    /// As [`SignedCall::accept`].
+    pub fn verify(&self, session: &SessionId, origin: &Origin, key: &VerifyingKey) -> Result<CallDigest, CallError> {
+        let digest = Call::digest(session, origin, &self.call.bytes()?);
+        key.verify(Purpose::Call, digest.as_bytes(), &self.signature.0)?;
+        self.call.check()?;
+        Ok(digest)
+    }
+}
+
+mod header_text {
+    use data_encoding::HEXLOWER;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::sealed::header::Header;
+
+    pub(super) fn serialize<S: Serializer>(header: &Header, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&HEXLOWER.encode(&header.encode()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Header, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(serde::de::Error::custom)?;
+        Header::parse(&bytes).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,334 @@
+//! The fold of a tenant's authority log: who stands in which relation to it, right now.
+//!
+//! Nothing mutable decides. Admins, vendors, their keys, datasets, and all that takes away or gives back come from orders in the
+//! ledger, folded here in their order, by the server and by replay alike. [`Authority::admit`] says whether an order may be
+//! accepted; [`Authority::apply`] takes an accepted one in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::grant::decide::Refusal;
+use crate::grant::{Grant, Holder, Part, Terms};
+use crate::identity::Fingerprint;
+use crate::ids::{DatasetId, GrantId, Index, Millis, VendorId};
+use crate::names::{DatasetName, TenantName, VendorName};
+use crate::order::{Instruction, VerifiedOrder};
+use crate::origin::Origin;
+use crate::reason::Reason;
+
+/// The longest life of a grant where the tenant has no policy of its own: 24 hours, in milliseconds.
+pub const DEFAULT_MAX_LIFE: u64 = 24 * 60 * 60 * 1000;
+
+/// Who a key is to a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Principal {
+    /// An admin of the tenant.
+    Admin,
+    /// A live key of this vendor, suspended or not.
+    Vendor(VendorId),
+    /// A key that the tenant does not know; it may hold a grant of its own.
+    Key,
+}
+
+/// A vendor of the tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vendor {
+    /// Its name.
+    pub name: VendorName,
+    /// Its live keys.
+    pub keys: BTreeSet<Fingerprint>,
+    /// The entry that suspended it, while it is.
+    pub suspended: Option<Index>,
+    /// Whether it was removed, for good.
+    pub removed: bool,
+}
+
+/// A dataset of the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dataset {
+    /// Its id.
+    pub id: DatasetId,
+    /// The entry that created it.
+    pub created: Index,
+    /// The entry that deleted it.
+    pub deleted: Option<Index>,
+}
+
+/// Who stands in which relation to a tenant, after some entries of its ledger.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Authority {
+    tenant: Option<TenantName>,
+    admins: BTreeSet<Fingerprint>,
+    vendors: BTreeMap<VendorId, Vendor>,
+    vendor_names: BTreeMap<VendorName, VendorId>,
+    /// Keys of vendors, revoked ones too: a key that was one vendor's is never another's.
+    keys: BTreeMap<Fingerprint, VendorId>,
+    datasets: BTreeMap<DatasetName, Dataset>,
+    revoked: BTreeMap<GrantId, Index>,
+    epoch: u64,
+}
+
+impl Authority {
+    /// The tenant's name; none before its entry 0.
+    pub fn tenant(&self) -> Option<&TenantName> {
+        self.tenant.as_ref()
+    }
+
+    /// The tenant's admins.
+    pub fn admins(&self) -> &BTreeSet<Fingerprint> {
+        &self.admins
+    }
+
+    /// All vendors, removed ones too.
+    pub fn vendors(&self) -> &BTreeMap<VendorId, Vendor> {
+        &self.vendors
+    }
+
+    /// A vendor by its id.
+    pub fn vendor(&self, id: &VendorId) -> Option<&Vendor> {
+        self.vendors.get(id)
+    }
+
+    /// A vendor by its name.
+    pub fn vendor_named(&self, name: &VendorName) -> Option<(VendorId, &Vendor)> {
+        let id = self.vendor_names.get(name)?;
+        self.vendors.get(id).map(|vendor| (*id, vendor))
+    }
+
+    /// All datasets, deleted ones too.
+    pub fn datasets(&self) -> &BTreeMap<DatasetName, Dataset> {
+        &self.datasets
+    }
+
+    /// A dataset that is there.
+    pub fn dataset(&self, name: &DatasetName) -> Option<&Dataset> {
+        self.datasets.get(name).filter(|dataset| dataset.deleted.is_none())
+    }
+
+    /// The entry that revoked this grant itself.
+    pub fn revoked(&self, grant: &GrantId) -> Option<Index> {
+        self.revoked.get(grant).copied()
+    }
+
+    /// How often something was taken away: streams are looked at again when it moves.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Who this key is.
+    pub fn principal(&self, key: &Fingerprint) -> Principal {
+        if self.admins.contains(key) {
+            return Principal::Admin;
+        }
+        match self.keys.get(key) {
+            Some(id) if self.vendors.get(id).is_some_and(|v| !v.removed && v.keys.contains(key)) => {
+                Principal::Vendor(*id)
+            }
+            _ => Principal::Key,
+        }
+    }
+
+    /// Whether this key may act as this holder: it is the key, or a live key of the vendor.
+    pub fn is_holder(&self, holder: &Holder, key: &Fingerprint) -> bool {
+        match holder {
+            // A key that was revoked from its vendor, or whose vendor was removed, holds nothing in its own name either.
+            Holder::Key(own) => own == key && (!self.keys.contains_key(key) || self.principal(key) != Principal::Key),
+            Holder::Vendor(id) => self.principal(key) == Principal::Vendor(*id),
+        }
+    }
+
+    /// The suspended vendor that this holder is, or is a key of.
+    pub fn suspended(&self, holder: &Holder) -> Option<VendorId> {
+        let id = match holder {
+            Holder::Vendor(id) => *id,
+            Holder::Key(key) => *self.keys.get(key)?,
+        };
+        self.vendors.get(&id).filter(|vendor| vendor.suspended.is_some()).map(|_| id)
+    }
+
+    /// Whether an order may be accepted at `now`. `grant` is the one that the instruction names, where it names one.
+    ///
+    /// That an order is accepted once only is for whoever remembers orders.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with the reason and what is wrong in words.
+    pub fn admit(
+        &self,
+        order: &VerifiedOrder,
+        origin: &Origin,
+        now: Millis,
+        grant: Option<&Grant>,
+    ) -> Result<(), Refusal> {
+        let content = order.order();
+        if content.ledger != *origin {
+            return Err(Refusal::new(Reason::PreconditionFailed, "the order is for another ledger"));
+        }
+        if now > content.not_after {
+            return Err(Refusal::new(Reason::PreconditionFailed, "the order's time is over"));
+        }
+        if let Instruction::CreateTenant { .. } = content.instruction {
+            // Who may create tenants stands in the server's configuration; a ledger begins with one such order.
+            return if self.tenant.is_none() { Ok(()) } else { Err(taken("the tenant")) };
+        }
+        let is_admin = order.signers().iter().all(|signer| self.admins.contains(signer));
+        let revokes_own = match (&content.instruction, grant) {
+            (Instruction::RevokeGrant { .. }, Some(grant)) => order.signers() == [grant.issuer],
+            _ => false,
+        };
+        if !is_admin && !revokes_own {
+            return Err(Refusal::new(Reason::OutOfScope, "only an admin of the tenant may order this"));
+        }
+        self.admit_instruction(&content.instruction, now, grant)
+    }
+
+    fn admit_instruction(&self, instruction: &Instruction, now: Millis, grant: Option<&Grant>) -> Result<(), Refusal> {
+        match instruction {
+            Instruction::CreateTenant { .. } => Err(taken("the tenant")),
+            Instruction::AddAdmin { key } if self.admins.contains(key) => Err(taken("this admin")),
+            Instruction::AddAdmin { key } => self.admit_new_key(key),
+            Instruction::RemoveAdmin { key } if !self.admins.contains(key) => Err(missing("admin")),
+            Instruction::RemoveAdmin { .. } if self.admins.len() == 1 => {
+                Err(Refusal::new(Reason::PreconditionFailed, "a tenant keeps at least one admin"))
+            }
+            Instruction::RemoveAdmin { .. } => Ok(()),
+            Instruction::AddVendor { name, .. } if self.vendor_names.contains_key(name) => Err(taken("the vendor")),
+            Instruction::AddVendor { keys, .. } => keys.iter().try_for_each(|key| self.admit_new_key(key)),
+            Instruction::AddKey { vendor, key } => self.live_vendor(vendor).and_then(|_| self.admit_new_key(key)),
+            Instruction::RevokeKey { vendor, key } => {
+                let known = self.live_vendor(vendor)?.keys.contains(key);
+                if known { Ok(()) } else { Err(missing("key of this vendor")) }
+            }
+            Instruction::SuspendVendor { vendor, .. } | Instruction::RemoveVendor { vendor } => {
+                self.live_vendor(vendor).map(|_| ())
+            }
+            Instruction::ResumeVendor { vendor, .. } => match self.live_vendor(vendor)?.suspended {
+                Some(_) => Ok(()),
+                None => Err(Refusal::new(Reason::PreconditionFailed, "the vendor is not suspended")),
+            },
+            Instruction::CreateDataset { name } if self.datasets.contains_key(name) => Err(taken("the dataset")),
+            Instruction::CreateDataset { .. } => Ok(()),
+            Instruction::DeleteDataset { name } => self.dataset(name).map(|_| ()).ok_or_else(|| missing("dataset")),
+            Instruction::RevokeGrant { grant: id, .. } => match (grant, self.revoked(id)) {
+                (None, _) => Err(missing("grant")),
+                (_, Some(_)) => Err(Refusal::new(Reason::PreconditionFailed, "the grant is revoked already")),
+                (Some(_), None) => Ok(()),
+            },
+            Instruction::IssueGrant(terms) => self.admit_terms(terms, now),
+        }
+    }
+
+    fn admit_terms(&self, terms: &Terms, now: Millis) -> Result<(), Refusal> {
+        let unsupported = |what| Err(Refusal::new(Reason::Unsupported, what));
+        if terms.parent.is_some() {
+            return unsupported("this version does not delegate grants yet");
+        }
+        if terms.limits.bytes_per_minute.is_some() || !terms.limits.sources.is_empty() {
+            return unsupported("this version does not enforce rates and source networks yet");
+        }
+        if terms.scopes.iter().any(|scope| matches!(scope.part, Part::Snapshot(_))) {
+            return unsupported("this version has no snapshots yet");
+        }
+        if let Holder::Vendor(id) = &terms.holder {
+            self.live_vendor(id)?;
+        }
+        if let Some(scope) = terms.scopes.iter().find(|scope| self.dataset(&scope.dataset).is_none()) {
+            return Err(Refusal::new(Reason::NotFound, format!("no dataset {}", scope.dataset)));
+        }
+        if terms.expires <= now || terms.not_before.is_some_and(|start| start >= terms.expires) {
+            return Err(Refusal::new(Reason::InvalidArgument, "the grant would never be live"));
+        }
+        if terms.expires.0 - now.0 > DEFAULT_MAX_LIFE {
+            return Err(Refusal::new(Reason::InvalidArgument, "a grant lives 24 hours at most"));
+        }
+        Ok(())
+    }
+
+    fn live_vendor(&self, id: &VendorId) -> Result<&Vendor, Refusal> {
+        self.vendors.get(id).filter(|vendor| !vendor.removed).ok_or_else(|| missing("vendor"))
+    }
+
+    fn admit_new_key(&self, key: &Fingerprint) -> Result<(), Refusal> {
+        if self.keys.contains_key(key) || self.admins.contains(key) { Err(taken("this key")) } else { Ok(()) }
+    }
+
+    /// Takes in an order that was accepted as entry `index`. Grants are kept beside, by whoever keeps them.
+    pub fn apply(&mut self, index: Index, order: &VerifiedOrder) {
+        let instruction = &order.order().instruction;
+        self.epoch += u64::from(takes_away(instruction));
+        match instruction {
+            Instruction::CreateTenant { name, admins } => {
+                self.tenant = Some(name.clone());
+                self.admins.extend(admins);
+            }
+            Instruction::AddAdmin { key } => {
+                self.admins.insert(*key);
+            }
+            Instruction::RemoveAdmin { key } => {
+                self.admins.remove(key);
+            }
+            Instruction::AddVendor { name, keys } => {
+                let id = VendorId::from(order.id());
+                let keys: BTreeSet<_> = keys.iter().copied().collect();
+                self.keys.extend(keys.iter().map(|key| (*key, id)));
+                self.vendor_names.insert(name.clone(), id);
+                self.vendors.insert(id, Vendor { name: name.clone(), keys, suspended: None, removed: false });
+            }
+            Instruction::SuspendVendor { vendor, .. } => self.change(vendor, |vendor| vendor.suspended = Some(index)),
+            Instruction::ResumeVendor { vendor, .. } => self.change(vendor, |vendor| vendor.suspended = None),
+            Instruction::RemoveVendor { vendor } => self.change(vendor, |vendor| vendor.removed = true),
+            Instruction::AddKey { vendor, key } => {
+                self.keys.insert(*key, *vendor);
+                self.change(vendor, |vendor| {
+                    vendor.keys.insert(*key);
+                });
+            }
+            Instruction::RevokeKey { vendor, key } => self.change(vendor, |vendor| {
+                vendor.keys.remove(key);
+            }),
+            Instruction::CreateDataset { name } => {
+                let dataset = Dataset { id: order.id().into(), created: index, deleted: None };
+                self.datasets.insert(name.clone(), dataset);
+            }
+            Instruction::DeleteDataset { name } => {
+                if let Some(dataset) = self.datasets.get_mut(name) {
+                    dataset.deleted = Some(index);
+                }
+            }
+            Instruction::RevokeGrant { grant, .. } => {
+                self.revoked.insert(*grant, index);
+            }
+            Instruction::IssueGrant(_) => {}
+        }
+    }
+
+    fn change(&mut self, id: &VendorId, change: impl FnOnce(&mut Vendor)) {
+        if let Some(vendor) = self.vendors.get_mut(id) {
+            change(vendor);
+        }
+    }
+}
+
+/// Whether an instruction belongs to the authority log. Grants do not: they are many, and only widen.
+pub fn is_authority(instruction: &Instruction) -> bool {
+    !matches!(instruction, Instruction::IssueGrant(_))
+}
+
+/// Whether an instruction takes something away: it is decided before what waits beside it, and moves the grants epoch.
+pub fn takes_away(instruction: &Instruction) -> bool {
+    matches!(
+        instruction,
+        Instruction::RemoveAdmin { .. }
+            | Instruction::SuspendVendor { .. }
+            | Instruction::RemoveVendor { .. }
+            | Instruction::RevokeKey { .. }
+            | Instruction::RevokeGrant { .. }
+            | Instruction::DeleteDataset { .. }
+    )
+}
+
+fn taken(what: &str) -> Refusal {
+    Refusal::new(Reason::PreconditionFailed, format!("{what} exists already"))
+}
+
+fn missing(what: &str) -> Refusal {
+    Refusal::new(Reason::NotFound, format!("no such {what}"))
+}

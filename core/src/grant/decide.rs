@@ -1,0 +1,166 @@
+//! The one decision: may this key do this now.
+//!
+//! The server decides under the lock that assigns the entry's index and records what it decided; replay decides again, from
+//! the ledger alone, and must come to the same. So the function is pure, and everything it looks at is an argument.
+
+use std::borrow::Cow;
+
+use crate::grant::{Action, Authority, Grant, LimitHit, Principal, Usage};
+use crate::identity::Fingerprint;
+use crate::ids::{GrantId, Millis};
+use crate::names::{DatasetName, ObjectPath};
+use crate::reason::Reason;
+
+/// What somebody wants to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The key that asks.
+    pub key: Fingerprint,
+    /// The grant that the call names.
+    pub grant: Option<GrantId>,
+    /// What is to be done to each of `places`.
+    pub places: &'a [Place<'a>],
+    /// What it would cost: zero for a repeat.
+    pub charge: Usage,
+    /// What the state of the objects says against it; told only to those in scope.
+    pub obstacle: Option<&'a Refusal>,
+}
+
+/// An object as far as a decision looks at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// What is to be done.
+    pub action: Action,
+    /// Its dataset.
+    pub dataset: &'a DatasetName,
+    /// Its path.
+    pub path: &'a ObjectPath,
+}
+
+/// A grant and what has been charged to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Held<'a> {
+    /// The grant.
+    pub grant: &'a Grant,
+    /// All charges so far.
+    pub usage: Usage,
+}
+
+/// All that a decision stands on.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
+    /// The time of the entry-to-be.
+    pub now: Millis,
+    /// The tenant's authority.
+    pub authority: &'a Authority,
+    /// The named grant first, then its parent, and so on up; empty where none is named or the named one is not known.
+    pub chain: &'a [Held<'a>],
+}
+
+/// A yes: who acts, under which chain of grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    /// Who the key is.
+    pub principal: Principal,
+    /// The grants that the charge falls on, the named one first; empty for an admin.
+    pub chain: Vec<GrantId>,
+}
+
+/// A no: the stable reason, and what is wrong in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct Refusal {
+    /// The stable code.
+    pub reason: Reason,
+    /// In words, without anything that the caller may not know.
+    pub detail: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+/// Decides a request. Of several reasons against it, the first in DESIGN's order is the answer: standing, then scope, then what
+/// the scope's holder may know of the objects, then quota.
+///
+/// # Errors
+/// The [`Refusal`].
+pub fn decide(request: &Request<'_>, standing: &Standing<'_>) -> Result<Allowed, Refusal> {
+    let principal = authenticate(request, standing)?;
+    let chain = match request.grant {
+        None if principal == Principal::Admin => &[][..],
+        None => return Err(out_of_scope()),
+        Some(_) => authorise(request, standing)?,
+    };
+    if let Some(obstacle) = request.obstacle {
+        return Err(obstacle.clone());
+    }
+    for held in chain {
+        if let Some(hit) = held.grant.terms.limits.overrun_by(&held.usage.plus(request.charge)) {
+            return Err(Refusal::new(Reason::QuotaExceeded, quota_detail(hit)));
+        }
+    }
+    Ok(Allowed { principal, chain: chain.iter().map(|held| held.grant.id).collect() })
+}
+
+/// Who asks: unknown keys and suspended vendors go no further.
+fn authenticate(request: &Request<'_>, standing: &Standing<'_>) -> Result<Principal, Refusal> {
+    let authority = standing.authority;
+    let principal = authority.principal(&request.key);
+    let holds = standing.chain.first().is_some_and(|held| authority.is_holder(&held.grant.terms.holder, &request.key));
+    if principal == Principal::Key && !holds {
+        return Err(Refusal::new(Reason::Unauthenticated, "this tenant does not know the key"));
+    }
+    let own = crate::grant::Holder::Key(request.key);
+    let holders = standing.chain.iter().filter(|_| holds).map(|held| &held.grant.terms.holder);
+    if std::iter::once(&own).chain(holders).any(|holder| authority.suspended(holder).is_some()) {
+        return Err(Refusal::new(Reason::VendorSuspended, "the vendor is suspended"));
+    }
+    Ok(principal)
+}
+
+/// Whether the chain covers all places, and lives.
+fn authorise<'a>(request: &Request<'_>, standing: &Standing<'a>) -> Result<&'a [Held<'a>], Refusal> {
+    let authority = standing.authority;
+    let leaf = standing.chain.first().ok_or_else(out_of_scope)?;
+    let mine = authority.is_holder(&leaf.grant.terms.holder, &request.key);
+    let covers = |place: &Place<'_>| {
+        standing.chain.iter().all(|held| held.grant.covers(place.action, place.dataset, place.path))
+    };
+    if !mine || !request.places.iter().all(covers) {
+        return Err(out_of_scope());
+    }
+    for (at, held) in standing.chain.iter().enumerate() {
+        let terms = &held.grant.terms;
+        // A delegation lives only while the key that signed it may act as the parent's holder.
+        let orphaned = standing
+            .chain
+            .get(at + 1)
+            .is_some_and(|parent| !authority.is_holder(&parent.grant.terms.holder, &held.grant.issuer));
+        if authority.revoked(&held.grant.id).is_some() || orphaned {
+            return Err(Refusal::new(Reason::GrantRevoked, "the grant was revoked"));
+        }
+        if standing.now >= terms.expires {
+            return Err(Refusal::new(Reason::GrantExpired, "the grant's time is over"));
+        }
+        if terms.not_before.is_some_and(|start| standing.now < start) {
+            return Err(Refusal::new(Reason::OutOfScope, "the grant's time has not begun"));
+        }
+    }
+    Ok(standing.chain)
+}
+
+fn out_of_scope() -> Refusal {
+    Refusal::new(Reason::OutOfScope, "no grant of this key covers it")
+}
+
+fn quota_detail(hit: LimitHit) -> &'static str {
+    match hit {
+        LimitHit::Bytes => "the grant's bytes are used up",
+        LimitHit::Objects => "the grant's objects are used up",
+        LimitHit::Uses => "the grant's uses are used up",
+    }
+}

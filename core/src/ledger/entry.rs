@@ -1,0 +1,302 @@
+//! One entry: what happened, who did it under which grants, and the hash of what is private about it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::SignedCall;
+use crate::exact::{self, ExactError};
+use crate::identity::{Fingerprint, sha256};
+use crate::ids::{
+    CallDigest, Digest, Generation, GrantId, Index, Millis, NodeId, OrderId, RequestId, SessionId, VendorId,
+};
+use crate::ledger::batch::MAX_ENTRY;
+use crate::order::SignedOrder;
+use crate::reason::Reason;
+use crate::session::{Claims, SignedOpening};
+
+/// The most objects of one put entry; a longer list is split over several entries.
+pub const MAX_PUTS: usize = 512;
+/// The most objects of one release or delete entry.
+pub const MAX_OBJECTS: usize = 1024;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Event {
+    /// Entry 0: the operator's order that names the first admins.
+    #[serde(rename = "tenant.created")]
+    TenantCreated,
+    /// One more admin.
+    #[serde(rename = "admin.added")]
+    AdminAdded,
+    /// One admin fewer.
+    #[serde(rename = "admin.removed")]
+    AdminRemoved,
+    /// A vendor was registered.
+    #[serde(rename = "vendor.added")]
+    VendorAdded,
+    /// A vendor was suspended.
+    #[serde(rename = "vendor.suspended")]
+    VendorSuspended,
+    /// A vendor was resumed.
+    #[serde(rename = "vendor.resumed")]
+    VendorResumed,
+    /// A vendor was removed.
+    #[serde(rename = "vendor.removed")]
+    VendorRemoved,
+    /// A vendor got one more key.
+    #[serde(rename = "key.added")]
+    KeyAdded,
+    /// A vendor's key was revoked.
+    #[serde(rename = "key.revoked")]
+    KeyRevoked,
+    /// A grant was issued.
+    #[serde(rename = "grant.issued")]
+    GrantIssued,
+    /// A grant was revoked.
+    #[serde(rename = "grant.revoked")]
+    GrantRevoked,
+    /// A dataset was made.
+    #[serde(rename = "dataset.created")]
+    DatasetCreated,
+    /// A dataset was deleted.
+    #[serde(rename = "dataset.deleted")]
+    DatasetDeleted,
+    /// A session was opened: recorded with its first call.
+    #[serde(rename = "session.open")]
+    SessionOpen,
+    /// Sealed objects became visible.
+    #[serde(rename = "object.put")]
+    ObjectPut,
+    /// Objects were hidden.
+    #[serde(rename = "object.deleted")]
+    ObjectDeleted,
+    /// Keys were released.
+    #[serde(rename = "release")]
+    Release,
+    /// Keys were released again for a request that had them already; not charged.
+    #[serde(rename = "release.repeat")]
+    ReleaseRepeat,
+    /// A known principal was refused.
+    #[serde(rename = "denied")]
+    Denied,
+}
+
+impl Event {
+    /// Every event there is.
+    pub const ALL: [Self; 19] = [
+        Self::TenantCreated,
+        Self::AdminAdded,
+        Self::AdminRemoved,
+        Self::VendorAdded,
+        Self::VendorSuspended,
+        Self::VendorResumed,
+        Self::VendorRemoved,
+        Self::KeyAdded,
+        Self::KeyRevoked,
+        Self::GrantIssued,
+        Self::GrantRevoked,
+        Self::DatasetCreated,
+        Self::DatasetDeleted,
+        Self::SessionOpen,
+        Self::ObjectPut,
+        Self::ObjectDeleted,
+        Self::Release,
+        Self::ReleaseRepeat,
+        Self::Denied,
+    ];
+
+    /// Its name, as it stands in entries and filters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TenantCreated => "tenant.created",
+            Self::AdminAdded => "admin.added",
+            Self::AdminRemoved => "admin.removed",
+            Self::VendorAdded => "vendor.added",
+            Self::VendorSuspended => "vendor.suspended",
+            Self::VendorResumed => "vendor.resumed",
+            Self::VendorRemoved => "vendor.removed",
+            Self::KeyAdded => "key.added",
+            Self::KeyRevoked => "key.revoked",
+            Self::GrantIssued => "grant.issued",
+            Self::GrantRevoked => "grant.revoked",
+            Self::DatasetCreated => "dataset.created",
+            Self::DatasetDeleted => "dataset.deleted",
+            Self::SessionOpen => "session.open",
+            Self::ObjectPut => "object.put",
+            Self::ObjectDeleted => "object.deleted",
+            Self::Release => "release",
+            Self::ReleaseRepeat => "release.repeat",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// In which role somebody acted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// An operator of the server.
+    Operator,
+    /// An admin of the tenant.
+    Admin,
+    /// A key of this vendor.
+    Vendor(VendorId),
+    /// A key that holds a grant of its own.
+    Key,
+}
+
+/// Who did it: from the TLS key, or the first signature of the order, alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// The role.
+    pub role: Role,
+    /// The key.
+    pub key: Fingerprint,
+}
+
+/// Whether it was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// It was refused, for [`Entry::reason`].
+    Denied,
+}
+
+/// An object that became visible: item of the call, generation, plaintext size in bytes, content root (BLAKE3).
+///
+/// Its place in [`Entry::puts`] is its ordinal: (index of the entry, ordinal) names the object from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutFact(pub u32, pub Generation, pub u64, pub Digest);
+
+/// An object, or some of its segments: item of the call, index of its put entry, its ordinal there, first segment, one past the
+/// last segment, plaintext bytes of these segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectRef(pub u32, pub Index, pub u32, pub u32, pub u32, pub u64);
+
+/// The public part of an entry. Its exact JSON is a leaf of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Its place, from 0, without gaps.
+    pub index: Index,
+    /// When; never before the entry before it.
+    pub time: Millis,
+    /// What happened.
+    pub event: Event,
+    /// Who did it.
+    pub actor: Actor,
+    /// The session it came in, for calls.
+    pub session: Option<SessionId>,
+    /// The call it belongs to; the first entry of a call has the signed call in its private part.
+    pub call: Option<CallDigest>,
+    /// The order it carries out; the signed order is in the private part.
+    pub order: Option<OrderId>,
+    /// The grants it was charged to, or for `grant.*` the one concerned: the named one first, then its ancestors.
+    pub grants: Vec<GrantId>,
+    /// Whether it was done.
+    pub outcome: Outcome,
+    /// Why not.
+    pub reason: Option<Reason>,
+    /// How many it stands for: 1, or for a summary of denials their number.
+    pub count: u64,
+    /// What became visible, for `object.put`.
+    pub puts: Vec<PutFact>,
+    /// What was released or hidden.
+    pub objects: Vec<ObjectRef>,
+    /// The caller's request id.
+    pub request: Option<RequestId>,
+    /// The node that recorded it.
+    pub node: NodeId,
+    /// SHA-256 of the private part's bytes.
+    pub private: Digest,
+}
+
+/// The private part of an entry: what is personal or secret about it, and a salt so that its hash tells nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Private {
+    /// 16 random bytes, 32 hex digits.
+    pub salt: String,
+    /// Address and port the caller came from.
+    pub source: Option<String>,
+    /// What the caller says about itself.
+    pub claims: Option<Claims>,
+    /// The signed opening, for `session.open`.
+    pub opening: Option<SignedOpening>,
+    /// The signed order.
+    pub order: Option<SignedOrder>,
+    /// The signed call, in the first entry of a call.
+    pub call: Option<SignedCall>,
+    /// Why it was refused, in words.
+    pub detail: Option<String>,
+}
+
+/// Why bytes are not an entry.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    /// Not the exact JSON of it.
+    #[error("the entry is {0}")]
+    Exact(#[from] ExactError),
+    /// Over 60 KiB.
+    #[error("an entry has at most 60 KiB")]
+    Length,
+}
+
+impl Entry {
+    /// The exact bytes: a leaf of the log.
+    ///
+    /// # Errors
+    /// [`EntryError`] if it has a number over 2⁵³−1, or more than 60 KiB.
+    pub fn bytes(&self) -> Result<Vec<u8>, EntryError> {
+        let bytes = exact::to_vec(self)?;
+        if bytes.len() > MAX_ENTRY { Err(EntryError::Length) } else { Ok(bytes) }
+    }
+
+    /// Reads exact bytes.
+    ///
+    /// # Errors
+    /// [`EntryError`] if they are not exactly an entry's.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, EntryError> {
+        if bytes.len() > MAX_ENTRY {
+            return Err(EntryError::Length);
+        }
+        Ok(exact::from_slice(bytes)?)
+    }
+}
+
+impl Private {
+    /// The exact bytes.
+    ///
+    /// # Errors
+    /// [`EntryError`] if it has a number over 2⁵³−1.
+    pub fn bytes(&self) -> Result<Vec<u8>, EntryError> {
+        Ok(exact::to_vec(self)?)
+    }
+
+    /// Reads exact bytes.
+    ///
+    /// # Errors
+    /// [`EntryError`] if they are not exactly a private part's.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, EntryError> {
+        Ok(exact::from_slice(bytes)?)
+    }
+
+    /// What [`Entry::private`] holds for these bytes.
+    pub fn hash(bytes: &[u8]) -> Digest {
+        Digest::from_bytes(sha256(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_names_are_their_json() {
+        for event in Event::ALL {
+            assert_eq!(serde_json::to_string(&event).unwrap(), format!("\"{}\"", event.name()));
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! An order: a signed instruction that changes authority.
+//!
+//! The operator can carry an order out or not, but cannot make one: it is signed by keys that it does not hold, over the origin
+//! of one ledger, accepted once per ledger, ever. Signatures stand outside the signed bytes, so a signature spelled otherwise
+//! (ECDSA's s flipped) does not make another order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::exact::{self, ExactError};
+use crate::grant::Terms;
+use crate::identity::{BadSignature, Fingerprint, Identity, IdentityError, PublicKey, Purpose, Signature, sha256};
+use crate::ids::{GrantId, Millis, OrderId, RequestId, VendorId};
+use crate::names::{DatasetName, TenantName, VendorName};
+use crate::origin::Origin;
+
+/// The most signatures of one order.
+pub const MAX_SIGNATURES: usize = 8;
+/// The most bytes of one order's exact JSON.
+pub const MAX_BYTES: usize = 32 * 1024;
+
+/// What is signed. Its exact JSON is what is hashed into the order's id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// The ledger it is for.
+    pub ledger: Origin,
+    /// Drawn by the signer, so that two equal instructions are two orders.
+    pub request: RequestId,
+    /// The last moment, by the entry's time, at which it may be accepted.
+    pub not_after: Millis,
+    /// What to do.
+    pub instruction: Instruction,
+}
+
+/// What an order changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Instruction {
+    /// By an operator: entry 0 of a tenant's ledger. Names its first admins.
+    CreateTenant {
+        /// Its name.
+        name: TenantName,
+        /// Its first admins, sorted, at least one.
+        admins: Vec<Fingerprint>,
+    },
+    /// By an admin: one more admin.
+    AddAdmin {
+        /// Its key.
+        key: Fingerprint,
+    },
+    /// By an admin: one admin fewer; the last cannot be removed.
+    RemoveAdmin {
+        /// Its key.
+        key: Fingerprint,
+    },
+    /// By an admin: registers a vendor. Its id comes from this order's.
+    AddVendor {
+        /// Its name.
+        name: VendorName,
+        /// Its keys, sorted.
+        keys: Vec<Fingerprint>,
+    },
+    /// By an admin: stops every grant and key of a vendor.
+    SuspendVendor {
+        /// The vendor.
+        vendor: VendorId,
+        /// Why, in words; at most 512 bytes.
+        note: Option<String>,
+    },
+    /// By an admin: gives back what has not expired.
+    ResumeVendor {
+        /// The vendor.
+        vendor: VendorId,
+        /// Why, in words; at most 512 bytes.
+        note: Option<String>,
+    },
+    /// By an admin: ends a vendor for good. Its name and keys stay taken.
+    RemoveVendor {
+        /// The vendor.
+        vendor: VendorId,
+    },
+    /// By an admin: one more key of a vendor.
+    AddKey {
+        /// The vendor.
+        vendor: VendorId,
+        /// The key.
+        key: Fingerprint,
+    },
+    /// By an admin: one key of a vendor fewer, for good.
+    RevokeKey {
+        /// The vendor.
+        vendor: VendorId,
+        /// The key.
+        key: Fingerprint,
+    },
+    /// By an admin: makes a dataset. Its id comes from this order's.
+    CreateDataset {
+        /// Its name.
+        name: DatasetName,
+    },
+    /// By an admin: hides a dataset with all that is in it, for good.
+    DeleteDataset {
+        /// Its name.
+        name: DatasetName,
+    },
+    /// By an admin, or by the holder of a grant that may be delegated. The grant's id comes from this order's.
+    IssueGrant(Terms),
+    /// By an admin, or by the issuer: ends a grant and its descendants.
+    RevokeGrant {
+        /// The grant.
+        grant: GrantId,
+        /// Why, in words; at most 512 bytes.
+        note: Option<String>,
+    },
+}
+
+/// A key and its signature of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderSignature {
+    /// Who signed.
+    pub key: PublicKey,
+    /// The signature of the order's exact bytes.
+    pub signature: Signature,
+}
+
+/// An order with its signatures, as it travels and as it is kept in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedOrder {
+    /// What was signed.
+    pub order: Order,
+    /// By whom; 1 to [`MAX_SIGNATURES`], of distinct keys.
+    pub signatures: Vec<OrderSignature>,
+}
+
+/// An order whose signatures hold: who signed what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedOrder {
+    signed: SignedOrder,
+    id: OrderId,
+    signers: Vec<Fingerprint>,
+}
+
+/// Why an order was refused before anything in it was looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// Not the exact JSON of an order with signatures.
+    #[error("the order is {0}")]
+    Exact(#[from] ExactError),
+    /// Over [`MAX_BYTES`].
+    #[error("an order has at most 32 KiB")]
+    Length,
+    /// No signature, too many, or two of one key.
+    #[error("an order has 1 to 8 signatures of distinct keys")]
+    Signatures,
+    /// A signature does not hold.
+    #[error("a signature of the order does not hold")]
+    Signature(#[from] BadSignature),
+    /// A text or a list in it is too long.
+    #[error("the order's {0} is too long or empty")]
+    Field(&'static str),
+}
+
+impl Order {
+    /// Signs the order with one identity.
+    ///
+    /// # Errors
+    /// [`IdentityError`] if the key gives no signature.
+    pub fn sign(self, identity: &Identity) -> Result<SignedOrder, SignError> {
+        let signature = Signature(identity.sign(Purpose::Order, &exact::to_vec(&self)?)?);
+        let signatures = vec![OrderSignature { key: identity.public_key(), signature }];
+        Ok(SignedOrder { order: self, signatures })
+    }
+}
+
+/// Why an order could not be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// A number in it is too large.
+    #[error("the order is {0}")]
+    Exact(#[from] ExactError),
+    /// The key gave no signature.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+impl SignedOrder {
+    /// The exact JSON of order and signatures: how it travels.
+    ///
+    /// # Errors
+    /// [`ExactError::Integer`] if a number in it is over 2⁵³−1.
+    pub fn bytes(&self) -> Result<Vec<u8>, ExactError> {
+        exact::to_vec(self)
+    }
+
+    /// Reads an order's exact bytes and checks its signatures.
+    ///
+    /// # Errors
+    /// Each kind of [`OrderError`].
+    pub fn accept(bytes: &[u8]) -> Result<VerifiedOrder, OrderError> {
+        // Each signature is under 400 bytes of JSON.
+        if bytes.len() > MAX_BYTES + MAX_SIGNATURES * 400 {
+            return Err(OrderError::Length);
+        }
+        exact::from_slice::<Self>(bytes)?.verify()
+    }
+
+    /// Checks the signatures, and the bounds of what is signed.
+    ///
+    /// # Errors
+    /// Each kind of [`OrderError`].
+    pub fn verify(self) -> Result<VerifiedOrder, OrderError> {
+        let bytes = exact::to_vec(&self.order)?;
+        if bytes.len() > MAX_BYTES {
+            return Err(OrderError::Length);
+        }
+        if !(1..=MAX_SIGNATURES).contains(&self.signatures.len()) {
+            return Err(OrderError::Signatures);
+        }
+        let mut signers = Vec::with_capacity(self.signatures.len());
+        for OrderSignature { key, signature } in &self.signatures {
+            let signer = key.fingerprint();
+            if signers.contains(&signer) {
+                return Err(OrderError::Signatures);
+            }
+            key.verify(Purpose::Order, &bytes, &signature.0)?;
+            signers.push(signer);
+        }
+        check_fields(&self.order.instruction)?;
+        Ok(VerifiedOrder { id: OrderId::from_bytes(sha256(&bytes)), signed: self, signers })
+    }
+}
+
+fn check_fields(instruction: &Instruction) -> Result<(), OrderError> {
+    let sorted = |keys: &[Fingerprint]| keys.len() <= 64 && keys.windows(2).all(|pair| pair[0] < pair[1]);
+    let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= 512);
+    let check = |holds: bool, field| if holds { Ok(()) } else { Err(OrderError::Field(field)) };
+    match instruction {
+        Instruction::CreateTenant { admins, .. } => check(sorted(admins) && !admins.is_empty(), "list of admins"),
+        Instruction::AddVendor { keys, .. } => check(sorted(keys), "list of keys"),
+        Instruction::SuspendVendor { note, .. }
+        | Instruction::ResumeVendor { note, .. }
+        | Instruction::RevokeGrant { note, .. } => check(short(note), "note"),
+        Instruction::IssueGrant(terms) => {
+            check(short(&terms.purpose), "purpose")?;
+            check(terms.limits.sources.len() <= 64, "list of sources")?;
+            let count = (1..=Terms::MAX_SCOPES).contains(&terms.scopes.len());
+            check(count && terms.scopes.iter().all(crate::grant::Scope::is_well_formed), "list of scopes")
+        }
+        Instruction::AddAdmin { .. }
+        | Instruction::RemoveAdmin { .. }
+        | Instruction::RemoveVendor { .. }
+        | Instruction::AddKey { .. }
+        | Instruction::RevokeKey { .. }
+        | Instruction::CreateDataset { .. }
+        | Instruction::DeleteDataset { .. } => Ok(()),
+    }
+}
+
+impl VerifiedOrder {
+    /// SHA-256 of the signed bytes: accepted once per ledger, ever.
+    pub fn id(&self) -> OrderId {
+        self.id
+    }
+
+    /// What was signed.
+    pub fn order(&self) -> &Order {
+        &self.signed.order
+    }
+
+    /// The signers, in the order of their signatures; at least one.
+    pub fn signers(&self) -> &[Fingerprint] {
+        &self.signers
+    }
+
+    /// Whose order it is first.
+    pub fn issuer(&self) -> Fingerprint {
+        self.signers[0]
+    }
+
+    /// Order and signatures, to be kept.
+    pub fn into_signed(self) -> SignedOrder {
+        self.signed
+    }
+}
