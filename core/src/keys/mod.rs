@@ -21,3 +21,6 @@
 pub mod parcel;
 pub mod secret;
 pub mod wrap;
+
+#[cfg(test)]
+mod tests;

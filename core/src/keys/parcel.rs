@@ -89,7 +89,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    fn key(&self, secret: &SessionSecret) -> Key {
+    pub(super) fn key(&self, secret: &SessionSecret) -> Key {
         secret.message_key(PARCEL_LABEL, &self.session, &self.call, self.index)
     }
 }

@@ -51,7 +51,7 @@ pub struct WrapTuple<'a> {
 
 impl WrapTuple<'_> {
     /// The additional data.
-    fn aad(&self) -> Vec<u8> {
+    pub(super) fn aad(&self) -> Vec<u8> {
         let mut aad = Tuple::with_capacity(256 + self.dataset_name.len() + self.path.len());
         aad.bytes(b"object-root");
         aad.bytes(self.tenant.as_bytes());
@@ -66,7 +66,7 @@ impl WrapTuple<'_> {
         aad.0
     }
 
-    fn key(&self, tenant_key: &Key) -> Key {
+    pub(super) fn key(&self, tenant_key: &Key) -> Key {
         tenant_key.expand(&[b"strongroom/v1/wrap", self.header.object_id().as_bytes()])
     }
 }
@@ -166,7 +166,7 @@ impl RootTuple<'_> {
         aad.0
     }
 
-    fn key(&self, root_key: &Key) -> Key {
+    pub(super) fn key(&self, root_key: &Key) -> Key {
         root_key.expand(&[b"strongroom/v1/root-wrap", self.vault.as_bytes()])
     }
 }
@@ -225,7 +225,8 @@ impl fmt::Debug for Wrapped {
 #[error("a wrapped key does not open for the place where it was found")]
 pub struct UnwrapError;
 
-fn seal(key: &Key, nonce: [u8; NONCE_LEN], aad: &[u8], secret: &Key) -> Wrapped {
+/// With a given nonce, which must never come twice under one key.
+pub(super) fn seal(key: &Key, nonce: [u8; NONCE_LEN], aad: &[u8], secret: &Key) -> Wrapped {
     let mut bytes = [0; Wrapped::LEN];
     bytes[..NONCE_LEN].copy_from_slice(&nonce);
     let (sealed, tag) = bytes[NONCE_LEN..].split_at_mut(Key::LEN);

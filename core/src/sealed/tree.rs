@@ -140,7 +140,7 @@ impl Iterator for Cover {
         }
         let level = (0..=HEIGHT).find(|level| {
             let leaves = 1u64 << (8 * (HEIGHT - level));
-            self.at % leaves == 0 && self.at + leaves <= self.end
+            self.at.is_multiple_of(leaves) && self.at + leaves <= self.end
         })?;
         let bits = 8 * (HEIGHT - level);
         let node = NodeId { level, index: u32::try_from(self.at >> bits).ok()? };
