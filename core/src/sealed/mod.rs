@@ -62,11 +62,6 @@ pub mod layout;
 pub mod segment;
 pub mod tree;
 
-pub use content::{CheckedWindow, Content, ContentHasher, ContentVerifier};
-pub use header::Header;
-pub use layout::Layout;
-pub use tree::{CoverKeys, ObjectRoot};
-
 #[cfg(test)]
 mod tests;
 
