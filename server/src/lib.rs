@@ -1,1 +1,23 @@
-//! placeholder
+//! The strongroom server: decides, records, and only then releases keys.
+//!
+//! Plaintext never passes here. The way of a key is `Attempt → Recorded → KeyParcel`: the vault's steps build an attempt, the
+//! recorder decides and commits it, and only the proof that it did moves the key holder to seal keys.
+
+mod api;
+pub mod blobs;
+pub mod catalog;
+pub mod config;
+mod cuts;
+pub mod error;
+pub mod init;
+pub mod keys;
+mod listen;
+pub mod process;
+pub mod recorder;
+pub mod serve;
+pub mod sessions;
+pub mod tenants;
+mod vault;
+
+pub use error::Error;
+pub use serve::Server;

@@ -1,0 +1,132 @@
+//! `Audit`: the ledger, read. To admins of the tenant.
+
+use std::sync::Arc;
+
+use strongroom_core::grant::Refusal;
+use strongroom_core::ids::{Index, Millis};
+use strongroom_core::ledger::{Event, Outcome};
+use strongroom_core::reason::Reason;
+use strongroom_proto::v1;
+use tonic::{Request, Response, Status};
+
+use super::{caller, optional, parse, refuse, seen_message, tenant_name};
+use crate::cuts::{self, Gone};
+use crate::error::Error;
+use crate::tenants::Tenant;
+use crate::vault::audit::{Filter, Line, page};
+use crate::vault::{Vault, standing};
+
+/// Frames that may wait for the reader.
+const QUEUE: usize = 4;
+/// A frame is sent when it has about this many bytes.
+const FRAME: usize = 1024 * 1024;
+
+pub(super) struct AuditApi(pub(super) Arc<Vault>);
+
+#[tonic::async_trait]
+impl v1::audit_server::Audit for AuditApi {
+    type QueryStream = cuts::Receiver<v1::QueryFrame>;
+
+    async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
+        let vault = self.0.clone();
+        let query = begin(&vault, &request).await.map_err(|error| refuse(&error, None))?;
+        let (sender, receiver) = cuts::channel(QUEUE);
+        tokio::spawn(async move {
+            match run(&vault, query, &sender).await {
+                Ok(()) | Err(Stop::Gone) => {}
+                Err(Stop::Failed(error)) => sender.fail(refuse(&error, None)).await,
+            }
+        });
+        Ok(Response::new(receiver))
+    }
+}
+
+struct Query {
+    tenant: Arc<Tenant>,
+    from: Index,
+    to: Index,
+    limit: u64,
+    filter: Filter,
+}
+
+async fn begin(vault: &Vault, request: &Request<v1::QueryRequest>) -> Result<Query, Error> {
+    let (_, caller) = caller(request)?;
+    let message = request.get_ref();
+    let tenant = vault.tenants.find(&tenant_name(&message.tenant)?).await?;
+    standing::check_admin(vault, &tenant, &caller.key).await?;
+    let view = vault.recorder.view(&tenant).await?;
+    let vendor = match message.vendor.as_str() {
+        "" => None,
+        name => {
+            let found = view.authority.vendor_named(&parse("vendor", name)?).map(|(id, _)| id);
+            Some(found.ok_or_else(|| Refusal::new(Reason::NotFound, "no such vendor"))?)
+        }
+    };
+    if let Some(unknown) = message.events.iter().find(|name| Event::ALL.iter().all(|event| event.name() != *name)) {
+        return Err(Error::Invalid(format!("there is no event {unknown}").into()));
+    }
+    let outcome = match message.outcome.as_str() {
+        "" => None,
+        "done" => Some(Outcome::Done),
+        "denied" => Some(Outcome::Denied),
+        _ => return Err(Error::Invalid("an outcome is 'done' or 'denied'".into())),
+    };
+    let prefix = if message.prefix.is_empty() { None } else { Some(parse("prefix", &message.prefix)?) };
+    if prefix.is_some() && message.dataset.is_empty() {
+        return Err(Error::Invalid("a prefix is of a dataset: name it too".into()));
+    }
+    let filter = Filter {
+        since: (message.since != 0).then_some(Millis(message.since)),
+        until: (message.until != 0).then_some(Millis(message.until)),
+        events: message.events.iter().cloned().collect(),
+        key: optional("the key", &message.key)?,
+        vendor,
+        grant: optional("the grant", &message.grant)?,
+        dataset: if message.dataset.is_empty() { None } else { Some(parse("dataset", &message.dataset)?) },
+        prefix,
+        outcome,
+    };
+    let size = view.head.size();
+    let to = if message.to == 0 { size } else { Index(message.to).min(size) };
+    let limit = if message.limit == 0 { u64::MAX } else { message.limit };
+    Ok(Query { tenant, from: Index(message.from), to, limit, filter })
+}
+
+enum Stop {
+    Gone,
+    Failed(Error),
+}
+
+impl From<Gone> for Stop {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+async fn run(vault: &Vault, query: Query, sender: &cuts::Sender<v1::QueryFrame>) -> Result<(), Stop> {
+    let Query { tenant, mut from, to, mut limit, filter } = query;
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    while from < to && limit > 0 {
+        let (lines, next) = page(vault, &tenant, from, to, &filter).await.map_err(Stop::Failed)?;
+        if next <= from {
+            return Err(Stop::Failed(Error::Integrity("the ledger ends before its head".into())));
+        }
+        from = next;
+        for Line { public, private, names } in lines {
+            if limit == 0 {
+                break;
+            }
+            limit -= 1;
+            bytes += public.len() + private.len() + names.iter().map(String::len).sum::<usize>();
+            entries.push(v1::LedgerEntry { public: public.into(), private: private.into(), names });
+            if bytes >= FRAME {
+                sender.send(v1::QueryFrame { entries: std::mem::take(&mut entries), seen: None }).await?;
+                bytes = 0;
+            }
+        }
+    }
+    let view = vault.recorder.view(&tenant).await.map_err(|error| Stop::Failed(error.into()))?;
+    sender.send(v1::QueryFrame { entries, seen: Some(seen_message(view.seen)) }).await?;
+    Ok(())
+}

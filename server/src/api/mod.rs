@@ -1,0 +1,130 @@
+//! The gRPC services: each method converts its message, calls one room, and answers.
+
+mod admin;
+mod audit;
+mod grants;
+mod sessions;
+mod vault;
+mod vendors;
+
+use std::sync::Arc;
+
+use strongroom_core::grant::Refusal;
+use strongroom_core::ids::RequestId;
+use strongroom_core::ledger;
+use strongroom_core::names::{NameError, TenantName};
+use strongroom_core::order::Instruction;
+use strongroom_core::reason::Reason;
+use strongroom_proto::status::{Failure, to_status};
+use strongroom_proto::{MAX_MESSAGE, v1};
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use crate::error::Error;
+use crate::listen::Connection;
+use crate::recorder::attempt::Caller;
+use crate::vault::Vault;
+
+/// All services over one vault.
+pub(crate) fn routes(vault: &Arc<Vault>) -> Routes {
+    macro_rules! bounded {
+        ($server:path, $service:expr) => {
+            <$server>::new($service).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE)
+        };
+    }
+    Routes::new(bounded!(v1::sessions_server::SessionsServer<_>, sessions::SessionsApi(vault.clone())))
+        .add_service(bounded!(v1::vault_server::VaultServer<_>, vault::VaultApi(vault.clone())))
+        .add_service(bounded!(v1::grants_server::GrantsServer<_>, grants::GrantsApi(vault.clone())))
+        .add_service(bounded!(v1::vendors_server::VendorsServer<_>, vendors::VendorsApi(vault.clone())))
+        .add_service(bounded!(v1::audit_server::AuditServer<_>, audit::AuditApi(vault.clone())))
+        .add_service(bounded!(v1::admin_server::AdminServer<_>, admin::AdminApi(vault.clone())))
+}
+
+/// The connection a request came on, with the caller's key.
+///
+/// A connection without a certificate gets no further than this.
+fn caller<T>(request: &Request<T>) -> Result<(Connection, Caller), Error> {
+    let none = Error::Unauthenticated("the connection shows no client certificate");
+    let connection = request.extensions().get::<Connection>().cloned().ok_or(none)?;
+    let key = connection.key.ok_or(Error::Unauthenticated("the connection shows no client certificate"))?;
+    let caller = Caller { key, source: connection.source };
+    Ok((connection, caller))
+}
+
+/// The status of an error; what is inside stays in the log.
+fn refuse(error: &Error, request: Option<RequestId>) -> Status {
+    let reason = error.reason();
+    match reason {
+        Reason::Internal | Reason::Integrity | Reason::LedgerDiverged | Reason::Clock => {
+            tracing::error!(%reason, detail = %error, "request failed");
+        }
+        Reason::LedgerUnavailable | Reason::Unavailable => tracing::warn!(%reason, detail = %error, "request failed"),
+        _ => tracing::debug!(%reason, detail = %error, "request refused"),
+    }
+    to_status(&Failure { reason, detail: error.to_string(), request: request.map(|id| id.to_string()) })
+}
+
+/// Answers with a message, or with the status of what went wrong.
+fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(|error| refuse(&error, None))
+}
+
+fn tenant_name(text: &str) -> Result<TenantName, Error> {
+    parse("tenant", text)
+}
+
+/// Parses a name; the field is named in the error.
+fn parse<T: std::str::FromStr<Err = NameError>>(what: &'static str, text: &str) -> Result<T, Error> {
+    text.parse().map_err(|source| Error::Name { what, source })
+}
+
+/// The text form of ids: an empty field is none.
+fn optional<T: std::str::FromStr>(what: &'static str, text: &str) -> Result<Option<T>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| Error::Invalid(format!("{what} is not well formed").into()))
+}
+
+fn bytes_id<'a, T: TryFrom<&'a [u8]>>(what: &'static str, bytes: &'a [u8]) -> Result<T, Error> {
+    T::try_from(bytes).map_err(|_| Error::Invalid(format!("{what} has the wrong length").into()))
+}
+
+fn seen_message(seen: ledger::Seen) -> v1::Seen {
+    v1::Seen {
+        size: seen.size.0,
+        tip: seen.tip.as_bytes().to_vec().into(),
+        mac: seen.mac.as_bytes().to_vec().into(),
+    }
+}
+
+fn seen_from(message: &v1::Seen) -> Result<ledger::Seen, Error> {
+    Ok(ledger::Seen {
+        size: strongroom_core::ids::Index(message.size),
+        tip: bytes_id("the remembered tip", &message.tip)?,
+        mac: bytes_id("the remembered mark", &message.mac)?,
+    })
+}
+
+/// An order for a ledger: accepted, if it is one of those that the method is for.
+async fn order(
+    vault: &Vault,
+    request: Request<v1::SignedOrder>,
+    fits: fn(&Instruction) -> bool,
+) -> Result<Response<v1::OrderReceipt>, Status> {
+    let work = async {
+        let (_, caller) = caller(&request)?;
+        let message = request.get_ref();
+        crate::vault::authority::order(vault, caller, &tenant_name(&message.tenant)?, &message.order, fits).await
+    };
+    answer(work.await.map(|(recorded, order_id)| v1::OrderReceipt {
+        index: recorded.index().0,
+        time: recorded.time().0,
+        order_id: order_id.as_bytes().to_vec().into(),
+        seen: Some(seen_message(recorded.seen())),
+    }))
+}
+
+fn reason_of(refusal: &Refusal) -> (String, String) {
+    (refusal.reason.code().to_owned(), refusal.detail.clone().into_owned())
+}

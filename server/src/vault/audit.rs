@@ -1,0 +1,145 @@
+//! The ledger, read back: entries in order, filtered, with the names that the public parts leave out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use strongroom_core::call::Work;
+use strongroom_core::grant::{Holder, Prefix};
+use strongroom_core::identity::Fingerprint;
+use strongroom_core::ids::{GrantId, Index, Millis, VendorId};
+use strongroom_core::ledger::{Entry, Outcome, Private, Role};
+use strongroom_core::names::{DatasetName, ObjectPath};
+use strongroom_core::order::Instruction;
+
+use crate::error::Error;
+use crate::tenants::Tenant;
+use crate::vault::Vault;
+
+/// Which entries are asked for; what is not given does not filter.
+#[derive(Default)]
+pub(crate) struct Filter {
+    pub(crate) since: Option<Millis>,
+    pub(crate) until: Option<Millis>,
+    pub(crate) events: BTreeSet<String>,
+    pub(crate) key: Option<Fingerprint>,
+    pub(crate) vendor: Option<VendorId>,
+    pub(crate) grant: Option<GrantId>,
+    pub(crate) dataset: Option<DatasetName>,
+    pub(crate) prefix: Option<Prefix>,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// An entry as it is told.
+pub(crate) struct Line {
+    pub(crate) public: Vec<u8>,
+    pub(crate) private: Vec<u8>,
+    pub(crate) names: Vec<String>,
+}
+
+/// Some entries of a ledger, from `from` on and before `to`, those that pass; and where to go on.
+pub(crate) async fn page(
+    vault: &Vault,
+    tenant: &Arc<Tenant>,
+    from: Index,
+    to: Index,
+    filter: &Filter,
+) -> Result<(Vec<Line>, Index), Error> {
+    let entries = vault.recorder.history(tenant, from, to).await?;
+    let next = Index(from.0 + entries.len() as u64);
+    let mut lines = Vec::new();
+    for (public, private) in entries {
+        let entry = Entry::from_bytes(&public).map_err(|error| Error::Integrity(error.to_string().into()))?;
+        let secret = if private.is_empty() {
+            None
+        } else {
+            Some(Private::from_bytes(&private).map_err(|error| Error::Integrity(error.to_string().into()))?)
+        };
+        if !passes(filter, &entry, secret.as_ref()) {
+            continue;
+        }
+        let places = places(vault, tenant, &entry, secret.as_ref()).await?;
+        if !filter.dataset.as_ref().is_none_or(|dataset| touches(dataset, filter.prefix.as_ref(), &places, secret.as_ref())) {
+            continue;
+        }
+        let names = places.iter().map(|(dataset, path)| format!("{dataset}/{path}")).collect();
+        lines.push(Line { public, private, names });
+    }
+    Ok((lines, next))
+}
+
+fn passes(filter: &Filter, entry: &Entry, private: Option<&Private>) -> bool {
+    filter.since.is_none_or(|since| entry.time >= since)
+        && filter.until.is_none_or(|until| entry.time < until)
+        && (filter.events.is_empty() || filter.events.contains(entry.event.name()))
+        && filter.key.is_none_or(|key| entry.actor.key == key)
+        && filter.grant.is_none_or(|grant| entry.grants.contains(&grant))
+        && filter.outcome.is_none_or(|outcome| entry.outcome == outcome)
+        && filter.vendor.is_none_or(|vendor| entry.actor.role == Role::Vendor(vendor) || is_about(vendor, private))
+}
+
+/// Whether an order names this vendor.
+fn is_about(vendor: VendorId, private: Option<&Private>) -> bool {
+    let Some(order) = private.and_then(|private| private.order.as_ref()) else { return false };
+    match &order.order.instruction {
+        Instruction::SuspendVendor { vendor: id, .. }
+        | Instruction::ResumeVendor { vendor: id, .. }
+        | Instruction::RemoveVendor { vendor: id }
+        | Instruction::AddKey { vendor: id, .. }
+        | Instruction::RevokeKey { vendor: id, .. } => *id == vendor,
+        Instruction::IssueGrant(terms) => terms.holder == Holder::Vendor(vendor),
+        Instruction::AddVendor { .. } => {
+            order.clone().verify().is_ok_and(|verified| VendorId::from(verified.id()) == vendor)
+        }
+        Instruction::CreateTenant { .. }
+        | Instruction::AddAdmin { .. }
+        | Instruction::RemoveAdmin { .. }
+        | Instruction::CreateDataset { .. }
+        | Instruction::DeleteDataset { .. }
+        | Instruction::RevokeGrant { .. } => false,
+    }
+}
+
+/// The objects that an entry is about, by name, in its order.
+async fn places(
+    vault: &Vault,
+    tenant: &Arc<Tenant>,
+    entry: &Entry,
+    private: Option<&Private>,
+) -> Result<Vec<(DatasetName, ObjectPath)>, Error> {
+    if entry.outcome == Outcome::Denied {
+        // What was refused may not exist: the caller's own words are all there is.
+        return Ok(private.and_then(|private| private.call.as_ref()).map(|call| asked(&call.call.work)).unwrap_or_default());
+    }
+    let mut wanted: Vec<(Index, u32)> = entry.objects.iter().map(|object| (object.1, object.2)).collect();
+    wanted.extend((0_u32..).zip(&entry.puts).map(|(ordinal, _)| (entry.index, ordinal)));
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(vault.catalog.names(&tenant.id, &tenant.ledger_key, &wanted).await?)
+}
+
+fn asked(work: &Work) -> Vec<(DatasetName, ObjectPath)> {
+    match work {
+        Work::Get(items) | Work::ReleaseKeys(items) => {
+            items.iter().map(|item| (item.dataset.clone(), item.path.clone())).collect()
+        }
+        Work::Put(items) => items.iter().map(|item| (item.dataset.clone(), item.path.clone())).collect(),
+        Work::Delete(items) => items.iter().map(|item| (item.dataset.clone(), item.path.clone())).collect(),
+    }
+}
+
+/// Whether an entry is about a dataset, or about something under a prefix of it.
+fn touches(
+    dataset: &DatasetName,
+    prefix: Option<&Prefix>,
+    places: &[(DatasetName, ObjectPath)],
+    private: Option<&Private>,
+) -> bool {
+    let object = |(name, path): &(DatasetName, ObjectPath)| name == dataset && prefix.is_none_or(|p| p.covers(path));
+    let ordered = private.and_then(|private| private.order.as_ref()).is_some_and(|order| match &order.order.instruction {
+        Instruction::CreateDataset { name } | Instruction::DeleteDataset { name } => name == dataset,
+        Instruction::IssueGrant(terms) => terms.scopes.iter().any(|scope| scope.dataset == *dataset),
+        _ => false,
+    });
+    places.iter().any(object) || (prefix.is_none() && ordered)
+}

@@ -1,0 +1,92 @@
+//! Orders in: whatever changes authority.
+
+use strongroom_core::grant::Refusal;
+use strongroom_core::ids::OrderId;
+use strongroom_core::keys::secret::Key;
+use strongroom_core::keys::wrap::{Purpose, RootTuple};
+use strongroom_core::names::TenantName;
+use strongroom_core::order::{Instruction, SignedOrder, VerifiedOrder};
+use strongroom_core::reason::Reason;
+
+use std::sync::Arc;
+
+use crate::catalog::tenants::NewTenant;
+use crate::error::Error;
+use crate::recorder::attempt::{Attempt, Caller, Order, Recorded, What};
+use crate::tenants::Tenant;
+use crate::vault::Vault;
+
+/// Checks an order's signatures and has it decided, recorded and carried out in one commit.
+pub(crate) async fn order(
+    vault: &Vault,
+    caller: Caller,
+    tenant: &TenantName,
+    bytes: &[u8],
+    fits: fn(&Instruction) -> bool,
+) -> Result<(Recorded, OrderId), Error> {
+    let verified = accept(bytes, fits)?;
+    let tenant = vault.tenants.find(tenant).await?;
+    let id = verified.id();
+    let attempt = Attempt::Order(Box::new(Order { caller, verified }));
+    carried_out(vault.recorder.record(&tenant, attempt).await?, id)
+}
+
+/// Creates a tenant: its keys, and its ledger with the operator's order as entry 0.
+pub(crate) async fn create_tenant(
+    vault: &Vault,
+    caller: Caller,
+    bytes: &[u8],
+) -> Result<(Recorded, OrderId), Error> {
+    let verified = accept(bytes, |instruction| matches!(instruction, Instruction::CreateTenant { .. }))?;
+    if !verified.signers().iter().all(|signer| vault.is_operator(signer)) {
+        return Err(Refusal::new(Reason::OutOfScope, "only an operator of this vault may create tenants").into());
+    }
+    let Instruction::CreateTenant { name, .. } = &verified.order().instruction else {
+        return Err(Error::Invalid("the order is another one than this method carries out".into()));
+    };
+    let id = verified.order().ledger.tenant();
+    let origin = vault.tenants.origin(id)?;
+    if vault.catalog.tenant_named(name).await?.is_some() || vault.catalog.tenant(&id).await?.is_some() {
+        return Err(Refusal::new(Reason::PreconditionFailed, "the tenant exists already").into());
+    }
+    let random = |_| Error::Unavailable("the system gave no randomness".into());
+    let ledger_key = Key::random().map_err(random)?;
+    let tuple = |purpose| RootTuple { purpose, vault: vault.id, tenant: Some((id, name.as_str())), version: 1 };
+    let new = NewTenant {
+        id,
+        name: name.clone(),
+        ledger_key: vault.root.wrap(&tuple(Purpose::LedgerKey), &ledger_key).await.map_err(crate::keys::KeyError::from)?,
+        log_key: wrap_fresh(vault, &tuple(Purpose::LogKey)).await?,
+        tenant_key: wrap_fresh(vault, &tuple(Purpose::TenantKey)).await?,
+    };
+    let tenant = Arc::new(Tenant {
+        id,
+        name: name.clone(),
+        origin,
+        ledger_key: strongroom_core::ledger::LedgerKey::new(&ledger_key),
+    });
+    let order_id = verified.id();
+    let attempt = Attempt::CreateTenant(Box::new(Order { caller, verified }), Box::new(new));
+    carried_out(vault.recorder.record(&tenant, attempt).await?, order_id)
+}
+
+fn accept(bytes: &[u8], fits: fn(&Instruction) -> bool) -> Result<VerifiedOrder, Error> {
+    let verified = SignedOrder::accept(bytes)?;
+    if fits(&verified.order().instruction) {
+        Ok(verified)
+    } else {
+        Err(Error::Invalid("the order is another one than this method carries out".into()))
+    }
+}
+
+async fn wrap_fresh(vault: &Vault, tuple: &RootTuple<'_>) -> Result<Vec<u8>, Error> {
+    let key = Key::random().map_err(|_| Error::Unavailable("the system gave no randomness".into()))?;
+    vault.root.wrap(tuple, &key).await.map_err(|error| Error::Key(error.into()))
+}
+
+fn carried_out(recorded: Recorded, id: OrderId) -> Result<(Recorded, OrderId), Error> {
+    match recorded.what() {
+        What::Order(recorded_id) if *recorded_id == id => Ok((recorded, id)),
+        _ => Err(Error::Integrity("the recorder answered for another attempt".into())),
+    }
+}

@@ -1,0 +1,95 @@
+//! What a read comes to: which segments of which objects, in which steps.
+
+use std::sync::Arc;
+
+use strongroom_core::call::{GetItem, Work};
+use strongroom_core::grant::{Authority, Refusal};
+use strongroom_core::reason::Reason;
+use strongroom_core::sealed::WINDOW_SEGMENTS;
+use strongroom_core::sealed::layout::Layout;
+
+use crate::catalog::objects::{Lookup, ObjectRow};
+use crate::error::Error;
+use crate::recorder::attempt::{AcceptedCall, ReleasePart};
+use crate::vault::Vault;
+
+/// What a read comes to.
+pub(crate) struct Plan {
+    /// The steps, in the order of the call: each one release, each at most one window of an object.
+    pub(crate) steps: Vec<Vec<ReleasePart>>,
+    /// Items that have nothing to release, and why.
+    pub(crate) errors: Vec<(u32, Refusal)>,
+    /// `Head::hides` from before the rows were read.
+    pub(crate) hides: u64,
+}
+
+/// Plans a call, leaving out its first `skip` parts, which a resumed stream has already.
+pub(crate) async fn plan(vault: &Vault, call: &AcceptedCall, skip: u64) -> Result<Plan, Error> {
+    let (Work::Get(items) | Work::ReleaseKeys(items)) = &call.signed.call.work else {
+        return Err(Error::Invalid("the call is not one to read".into()));
+    };
+    let tenant = &call.session.tenant;
+    let authority = vault.recorder.view(tenant).await?.authority;
+    let lookups: Vec<Option<Lookup>> = items.iter().map(|item| lookup(&authority, item)).collect();
+    let wanted: Vec<Lookup> = lookups.iter().flatten().cloned().collect();
+    let (found, hides) = vault.catalog.resolve(&tenant.id, &tenant.ledger_key, &wanted).await?;
+    let mut found = found.into_iter();
+    let mut parts = Vec::with_capacity(items.len());
+    let mut errors = Vec::new();
+    for ((at, item), lookup) in (0_u32..).zip(items).zip(lookups) {
+        match lookup.and_then(|_| found.next().flatten()) {
+            None => errors.push((at, Refusal::new(Reason::NotFound, "no such object"))),
+            Some(row) => match parts_of(at, item, Arc::new(row))? {
+                Some(of_item) => parts.extend(of_item),
+                None => errors.push((at, Refusal::new(Reason::InvalidArgument, "the range lies past the object's end"))),
+            },
+        }
+    }
+    let skipped = usize::try_from(skip).map_or(parts.len(), |skip| skip.min(parts.len()));
+    Ok(Plan { steps: steps(parts.split_off(skipped)), errors, hides })
+}
+
+fn lookup(authority: &Authority, item: &GetItem) -> Option<Lookup> {
+    let dataset = authority.dataset(&item.dataset)?.id;
+    let dataset_name = item.dataset.clone();
+    Some(Lookup { dataset, dataset_name, path: item.path.clone(), generation: item.generation })
+}
+
+/// The windows of one object that its range touches, each cut to the range; `None` if the range lies past its end.
+fn parts_of(item: u32, asked: &GetItem, object: Arc<ObjectRow>) -> Result<Option<Vec<ReleasePart>>, Error> {
+    let layout = Layout::new(object.size).map_err(|_| Error::Integrity("an object's size is out of bounds".into()))?;
+    let range = match asked.range {
+        None => Some(layout.all()),
+        Some((start, end)) => layout.segments_of_bytes(start, end),
+    };
+    let Some(range) = range else { return Ok(None) };
+    let windows = layout.window_of(range.start())..=layout.window_of(range.end() - 1);
+    let parts = windows.enumerate().filter_map(|(nth, window)| {
+        let range = layout.window(window).intersect(range)?;
+        let bytes = layout.plain_bytes(range);
+        Some(ReleasePart { item, object: object.clone(), range, bytes, first: nth == 0 })
+    });
+    Ok(Some(parts.collect()))
+}
+
+/// Groups parts into steps of at most one window's worth of segments: many small objects are one entry and one parcel.
+fn steps(parts: Vec<ReleasePart>) -> Vec<Vec<ReleasePart>> {
+    let mut steps: Vec<Vec<ReleasePart>> = Vec::new();
+    let mut segments = 0;
+    for part in parts {
+        let count = part.range.count();
+        let joins = steps.last().and_then(|step| step.last()).is_some_and(|last| last.item != part.item)
+            && segments + count <= WINDOW_SEGMENTS;
+        match steps.last_mut() {
+            Some(step) if joins => {
+                segments += count;
+                step.push(part);
+            }
+            _ => {
+                segments = count;
+                steps.push(vec![part]);
+            }
+        }
+    }
+    steps
+}

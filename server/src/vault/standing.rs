@@ -1,0 +1,108 @@
+//! Decisions without an entry: may this caller look, may this stream go on.
+//!
+//! The same [`decide`] as for a release, over what the recorder knows as of the last commit; nothing is charged.
+
+use std::sync::Arc;
+
+use strongroom_core::grant::{
+    Action, Authority, Grant, Held, Holder, Place, Prefix, Principal, Refusal, Request, Standing, Usage, decide,
+};
+use strongroom_core::identity::Fingerprint;
+use strongroom_core::ids::GrantId;
+use strongroom_core::names::DatasetName;
+use strongroom_core::reason::Reason;
+
+use crate::error::Error;
+use crate::tenants::Tenant;
+use crate::vault::Vault;
+
+/// Decides whether `key` may do all of `places` under the grant it names.
+pub(crate) async fn check(
+    vault: &Vault,
+    tenant: &Arc<Tenant>,
+    key: Fingerprint,
+    grant: Option<GrantId>,
+    places: &[Place<'_>],
+) -> Result<(), Error> {
+    let authority = vault.recorder.view(tenant).await?.authority;
+    let chain = match grant {
+        Some(id) => vault.recorder.standing(tenant, id).await?,
+        None => Vec::new(),
+    };
+    decided(vault, &authority, key, grant, &chain, places).map_err(Error::Refused)
+}
+
+/// Decides whether `key` may list all of a prefix: under the grant it names, else under any that it holds.
+pub(crate) async fn check_list(
+    vault: &Vault,
+    tenant: &Arc<Tenant>,
+    key: Fingerprint,
+    grant: Option<GrantId>,
+    dataset: &DatasetName,
+    prefix: &Prefix,
+) -> Result<(), Error> {
+    let authority = vault.recorder.view(tenant).await?.authority;
+    let principal = authority.principal(&key);
+    if principal == Principal::Admin && grant.is_none() {
+        return Ok(());
+    }
+    let candidates = match grant {
+        Some(id) => vec![id],
+        None => held_by(vault, tenant, principal, key).await?.iter().map(|grant| grant.id).collect(),
+    };
+    let covers = |grant: &Grant| {
+        grant.terms.scopes.iter().any(|scope| scope.covers_prefix(Action::List, dataset, prefix))
+    };
+    let none = Refusal::new(Reason::OutOfScope, "no grant of this key covers it");
+    // A suspended vendor, or an unknown key, is told so before anything else.
+    let mut refusal = decided(vault, &authority, key, None, &[], &[]).err().unwrap_or_else(|| none.clone());
+    for id in candidates {
+        let chain = vault.recorder.standing(tenant, id).await?;
+        if chain.is_empty() || !chain.iter().all(|(grant, _)| covers(grant)) {
+            continue;
+        }
+        match decided(vault, &authority, key, Some(id), &chain, &[]) {
+            Ok(()) => return Ok(()),
+            Err(ended) => refusal = ended,
+        }
+    }
+    Err(refusal.into())
+}
+
+/// The grants that a key holds: its vendor's, and its own.
+pub(crate) async fn held_by(
+    vault: &Vault,
+    tenant: &Tenant,
+    principal: Principal,
+    key: Fingerprint,
+) -> Result<Vec<Grant>, Error> {
+    let mut held = vault.catalog.grants_of(&tenant.id, &tenant.ledger_key, &Holder::Key(key)).await?;
+    if let Principal::Vendor(id) = principal {
+        held.extend(vault.catalog.grants_of(&tenant.id, &tenant.ledger_key, &Holder::Vendor(id)).await?);
+    }
+    held.sort_by_key(|grant| std::cmp::Reverse(grant.issued));
+    Ok(held)
+}
+
+/// Who may read the ledger, and what is about all of a tenant.
+pub(crate) async fn check_admin(vault: &Vault, tenant: &Arc<Tenant>, key: &Fingerprint) -> Result<(), Error> {
+    match vault.recorder.view(tenant).await?.authority.principal(key) {
+        Principal::Admin => Ok(()),
+        Principal::Vendor(_) => Err(Refusal::new(Reason::OutOfScope, "only an admin of the tenant may see this").into()),
+        Principal::Key => Err(Error::UnknownTenant),
+    }
+}
+
+fn decided(
+    vault: &Vault,
+    authority: &Authority,
+    key: Fingerprint,
+    grant: Option<GrantId>,
+    chain: &[(Arc<Grant>, Usage)],
+    places: &[Place<'_>],
+) -> Result<(), Refusal> {
+    let held: Vec<Held<'_>> = chain.iter().map(|(grant, usage)| Held { grant, usage: *usage }).collect();
+    let request = Request { key, grant, places, charge: Usage::default(), obstacle: None };
+    let standing = Standing { now: vault.recorder.now(), authority, chain: &held };
+    decide(&request, &standing).map(|_| ())
+}
