@@ -10,6 +10,7 @@ use crate::grant::decide::Refusal;
 use crate::grant::{Grant, Holder, Part, Terms};
 use crate::identity::Fingerprint;
 use crate::ids::{DatasetId, GrantId, Index, Millis, VendorId};
+use crate::ledger::Event;
 use crate::names::{DatasetName, TenantName, VendorName};
 use crate::order::{Instruction, VerifiedOrder};
 use crate::origin::Origin;
@@ -322,6 +323,44 @@ pub fn takes_away(instruction: &Instruction) -> bool {
             | Instruction::RevokeKey { .. }
             | Instruction::RevokeGrant { .. }
             | Instruction::DeleteDataset { .. }
+    )
+}
+
+/// Whether an event belongs to the authority log: [`is_authority`] of the order that it records.
+pub fn is_authority_event(event: Event) -> bool {
+    match event {
+        Event::TenantCreated
+        | Event::AdminAdded
+        | Event::AdminRemoved
+        | Event::VendorAdded
+        | Event::VendorSuspended
+        | Event::VendorResumed
+        | Event::VendorRemoved
+        | Event::KeyAdded
+        | Event::KeyRevoked
+        | Event::GrantRevoked
+        | Event::DatasetCreated
+        | Event::DatasetDeleted => true,
+        Event::GrantIssued
+        | Event::SessionOpen
+        | Event::ObjectPut
+        | Event::ObjectDeleted
+        | Event::Release
+        | Event::ReleaseRepeat
+        | Event::Denied => false,
+    }
+}
+
+/// Whether an event takes something away: [`takes_away`] of the order that it records.
+pub fn takes_away_event(event: Event) -> bool {
+    matches!(
+        event,
+        Event::AdminRemoved
+            | Event::VendorSuspended
+            | Event::VendorRemoved
+            | Event::KeyRevoked
+            | Event::GrantRevoked
+            | Event::DatasetDeleted
     )
 }
 

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::SignedCall;
 use crate::exact::{self, ExactError};
+use crate::grant::Principal;
 use crate::identity::{Fingerprint, sha256};
 use crate::ids::{
     CallDigest, Digest, Generation, GrantId, Index, Millis, NodeId, OrderId, RequestId, SessionId, VendorId,
 };
 use crate::ledger::batch::MAX_ENTRY;
-use crate::order::SignedOrder;
+use crate::order::{Instruction, SignedOrder};
 use crate::reason::Reason;
 use crate::session::{Claims, SignedOpening};
 
@@ -104,6 +105,25 @@ impl Event {
         Self::Denied,
     ];
 
+    /// What is recorded when an order with this instruction was carried out.
+    pub fn of_instruction(instruction: &Instruction) -> Self {
+        match instruction {
+            Instruction::CreateTenant { .. } => Self::TenantCreated,
+            Instruction::AddAdmin { .. } => Self::AdminAdded,
+            Instruction::RemoveAdmin { .. } => Self::AdminRemoved,
+            Instruction::AddVendor { .. } => Self::VendorAdded,
+            Instruction::SuspendVendor { .. } => Self::VendorSuspended,
+            Instruction::ResumeVendor { .. } => Self::VendorResumed,
+            Instruction::RemoveVendor { .. } => Self::VendorRemoved,
+            Instruction::AddKey { .. } => Self::KeyAdded,
+            Instruction::RevokeKey { .. } => Self::KeyRevoked,
+            Instruction::CreateDataset { .. } => Self::DatasetCreated,
+            Instruction::DeleteDataset { .. } => Self::DatasetDeleted,
+            Instruction::IssueGrant(_) => Self::GrantIssued,
+            Instruction::RevokeGrant { .. } => Self::GrantRevoked,
+        }
+    }
+
     /// Its name, as it stands in entries and filters.
     pub fn name(self) -> &'static str {
         match self {
@@ -142,6 +162,16 @@ pub enum Role {
     Vendor(VendorId),
     /// A key that holds a grant of its own.
     Key,
+}
+
+impl From<Principal> for Role {
+    fn from(principal: Principal) -> Self {
+        match principal {
+            Principal::Admin => Self::Admin,
+            Principal::Vendor(id) => Self::Vendor(id),
+            Principal::Key => Self::Key,
+        }
+    }
 }
 
 /// Who did it: from the TLS key, or the first signature of the order, alone.

@@ -4,6 +4,7 @@
 //! by its hash, so that what is personal can be erased while the log stays valid.
 
 pub mod batch;
+pub mod charge;
 pub mod entry;
 pub mod head;
 pub mod mac;

@@ -1,0 +1,282 @@
+//! Sessions, calls and requests: who asked, in which words, and whether it was asked before.
+//!
+//! A session, a call and a request are three things. A *session* is opened once, ever. A *call* is a session's signed words; it
+//! is entered once, its entries follow each other by at most 15 minutes, and its digest is kept for ever, so that no operator
+//! can make an old call serve again. A *request* is what the caller meant: its id, unique per key, outlives the session that it
+//! began in, so a stream that resumes in another session is not charged twice.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::rule::Check;
+use super::{Proof, Replay, Rule};
+use crate::call::{Call, CallError, SignedCall, Work};
+use crate::ed25519::VerifyingKey;
+use crate::identity::{Fingerprint, sha256};
+use crate::ids::{CallDigest, Digest, Millis, RequestId, SessionId};
+use crate::ledger::charge::is_remembered;
+use crate::ledger::{Entry, Event, Private};
+use crate::session::OpeningError;
+
+/// A session that was opened.
+#[derive(Debug)]
+pub(super) struct Session {
+    key: Fingerprint,
+    /// None if the opening was erased.
+    call_key: Option<VerifyingKey>,
+}
+
+/// A (key, request id).
+pub(super) type RequestKey = (Fingerprint, RequestId);
+
+/// What a call's entry stands on.
+pub(super) struct Asked {
+    pub(super) digest: CallDigest,
+    pub(super) key: Fingerprint,
+    /// The call; none if it was erased, or all it asks for was recorded.
+    pub(super) call: Option<Arc<Call>>,
+    /// Whether the call's signature was seen to hold.
+    pub(super) proof: Proof,
+    /// SHA-256 of the call's bytes.
+    request_digest: Option<Digest>,
+}
+
+/// The calls and requests that are remembered.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    open: HashMap<CallDigest, OpenCall>,
+    requests: HashMap<RequestKey, Requested>,
+    /// The first half of every call's digest, for ever.
+    entered: HashSet<[u8; 16]>,
+    /// When to look whether something can be forgotten; in the order of the entries.
+    call_times: VecDeque<(Millis, CallDigest)>,
+    request_times: VecDeque<(Millis, RequestKey)>,
+}
+
+#[derive(Debug)]
+struct OpenCall {
+    session: SessionId,
+    key: Fingerprint,
+    request: RequestId,
+    request_digest: Option<Digest>,
+    call: Option<Arc<Call>>,
+    proof: Proof,
+    newest: Millis,
+}
+
+/// What a request has had so far.
+#[derive(Debug)]
+pub(super) struct Requested {
+    digest: Option<Digest>,
+    newest: Millis,
+    /// Whether an entry of it did something: its use is charged.
+    pub(super) used: bool,
+    /// What was released or hidden, sorted.
+    pub(super) parts: Vec<Part>,
+    /// How many items of it have had all they ask for.
+    pub(super) finished: usize,
+}
+
+/// A part of an object that a request had: item, put index, ordinal, window; and the segments of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) place: (u32, u64, u32, u32),
+    pub(super) segments: (u32, u32),
+}
+
+impl Requested {
+    pub(super) fn part(&self, place: (u32, u64, u32, u32)) -> Option<&Part> {
+        self.parts.binary_search_by_key(&place, |part| part.place).ok().map(|at| &self.parts[at])
+    }
+
+    /// How many windows of this item's object it had.
+    pub(super) fn windows(&self, (item, index, ordinal, _): (u32, u64, u32, u32)) -> usize {
+        let from = self.parts.partition_point(|part| part.place < (item, index, ordinal, 0));
+        self.parts[from..].partition_point(|part| part.place <= (item, index, ordinal, u32::MAX))
+    }
+
+    /// Whether it had anything for this item.
+    pub(super) fn has_item(&self, item: u32) -> bool {
+        self.parts.binary_search_by(|part| part.place.0.cmp(&item)).is_ok()
+    }
+
+    /// Keeps a part; `false` if it was there.
+    pub(super) fn insert(&mut self, part: Part) -> bool {
+        match self.parts.binary_search_by_key(&part.place, |part| part.place) {
+            Ok(_) => false,
+            Err(at) => {
+                self.parts.insert(at, part);
+                true
+            }
+        }
+    }
+}
+
+impl Calls {
+    /// Forgets what has had no entry for 15 minutes.
+    pub(super) fn forget(&mut self, now: Millis) {
+        while let Some(&(time, digest)) = self.call_times.front()
+            && !is_remembered(time, now)
+        {
+            self.call_times.pop_front();
+            match self.open.get(&digest).map(|call| call.newest) {
+                Some(newest) if is_remembered(newest, now) => self.call_times.push_back((newest, digest)),
+                _ => drop(self.open.remove(&digest)),
+            }
+        }
+        while let Some(&(time, key)) = self.request_times.front()
+            && !is_remembered(time, now)
+        {
+            self.request_times.pop_front();
+            match self.requests.get(&key).map(|request| request.newest) {
+                Some(newest) if is_remembered(newest, now) => self.request_times.push_back((newest, key)),
+                _ => drop(self.requests.remove(&key)),
+            }
+        }
+    }
+
+    /// Lets go of a call's words once all that they ask for is recorded.
+    pub(super) fn finish(&mut self, digest: &CallDigest) {
+        if let Some(open) = self.open.get_mut(digest) {
+            open.call = None;
+        }
+    }
+
+    fn half(digest: &CallDigest) -> [u8; 16] {
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest.as_bytes()[..16]);
+        half
+    }
+}
+
+impl Replay {
+    pub(super) fn session_open(&mut self, entry: &Entry, private: Option<&Private>) -> Check<Proof> {
+        let id = entry.session.ok_or_else(|| Rule::Form.broken("the session is missing"))?;
+        Rule::OpeningOnce.unless(!self.sessions.contains_key(&id), || format!("{id} was opened before"))?;
+        let (key, call_key) = match private {
+            None => (entry.actor.key, None),
+            Some(private) => {
+                let missing = || Rule::OpeningMissing.broken("the private part has none");
+                let signed = private.opening.as_ref().ok_or_else(missing)?;
+                let opened = signed.verify().map_err(|error| match error {
+                    OpeningError::Signature(_) => Rule::OpeningSignature.broken(error.to_string()),
+                    OpeningError::Exact(_) => Rule::OpeningMissing.broken(error.to_string()),
+                })?;
+                Rule::SessionIdFits.unless(opened == id, || format!("it is {opened}"))?;
+                let tenant = &signed.opening.tenant;
+                let fits = self.authority.tenant().is_none_or(|own| own == tenant);
+                Rule::OpeningTenant.unless(fits, || format!("it names {tenant}"))?;
+                (signed.key.fingerprint(), Some(signed.opening.call_key))
+            }
+        };
+        self.check_actor(entry, key)?;
+        self.sessions.insert(id, Session { key, call_key });
+        Ok(Proof::whole_if(call_key.is_some() && !self.blind))
+    }
+
+    /// The call that an entry belongs to: entered before, or now.
+    pub(super) fn call(&mut self, entry: &Entry, private: Option<&Private>) -> Check<Asked> {
+        let form = || Rule::Form.broken("the session or the call is missing");
+        let (session_id, digest) = (entry.session.ok_or_else(form)?, entry.call.ok_or_else(form)?);
+        let unknown = || Rule::SessionOpen.broken(format!("{session_id} was not"));
+        let key = self.sessions.get(&session_id).ok_or_else(unknown)?.key;
+        self.check_actor(entry, key)?;
+        let signed = private.and_then(|private| private.call.as_ref());
+        if let Some(open) = self.calls.open.get_mut(&digest) {
+            Rule::CallAgain.unless(signed.is_none(), || format!("{digest} was entered before"))?;
+            Rule::CallSession.unless(open.session == session_id, || format!("it came in {}", open.session))?;
+            open.newest = entry.time;
+        } else {
+            Rule::CallOver.unless(!self.calls.entered.contains(&Calls::half(&digest)), || format!("{digest} was entered before"))?;
+            let open = self.enter(entry, session_id, private.is_none(), signed)?;
+            self.calls.entered.insert(Calls::half(&digest));
+            self.calls.call_times.push_back((entry.time, digest));
+            self.calls.open.insert(digest, open);
+        }
+        let open = &self.calls.open[&digest];
+        Rule::RequestId.unless(entry.request == Some(open.request), || format!("it is {}", open.request))?;
+        let (call, proof, request_digest) = (open.call.clone(), open.proof, open.request_digest);
+        if let Some(call) = &call {
+            let fits = matches!(
+                (&call.work, entry.event),
+                (_, Event::Denied)
+                    | (Work::Get(_) | Work::ReleaseKeys(_), Event::Release | Event::ReleaseRepeat)
+                    | (Work::Put(_), Event::ObjectPut)
+                    | (Work::Delete(_), Event::ObjectDeleted)
+            );
+            Rule::CallEvent.unless(fits, || format!("it does not ask for {}", entry.event.name()))?;
+        }
+        let proof = proof.and(Proof::whole_if(!self.blind));
+        Ok(Asked { digest, key, call, proof, request_digest })
+    }
+
+    fn enter(&self, entry: &Entry, session: SessionId, is_erased: bool, signed: Option<&SignedCall>) -> Check<OpenCall> {
+        let newest = entry.time;
+        let key = self.sessions[&session].key;
+        let Some(signed) = signed else {
+            Rule::CallMissing.unless(is_erased, || "the private part has none".into())?;
+            // The words are lost; the request id stands in the entry.
+            let request = entry.request.ok_or_else(|| Rule::RequestId.broken("there is none"))?;
+            return Ok(OpenCall { session, key, request, request_digest: None, call: None, proof: Proof::Erased, newest });
+        };
+        let bytes = signed.call.bytes().map_err(|error| Rule::CallForm.broken(error.to_string()))?;
+        let digest = Call::digest(&session, &self.origin, &bytes);
+        Rule::CallDigest.unless(entry.call == Some(digest), || format!("it is {digest}"))?;
+        let proof = match &self.sessions[&session].call_key {
+            None => Proof::Erased,
+            Some(call_key) => {
+                signed.verify(&session, &self.origin, call_key).map_err(|error| match error {
+                    CallError::Signature(_) => Rule::CallSignature.broken(error.to_string()),
+                    _ => Rule::CallForm.broken(error.to_string()),
+                })?;
+                Proof::Whole
+            }
+        };
+        let request_digest = Some(Digest::from_bytes(sha256(&bytes)));
+        let (request, call) = (signed.call.request, Some(Arc::new(signed.call.clone())));
+        Ok(OpenCall { session, key, request, request_digest, call, proof, newest })
+    }
+
+    /// The request that a call is made for. Not for denials: they may be the answer to a request id that was used before.
+    pub(super) fn request(&mut self, entry: &Entry, asked: &Asked) -> Check<&mut Requested> {
+        let open = &self.calls.open[&asked.digest];
+        let key = (open.key, open.request);
+        let newest = entry.time;
+        if !self.calls.requests.contains_key(&key) {
+            self.calls.request_times.push_back((newest, key));
+        }
+        let request = self.calls.requests.entry(key).or_insert_with(|| Requested {
+            digest: asked.request_digest,
+            newest,
+            used: false,
+            parts: Vec::new(),
+            finished: 0,
+        });
+        let same = match (request.digest, asked.request_digest) {
+            (Some(old), Some(new)) => old == new,
+            _ => true,
+        };
+        Rule::RequestOnce.unless(same, || format!("{} stands for another", key.1))?;
+        request.digest = request.digest.or(asked.request_digest);
+        request.newest = newest;
+        Ok(request)
+    }
+
+    pub(super) fn denied(&mut self, entry: &Entry, private: Option<&Private>) -> Check<Proof> {
+        let proof = if entry.call.is_some() {
+            self.call(entry, private)?.proof
+        } else if let Some(signed) = private.and_then(|private| private.order.as_ref()) {
+            let order = super::orders::verify(entry, Some(signed))?;
+            self.check_request(entry, order.order().request)?;
+            Proof::Whole
+        } else {
+            Proof::Whole
+        };
+        Ok(proof.and(Proof::whole_if(private.is_some())))
+    }
+
+    pub(super) fn check_request(&self, entry: &Entry, signed: RequestId) -> Check {
+        let fits = entry.request.is_none_or(|request| request == signed);
+        Rule::RequestId.unless(fits, || format!("it is {signed}"))
+    }
+}

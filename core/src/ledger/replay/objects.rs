@@ -1,0 +1,109 @@
+//! The objects that there are: what was put at which path, and what was hidden since.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::ids::{DatasetId, Generation, Index, ObjectId, PutId};
+use crate::names::{DatasetName, ObjectPath};
+
+/// Which path, by number.
+pub(super) type PathId = u32;
+
+/// An object, as its put entry fixed it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Object {
+    /// None if the put's call was erased.
+    pub(super) path: Option<PathId>,
+    pub(super) generation: Generation,
+    pub(super) size: u64,
+}
+
+/// A path of a dataset.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub(super) dataset: DatasetName,
+    pub(super) path: ObjectPath,
+    /// The last generation number that was taken.
+    pub(super) last: Generation,
+    /// All generations up to this one are hidden.
+    pub(super) hidden_through: Generation,
+    /// The object with the highest generation, and that.
+    newest: Option<(Generation, (Index, u32))>,
+}
+
+impl Path {
+    /// The object that a read without a generation gets, and that a write overwrites.
+    pub(super) fn visible(&self) -> Option<(Generation, (Index, u32))> {
+        self.newest.filter(|(generation, _)| *generation > self.hidden_through)
+    }
+}
+
+/// Every object that was ever put.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    by_entry: HashMap<Index, Vec<Object>>,
+    paths: Vec<Path>,
+    by_path: HashMap<(DatasetId, ObjectPath), PathId>,
+    puts: HashSet<PutId>,
+    ids: HashSet<ObjectId>,
+    /// Whether a put was erased: from then on a path may have more generations than are known.
+    pub(super) has_gaps: bool,
+}
+
+impl Objects {
+    pub(super) fn object(&self, index: Index, ordinal: u32) -> Option<Object> {
+        self.by_entry.get(&index)?.get(usize::try_from(ordinal).ok()?).copied()
+    }
+
+    pub(super) fn path(&self, id: PathId) -> &Path {
+        &self.paths[id as usize]
+    }
+
+    pub(super) fn path_id(&self, dataset: DatasetId, path: &ObjectPath) -> Option<PathId> {
+        self.by_path.get(&(dataset, path.clone())).copied()
+    }
+
+    /// The number of a path, a new one if it has none.
+    pub(super) fn enter_path(&mut self, dataset: DatasetId, name: &DatasetName, path: &ObjectPath) -> PathId {
+        let next = PathId::try_from(self.paths.len()).unwrap_or(PathId::MAX);
+        let id = *self.by_path.entry((dataset, path.clone())).or_insert(next);
+        if id == next {
+            self.paths.push(Path {
+                dataset: name.clone(),
+                path: path.clone(),
+                last: Generation(0),
+                hidden_through: Generation(0),
+                newest: None,
+            });
+        }
+        id
+    }
+
+    /// Keeps a put id; `false` if it was used.
+    pub(super) fn use_put(&mut self, put: PutId) -> bool {
+        self.puts.insert(put)
+    }
+
+    /// Keeps an object id; `false` if it was used.
+    pub(super) fn use_id(&mut self, id: ObjectId) -> bool {
+        self.ids.insert(id)
+    }
+
+    /// Makes an object visible: the next ordinal of entry `index`.
+    pub(super) fn add(&mut self, index: Index, object: Object) {
+        let objects = self.by_entry.entry(index).or_default();
+        let ordinal = u32::try_from(objects.len()).unwrap_or(u32::MAX);
+        objects.push(object);
+        if let Some(path) = object.path {
+            let path = &mut self.paths[path as usize];
+            path.last = object.generation;
+            path.newest = Some((object.generation, (index, ordinal)));
+        }
+    }
+
+    /// Hides all generations of a path; takes a generation number.
+    pub(super) fn hide(&mut self, path: PathId) {
+        let path = &mut self.paths[path as usize];
+        path.last = Generation(path.last.0 + 1);
+        path.hidden_through = path.last;
+    }
+}

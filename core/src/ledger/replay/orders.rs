@@ -1,0 +1,109 @@
+//! Orders: signatures, once ever, in time, and by somebody who may.
+
+use std::sync::Arc;
+
+use super::rule::Check;
+use super::{Known, Proof, Replay, Rule};
+use crate::grant::{Grant, Usage};
+use crate::ids::GrantId;
+use crate::ledger::{Entry, Event, Private, Role};
+use crate::order::{Instruction, OrderError, SignedOrder, VerifiedOrder};
+
+impl Replay {
+    pub(super) fn order(&mut self, entry: &Entry, private: Option<&Private>) -> Check<Proof> {
+        let Some(private) = private else { return self.erased_order(entry) };
+        let order = verify(entry, private.order.as_ref())?;
+        let content = order.order();
+        let event = Event::of_instruction(&content.instruction);
+        Rule::OrderEvent.unless(event == entry.event, || format!("it says {}", event.name()))?;
+        self.check_request(entry, content.request)?;
+        self.accept_once(entry)?;
+        Rule::OrderLedger.unless(content.ledger == self.origin, || format!("it is for {}", content.ledger))?;
+        let until = content.not_after;
+        Rule::OrderInTime.unless(entry.time <= until, || format!("{} is after {until}", entry.time))?;
+        let concerned = concerned(&order);
+        let grant = concerned.and_then(|id| self.grants.get(&id)).and_then(|known| known.grant.clone());
+        let is_known = matches!(content.instruction, Instruction::IssueGrant(_)) || concerned.is_none() || grant.is_some();
+        let admitted = self.authority.admit(&order, &self.origin, entry.time, grant.as_deref());
+        if let Err(refusal) = admitted
+            && !self.blind
+            && (is_known || !self.is_erased(concerned))
+        {
+            return Err(Rule::OrderAllowed.broken(refusal.to_string()));
+        }
+        self.check_order_actor(entry, &order)?;
+        let chain = self.chain_of_order(&order);
+        Rule::Chain.unless(self.blind || entry.grants == chain, || format!("they are {chain:?}"))?;
+        self.authority.apply(entry.index, &order);
+        if let Instruction::IssueGrant(terms) = &content.instruction {
+            let id = GrantId::from(order.id());
+            let grant = Grant { id, issued: entry.index, issuer: order.issuer(), terms: terms.clone() };
+            let known = Known { grant: Some(Arc::new(grant)), usage: Usage::default() };
+            let old = self.grants.insert(id, known);
+            Rule::OrderOnce.unless(old.is_none(), || format!("{id} was issued before"))?;
+        }
+        Ok(Proof::whole_if(!self.blind))
+    }
+
+    /// What is left of an order whose private part was erased: that it counts as accepted.
+    fn erased_order(&mut self, entry: &Entry) -> Check<Proof> {
+        self.accept_once(entry)?;
+        match (entry.event, entry.grants.first()) {
+            (Event::GrantIssued, Some(&id)) => {
+                let known = Known { grant: None, usage: Usage::default() };
+                let old = self.grants.insert(id, known);
+                Rule::OrderOnce.unless(old.is_none(), || format!("{id} was issued before"))?;
+            }
+            _ => self.blind = true,
+        }
+        Ok(Proof::Erased)
+    }
+
+    fn accept_once(&mut self, entry: &Entry) -> Check {
+        let id = entry.order.ok_or_else(|| Rule::Form.broken("the order is missing"))?;
+        Rule::OrderOnce.unless(self.orders.insert(id), || format!("{id} was accepted before"))
+    }
+
+    fn check_order_actor(&self, entry: &Entry, order: &VerifiedOrder) -> Check {
+        if entry.event != Event::TenantCreated {
+            return self.check_actor(entry, order.issuer());
+        }
+        // Who may create tenants stands in the server's configuration: here is only who did.
+        let fits = entry.actor.key == order.issuer() && entry.actor.role == Role::Operator;
+        Rule::Actor.unless(fits, || format!("{} created it, an operator", order.issuer()))
+    }
+
+    /// The grants of a `grant.*` entry: the one concerned, then those above it.
+    fn chain_of_order(&self, order: &VerifiedOrder) -> Vec<GrantId> {
+        let Some(id) = concerned(order) else { return Vec::new() };
+        let above = match &order.order().instruction {
+            Instruction::IssueGrant(terms) => terms.parent,
+            _ => self.grants.get(&id).and_then(|known| known.grant.as_ref()?.terms.parent),
+        };
+        let above = self.chain(above).unwrap_or_default();
+        std::iter::once(id).chain(above.iter().map(|(grant, _)| grant.id)).collect()
+    }
+
+    fn is_erased(&self, grant: Option<GrantId>) -> bool {
+        grant.and_then(|id| self.grants.get(&id)).is_some_and(|known| known.grant.is_none())
+    }
+}
+
+/// The signed order of an entry, with all that can be known from it alone.
+pub(super) fn verify(entry: &Entry, signed: Option<&SignedOrder>) -> Check<VerifiedOrder> {
+    let signed = signed.ok_or_else(|| Rule::OrderMissing.broken("the private part has none"))?;
+    let order = signed.clone().verify().map_err(|error| match error {
+        OrderError::Signature(_) => Rule::OrderSignature.broken(error.to_string()),
+        _ => Rule::OrderForm.broken(error.to_string()),
+    })?;
+    Rule::OrderId.unless(entry.order == Some(order.id()), || format!("it is {}", order.id()))?;
+    Ok(order)
+}
+
+fn concerned(order: &VerifiedOrder) -> Option<GrantId> {
+    match &order.order().instruction {
+        Instruction::IssueGrant(_) => Some(GrantId::from(order.id())),
+        Instruction::RevokeGrant { grant, .. } => Some(*grant),
+        _ => None,
+    }
+}

@@ -1,0 +1,136 @@
+//! Releases: each part against the object that was put and against what was asked for, then the decision.
+
+use super::calls::{Asked, Part};
+use super::objects::Object;
+use super::rule::Check;
+use super::{Proof, Replay, Rule};
+use crate::call::{GetItem, Work};
+use crate::grant::{Action, Place};
+use crate::ids::SegmentRange;
+use crate::ledger::{Entry, ObjectRef, Private, charge};
+use crate::names::{DatasetName, ObjectPath};
+use crate::sealed::layout::Layout;
+
+/// One object of a release, checked.
+struct Checked {
+    part: Part,
+    bytes: u64,
+    /// Where it lies; none if that was erased.
+    place: Option<(DatasetName, ObjectPath)>,
+    /// How many windows of it the call asks for; none if that is not known.
+    windows: Option<u32>,
+}
+
+impl Replay {
+    pub(super) fn release(&mut self, entry: &Entry, private: Option<&Private>) -> Check<Proof> {
+        let asked = self.call(entry, private)?;
+        let checked = self.check_parts(entry, &asked)?;
+        let items = asked.call.as_ref().map(|call| call.work.len());
+        let request = self.request(entry, &asked)?;
+        let mut charged = Vec::with_capacity(checked.len());
+        for Checked { part, bytes, windows, .. } in &checked {
+            let had = request.windows(part.place);
+            let once = request.insert(*part);
+            Rule::WindowOnce.unless(once, || format!("item {} had window {}", part.place.0, part.place.3))?;
+            request.finished += usize::from(windows.is_some_and(|windows| had + 1 == windows as usize));
+            charged.push((*bytes, had == 0));
+        }
+        let cost = charge::of_release(charged, !std::mem::replace(&mut request.used, true));
+        let is_finished = items.is_some_and(|items| request.finished >= items);
+        let proof = self.decide_read(entry, &asked, &checked, cost)?;
+        if is_finished {
+            self.calls.finish(&asked.digest);
+        }
+        Ok(proof)
+    }
+
+    /// Keys that a request had already: authorised again, and not charged.
+    pub(super) fn repeat(&mut self, entry: &Entry, private: Option<&Private>) -> Check<Proof> {
+        let asked = self.call(entry, private)?;
+        let checked = self.check_parts(entry, &asked)?;
+        let request = self.request(entry, &asked)?;
+        for Checked { part, .. } in &checked {
+            let had = request.part(part.place).is_some_and(|had| contains(had.segments, part.segments));
+            Rule::RepeatOfRelease.unless(had, || format!("item {} had no window {}", part.place.0, part.place.3))?;
+        }
+        self.decide_read(entry, &asked, &checked, crate::grant::Usage::default())
+    }
+
+    fn decide_read(
+        &mut self,
+        entry: &Entry,
+        asked: &Asked,
+        checked: &[Checked],
+        cost: crate::grant::Usage,
+    ) -> Check<Proof> {
+        let known = |checked: &Checked| checked.place.clone();
+        let places: Vec<(DatasetName, ObjectPath)> = checked.iter().filter_map(known).collect();
+        let all_known = places.len() == checked.len();
+        let places: Vec<Place<'_>> =
+            places.iter().map(|(dataset, path)| Place { action: Action::Read, dataset, path }).collect();
+        let grant = asked.call.as_ref().map_or_else(|| entry.grants.first().copied(), |call| call.grant);
+        let proof = self.decide(entry, asked.key, grant, &places, cost)?;
+        Ok(proof.and(asked.proof).and(Proof::whole_if(all_known)))
+    }
+
+    fn check_parts(&self, entry: &Entry, asked: &Asked) -> Check<Vec<Checked>> {
+        let mut items = std::collections::HashSet::with_capacity(entry.objects.len());
+        let check = |part: &ObjectRef| {
+            Rule::WindowOnce.unless(items.insert(part.0), || format!("item {} is there twice", part.0))?;
+            self.check_part(asked, part)
+        };
+        entry.objects.iter().map(check).collect()
+    }
+
+    fn check_part(&self, asked: &Asked, part: &ObjectRef) -> Check<Checked> {
+        let ObjectRef(item, index, ordinal, start, end, bytes) = *part;
+        let unknown = || Rule::ObjectKnown.broken(format!("{index}.{ordinal} was not"));
+        let object = self.objects.object(index, ordinal).ok_or_else(unknown)?;
+        let layout = Layout::new(object.size).map_err(|error| Rule::PutFact.broken(error.to_string()))?;
+        let range = SegmentRange::new(start, end).filter(|range| layout.is_within_window(*range));
+        let range = range.ok_or_else(|| Rule::Segments.broken(format!("{start}..{end} are not")))?;
+        let plain = layout.plain_bytes(range);
+        Rule::Bytes.unless(plain == bytes, || format!("they are {plain}"))?;
+        let windows = match &asked.call {
+            None => None,
+            Some(call) => {
+                let (Work::Get(items) | Work::ReleaseKeys(items)) = &call.work else {
+                    return Err(Rule::CallEvent.broken("it does not ask to read"));
+                };
+                let item = usize::try_from(item).ok().and_then(|item| items.get(item));
+                let item = item.ok_or_else(|| Rule::ItemKnown.broken(format!("there is no item {}", part.0)))?;
+                Some(self.check_asked(item, object, &layout, range)?)
+            }
+        };
+        self.check_visible(object)?;
+        let place = object.path.map(|id| self.objects.path(id)).map(|path| (path.dataset.clone(), path.path.clone()));
+        let place_in_request = (item, index.0, ordinal, layout.window_of(start));
+        Ok(Checked { part: Part { place: place_in_request, segments: (start, end) }, bytes, place, windows })
+    }
+
+    /// Whether an item asks for these segments of this object; how many windows it asks for.
+    fn check_asked(&self, item: &GetItem, object: Object, layout: &Layout, range: SegmentRange) -> Check<u32> {
+        if let Some(path) = object.path.map(|id| self.objects.path(id)) {
+            let same = path.dataset == item.dataset && path.path == item.path;
+            Rule::ObjectAsked.unless(same, || format!("it asks for {}/{}", item.dataset, item.path))?;
+        }
+        let same = item.generation.is_none_or(|generation| generation == object.generation);
+        Rule::ObjectAsked.unless(same, || format!("it asks for another generation than {}", object.generation))?;
+        let asked = item.segments(layout);
+        let inside = asked.is_some_and(|asked| asked.intersect(range) == Some(range));
+        Rule::SegmentsAsked.unless(inside, || format!("it asks for {asked:?}"))?;
+        Ok(asked.map_or(0, |asked| layout.window_of(asked.end() - 1) - layout.window_of(asked.start()) + 1))
+    }
+
+    pub(super) fn check_visible(&self, object: Object) -> Check {
+        let Some(path) = object.path.map(|id| self.objects.path(id)) else { return Ok(()) };
+        let there = self.blind || self.authority.dataset(&path.dataset).is_some();
+        Rule::Visible.unless(there, || format!("dataset {} is", path.dataset))?;
+        let visible = object.generation > path.hidden_through;
+        Rule::Visible.unless(visible, || format!("generation {} of {} is", object.generation, path.path))
+    }
+}
+
+fn contains(outer: (u32, u32), inner: (u32, u32)) -> bool {
+    outer.0 <= inner.0 && inner.1 <= outer.1
+}
