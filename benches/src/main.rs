@@ -1,0 +1,103 @@
+//! The system beside its peers, in one run on one machine: what a put, a get and a release cost, and what the machine allows.
+//!
+//! `cargo build --release && cargo run --release -p strongroom-benches -- all`. The server is the real binary in a process of
+//! its own; its peak memory is the kernel's figure for it. Nothing here judges: it prints.
+
+// A program that prints.
+#![allow(clippy::print_stdout, clippy::disallowed_methods, missing_docs, unreachable_pub)]
+
+mod measure;
+mod peers;
+mod vault;
+mod work;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Measures strongroom beside its peers.
+#[derive(Parser)]
+struct Arguments {
+    /// The strongroom binary; by default the one beside this program.
+    #[arg(long, global = true)]
+    strongroom: Option<PathBuf>,
+    /// The folder on whose disk everything happens; by default the system's for temporary files.
+    #[arg(long, global = true)]
+    folder: Option<PathBuf>,
+    /// How often each is measured; the median is printed with the least and the most.
+    #[arg(long, global = true, default_value_t = 3)]
+    runs: usize,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// All of them.
+    All,
+    /// One large object: put and get beside age on a file and raw tonic streaming.
+    Large {
+        /// MiB of it.
+        #[arg(long, default_value_t = 1024)]
+        mib: usize,
+    },
+    /// Many small objects, in batches and one call each.
+    Small {
+        /// How many.
+        #[arg(long, default_value_t = 7473)]
+        count: usize,
+    },
+    /// Small reads, one call each, by many callers at once.
+    Reads {
+        /// How many callers.
+        #[arg(long, default_value_t = 64)]
+        callers: usize,
+    },
+    /// What the disk does: fdatasync of 4 KiB appends.
+    Disk,
+    /// Serves raw tonic streams: a peer, started by the others.
+    #[command(hide = true)]
+    Raw,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
+    if matches!(arguments.what, What::Raw) {
+        return peers::raw::serve().await;
+    }
+    let scratch = match &arguments.folder {
+        Some(folder) => tempfile::tempdir_in(folder)?,
+        None => tempfile::tempdir()?,
+    };
+    let beside = std::env::current_exe()?.with_file_name("strongroom");
+    let setting = work::Setting {
+        binary: arguments.strongroom.unwrap_or(beside),
+        folder: scratch.path().to_owned(),
+        runs: arguments.runs.max(1),
+    };
+    match arguments.what {
+        What::All => {
+            measure::disk(&setting)?;
+            work::large::run(&setting, 1024).await?;
+            work::small::run(&setting, 7473).await?;
+            work::small::run(&setting, 20_000).await?;
+            work::reads::run(&setting, 64).await?;
+            measure::disk(&setting)
+        }
+        What::Large { mib } => work::large::run(&setting, mib).await,
+        What::Small { count } => work::small::run(&setting, count).await,
+        What::Reads { callers } => work::reads::run(&setting, callers).await,
+        What::Disk => measure::disk(&setting),
+        What::Raw => Ok(()),
+    }
+}

@@ -1,0 +1,63 @@
+//! A vault to measure: the real binary in a process of its own, on a free port.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use strongroom_client::{Connect, Fingerprint, Home, Identity, TenantName, Vault};
+
+use crate::Result;
+use crate::work::Setting;
+
+/// A running server, with an admin of its one tenant connected.
+pub struct Running {
+    server: Child,
+    pub address: String,
+    pub key: Fingerprint,
+    pub lab: Vault,
+    pub tenant: TenantName,
+}
+
+impl Running {
+    /// Makes a vault in a new folder, serves it, and creates the tenant `acme` with the dataset `bench`.
+    pub async fn start(setting: &Setting, name: &str) -> Result<Self> {
+        let folder = setting.folder.join(name);
+        let made = Command::new(&setting.binary).arg("init").arg(&folder).stdout(Stdio::null()).status()?;
+        if !made.success() {
+            return Err("strongroom init failed".into());
+        }
+        let (server, address, key) = serve(&setting.binary, &folder)?;
+        let operator = Connect::from_home(&Home::open(folder.join("operator")))?.open().await?;
+        let identity = Identity::generate()?;
+        let tenant: TenantName = "acme".parse()?;
+        operator.create_tenant(&tenant, &[identity.fingerprint()]).await?;
+        let lab = Connect::to(&address, key, identity).open().await?;
+        lab.create_dataset(&"acme/bench".parse()?).await?;
+        Ok(Self { server, address, key, lab, tenant })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.server.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn serve(binary: &Path, folder: &Path) -> Result<(Child, String, Fingerprint)> {
+    let mut server = Command::new(binary)
+        .args(["serve".as_ref(), folder.as_os_str(), "--listen".as_ref(), "127.0.0.1:0".as_ref()])
+        .env("RUST_LOG", "warn")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
+    let rest = line.trim().strip_prefix("strongroom listening on ").ok_or("the server did not start")?;
+    let (address, key) = rest.split_once(", vault key ").ok_or("the server's line is another")?;
+    Ok((server, address.to_owned(), key.parse()?))
+}

@@ -1,0 +1,14 @@
+//! What is measured.
+
+pub mod large;
+pub mod reads;
+pub mod small;
+
+use std::path::PathBuf;
+
+/// Where and how often to measure.
+pub struct Setting {
+    pub binary: PathBuf,
+    pub folder: PathBuf,
+    pub runs: usize,
+}
