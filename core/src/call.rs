@@ -42,22 +42,6 @@ pub enum Work {
     Delete(Vec<DeleteItem>),
 }
 
-impl Work {
-    /// How many items it has.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Get(items) | Self::ReleaseKeys(items) => items.len(),
-            Self::Put(items) => items.len(),
-            Self::Delete(items) => items.len(),
-        }
-    }
-
-    /// Whether it has none; no accepted call is so.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// One object, or a part of it, to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

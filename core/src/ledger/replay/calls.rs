@@ -1,9 +1,9 @@
 //! Sessions, calls and requests: who asked, in which words, and whether it was asked before.
 //!
-//! A session, a call and a request are three things. A *session* is opened once, ever. A *call* is a session's signed words; it
-//! is entered once, its entries follow each other by at most 15 minutes, and its digest is kept for ever, so that no operator
-//! can make an old call serve again. A *request* is what the caller meant: its id, unique per key, outlives the session that it
-//! began in, so a stream that resumes in another session is not charged twice.
+//! A session, a call and a request are three things. A *session* is opened once, ever. A *call* is a session's signed words: it
+//! is over when neither it nor its request had an entry for 15 minutes, and its digest is kept for ever, so that no operator can
+//! make an old call serve again. A *request* is what the caller meant: its id, unique per key, outlives the session that it began
+//! in, so a stream that resumes in another session is not charged twice.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) type RequestKey = (Fingerprint, RequestId);
 pub(super) struct Asked {
     pub(super) digest: CallDigest,
     pub(super) key: Fingerprint,
-    /// The call; none if it was erased, or all it asks for was recorded.
+    /// The call; none if it was erased.
     pub(super) call: Option<Arc<Call>>,
     /// Whether the call's signature was seen to hold.
     pub(super) proof: Proof,
@@ -73,8 +73,6 @@ pub(super) struct Requested {
     pub(super) used: bool,
     /// What was released or hidden, sorted.
     pub(super) parts: Vec<Part>,
-    /// How many items of it have had all they ask for.
-    pub(super) finished: usize,
 }
 
 /// A part of an object that a request had: item, put index, ordinal, window; and the segments of it.
@@ -87,12 +85,6 @@ pub(super) struct Part {
 impl Requested {
     pub(super) fn part(&self, place: (u32, u64, u32, u32)) -> Option<&Part> {
         self.parts.binary_search_by_key(&place, |part| part.place).ok().map(|at| &self.parts[at])
-    }
-
-    /// How many windows of this item's object it had.
-    pub(super) fn windows(&self, (item, index, ordinal, _): (u32, u64, u32, u32)) -> usize {
-        let from = self.parts.partition_point(|part| part.place < (item, index, ordinal, 0));
-        self.parts[from..].partition_point(|part| part.place <= (item, index, ordinal, u32::MAX))
     }
 
     /// Whether it had anything for this item.
@@ -119,7 +111,9 @@ impl Calls {
             && !is_remembered(time, now)
         {
             self.call_times.pop_front();
-            match self.open.get(&digest).map(|call| call.newest) {
+            let of_request =
+                |call: &OpenCall| self.requests.get(&(call.key, call.request)).map(|request| request.newest);
+            match self.open.get(&digest).map(|call| of_request(call).unwrap_or_default().max(call.newest)) {
                 Some(newest) if is_remembered(newest, now) => self.call_times.push_back((newest, digest)),
                 _ => drop(self.open.remove(&digest)),
             }
@@ -132,13 +126,6 @@ impl Calls {
                 Some(newest) if is_remembered(newest, now) => self.request_times.push_back((newest, key)),
                 _ => drop(self.requests.remove(&key)),
             }
-        }
-    }
-
-    /// Lets go of a call's words once all that they ask for is recorded.
-    pub(super) fn finish(&mut self, digest: &CallDigest) {
-        if let Some(open) = self.open.get_mut(digest) {
-            open.call = None;
         }
     }
 
@@ -182,20 +169,25 @@ impl Replay {
         let key = self.sessions.get(&session_id).ok_or_else(unknown)?.key;
         self.check_actor(entry, key)?;
         let signed = private.and_then(|private| private.call.as_ref());
-        if let Some(open) = self.calls.open.get_mut(&digest) {
-            Rule::CallAgain.unless(signed.is_none(), || format!("{digest} was entered before"))?;
+        let open = self.calls.open.get_mut(&digest);
+        // A caller may send the same call again; then its words may stand there again, or for the first time.
+        let says_more = signed.is_some() || open.is_none();
+        if let Some(open) = open {
             Rule::CallSession.unless(open.session == session_id, || format!("it came in {}", open.session))?;
             open.newest = entry.time;
         } else {
-            Rule::CallOver.unless(!self.calls.entered.contains(&Calls::half(&digest)), || format!("{digest} was entered before"))?;
-            let open = self.enter(entry, session_id, private.is_none(), signed)?;
-            self.calls.entered.insert(Calls::half(&digest));
+            let is_new = self.calls.entered.insert(Calls::half(&digest));
+            Rule::CallOver.unless(is_new, || format!("{digest} was entered before"))?;
             self.calls.call_times.push_back((entry.time, digest));
+        }
+        if says_more {
+            let open = self.enter(entry, session_id, private.is_none(), signed)?;
             self.calls.open.insert(digest, open);
         }
         let open = &self.calls.open[&digest];
         Rule::RequestId.unless(entry.request == Some(open.request), || format!("it is {}", open.request))?;
-        let (call, proof, request_digest) = (open.call.clone(), open.proof, open.request_digest);
+        let (call, request_digest) = (open.call.clone(), open.request_digest);
+        let proof = open.proof.and(Proof::whole_if(!self.blind && private.is_some()));
         if let Some(call) = &call {
             let fits = matches!(
                 (&call.work, entry.event),
@@ -206,18 +198,31 @@ impl Replay {
             );
             Rule::CallEvent.unless(fits, || format!("it does not ask for {}", entry.event.name()))?;
         }
-        let proof = proof.and(Proof::whole_if(!self.blind));
         Ok(Asked { digest, key, call, proof, request_digest })
     }
 
-    fn enter(&self, entry: &Entry, session: SessionId, is_erased: bool, signed: Option<&SignedCall>) -> Check<OpenCall> {
+    fn enter(
+        &self,
+        entry: &Entry,
+        session: SessionId,
+        is_erased: bool,
+        signed: Option<&SignedCall>,
+    ) -> Check<OpenCall> {
         let newest = entry.time;
         let key = self.sessions[&session].key;
         let Some(signed) = signed else {
             Rule::CallMissing.unless(is_erased, || "the private part has none".into())?;
             // The words are lost; the request id stands in the entry.
             let request = entry.request.ok_or_else(|| Rule::RequestId.broken("there is none"))?;
-            return Ok(OpenCall { session, key, request, request_digest: None, call: None, proof: Proof::Erased, newest });
+            return Ok(OpenCall {
+                session,
+                key,
+                request,
+                request_digest: None,
+                call: None,
+                proof: Proof::Erased,
+                newest,
+            });
         };
         let bytes = signed.call.bytes().map_err(|error| Rule::CallForm.broken(error.to_string()))?;
         let digest = Call::digest(&session, &self.origin, &bytes);
@@ -250,7 +255,6 @@ impl Replay {
             newest,
             used: false,
             parts: Vec::new(),
-            finished: 0,
         });
         let same = match (request.digest, asked.request_digest) {
             (Some(old), Some(new)) => old == new,

@@ -280,11 +280,11 @@ impl Replay {
         let chain = self.chain(grant);
         let proof = match &chain {
             Some(chain) if !self.blind => {
-                let held: Vec<Held<'_>> =
-                    chain.iter().map(|(grant, usage)| Held { grant, usage: *usage }).collect();
+                let held: Vec<Held<'_>> = chain.iter().map(|(grant, usage)| Held { grant, usage: *usage }).collect();
                 let request = Request { key, grant, places, charge, obstacle: None };
                 let standing = Standing { now: entry.time, authority: &self.authority, chain: &held };
-                let allowed = decide(&request, &standing).map_err(|refusal| Rule::Allowed.broken(refusal.to_string()))?;
+                let allowed =
+                    decide(&request, &standing).map_err(|refusal| Rule::Allowed.broken(refusal.to_string()))?;
                 Rule::Chain.unless(allowed.chain == entry.grants, || format!("they are {:?}", allowed.chain))?;
                 Proof::Whole
             }
@@ -356,10 +356,10 @@ fn read_private(entry: &Entry, bytes: &[u8]) -> Check<Private> {
 fn check_form(entry: &Entry) -> Check {
     let form = |holds: bool, what: &str| Rule::Form.unless(holds, || format!("{what} of {}", entry.event.name()));
     let denied = entry.event == Event::Denied;
-    Rule::DenialReason.unless(
-        (entry.outcome == Outcome::Denied) == denied && entry.reason.is_some() == denied,
-        || format!("{} is {:?}, {:?}", entry.event.name(), entry.outcome, entry.reason),
-    )?;
+    Rule::DenialReason
+        .unless((entry.outcome == Outcome::Denied) == denied && entry.reason.is_some() == denied, || {
+            format!("{} is {:?}, {:?}", entry.event.name(), entry.outcome, entry.reason)
+        })?;
     form(if denied { entry.count >= 1 } else { entry.count == 1 }, "the count")?;
     let is_put = entry.event == Event::ObjectPut;
     let names_objects = matches!(entry.event, Event::ObjectDeleted | Event::Release | Event::ReleaseRepeat);
@@ -379,7 +379,8 @@ fn check_form(entry: &Entry) -> Check {
 }
 
 fn check_private_form(entry: &Entry, private: &Private) -> Check {
-    let form = |holds: bool, what: &str| Rule::PrivateForm.unless(holds, || format!("{what} of {}", entry.event.name()));
+    let form =
+        |holds: bool, what: &str| Rule::PrivateForm.unless(holds, || format!("{what} of {}", entry.event.name()));
     form(private.opening.is_none() || entry.event == Event::SessionOpen, "the opening")?;
     form(private.call.is_none() || entry.call.is_some(), "the call")?;
     form(private.order.is_none() || entry.order.is_some(), "the order")

@@ -58,10 +58,6 @@ impl Objects {
         &self.paths[id as usize]
     }
 
-    pub(super) fn path_id(&self, dataset: DatasetId, path: &ObjectPath) -> Option<PathId> {
-        self.by_path.get(&(dataset, path.clone())).copied()
-    }
-
     /// The number of a path, a new one if it has none.
     pub(super) fn enter_path(&mut self, dataset: DatasetId, name: &DatasetName, path: &ObjectPath) -> PathId {
         let next = PathId::try_from(self.paths.len()).unwrap_or(PathId::MAX);

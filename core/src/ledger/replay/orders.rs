@@ -23,7 +23,8 @@ impl Replay {
         Rule::OrderInTime.unless(entry.time <= until, || format!("{} is after {until}", entry.time))?;
         let concerned = concerned(&order);
         let grant = concerned.and_then(|id| self.grants.get(&id)).and_then(|known| known.grant.clone());
-        let is_known = matches!(content.instruction, Instruction::IssueGrant(_)) || concerned.is_none() || grant.is_some();
+        let is_known =
+            matches!(content.instruction, Instruction::IssueGrant(_)) || concerned.is_none() || grant.is_some();
         let admitted = self.authority.admit(&order, &self.origin, entry.time, grant.as_deref());
         if let Err(refusal) = admitted
             && !self.blind

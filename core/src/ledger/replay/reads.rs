@@ -17,31 +17,21 @@ struct Checked {
     bytes: u64,
     /// Where it lies; none if that was erased.
     place: Option<(DatasetName, ObjectPath)>,
-    /// How many windows of it the call asks for; none if that is not known.
-    windows: Option<u32>,
 }
 
 impl Replay {
     pub(super) fn release(&mut self, entry: &Entry, private: Option<&Private>) -> Check<Proof> {
         let asked = self.call(entry, private)?;
         let checked = self.check_parts(entry, &asked)?;
-        let items = asked.call.as_ref().map(|call| call.work.len());
         let request = self.request(entry, &asked)?;
         let mut charged = Vec::with_capacity(checked.len());
-        for Checked { part, bytes, windows, .. } in &checked {
-            let had = request.windows(part.place);
+        for Checked { part, bytes, .. } in &checked {
+            charged.push((*bytes, !request.has_item(part.place.0)));
             let once = request.insert(*part);
             Rule::WindowOnce.unless(once, || format!("item {} had window {}", part.place.0, part.place.3))?;
-            request.finished += usize::from(windows.is_some_and(|windows| had + 1 == windows as usize));
-            charged.push((*bytes, had == 0));
         }
         let cost = charge::of_release(charged, !std::mem::replace(&mut request.used, true));
-        let is_finished = items.is_some_and(|items| request.finished >= items);
-        let proof = self.decide_read(entry, &asked, &checked, cost)?;
-        if is_finished {
-            self.calls.finish(&asked.digest);
-        }
-        Ok(proof)
+        self.decide_read(entry, &asked, &checked, cost)
     }
 
     /// Keys that a request had already: authorised again, and not charged.
@@ -91,25 +81,22 @@ impl Replay {
         let range = range.ok_or_else(|| Rule::Segments.broken(format!("{start}..{end} are not")))?;
         let plain = layout.plain_bytes(range);
         Rule::Bytes.unless(plain == bytes, || format!("they are {plain}"))?;
-        let windows = match &asked.call {
-            None => None,
-            Some(call) => {
-                let (Work::Get(items) | Work::ReleaseKeys(items)) = &call.work else {
-                    return Err(Rule::CallEvent.broken("it does not ask to read"));
-                };
-                let item = usize::try_from(item).ok().and_then(|item| items.get(item));
-                let item = item.ok_or_else(|| Rule::ItemKnown.broken(format!("there is no item {}", part.0)))?;
-                Some(self.check_asked(item, object, &layout, range)?)
-            }
-        };
+        if let Some(call) = &asked.call {
+            let (Work::Get(items) | Work::ReleaseKeys(items)) = &call.work else {
+                return Err(Rule::CallEvent.broken("it does not ask to read"));
+            };
+            let asked = usize::try_from(item).ok().and_then(|item| items.get(item));
+            let asked = asked.ok_or_else(|| Rule::ItemKnown.broken(format!("there is no item {item}")))?;
+            self.check_asked(asked, object, &layout, range)?;
+        }
         self.check_visible(object)?;
         let place = object.path.map(|id| self.objects.path(id)).map(|path| (path.dataset.clone(), path.path.clone()));
         let place_in_request = (item, index.0, ordinal, layout.window_of(start));
-        Ok(Checked { part: Part { place: place_in_request, segments: (start, end) }, bytes, place, windows })
+        Ok(Checked { part: Part { place: place_in_request, segments: (start, end) }, bytes, place })
     }
 
-    /// Whether an item asks for these segments of this object; how many windows it asks for.
-    fn check_asked(&self, item: &GetItem, object: Object, layout: &Layout, range: SegmentRange) -> Check<u32> {
+    /// Whether an item asks for these segments of this object.
+    fn check_asked(&self, item: &GetItem, object: Object, layout: &Layout, range: SegmentRange) -> Check {
         if let Some(path) = object.path.map(|id| self.objects.path(id)) {
             let same = path.dataset == item.dataset && path.path == item.path;
             Rule::ObjectAsked.unless(same, || format!("it asks for {}/{}", item.dataset, item.path))?;
@@ -118,8 +105,7 @@ impl Replay {
         Rule::ObjectAsked.unless(same, || format!("it asks for another generation than {}", object.generation))?;
         let asked = item.segments(layout);
         let inside = asked.is_some_and(|asked| asked.intersect(range) == Some(range));
-        Rule::SegmentsAsked.unless(inside, || format!("it asks for {asked:?}"))?;
-        Ok(asked.map_or(0, |asked| layout.window_of(asked.end() - 1) - layout.window_of(asked.start()) + 1))
+        Rule::SegmentsAsked.unless(inside, || format!("it asks for {asked:?}"))
     }
 
     pub(super) fn check_visible(&self, object: Object) -> Check {

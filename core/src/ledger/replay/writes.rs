@@ -35,15 +35,9 @@ impl Replay {
         }
         let request = self.request(entry, &asked)?;
         let first = !std::mem::replace(&mut request.used, true);
-        request.finished += entry.puts.len();
-        let is_finished = call.as_ref().is_some_and(|call| request.finished >= call.work.len());
         let cost = charge::of_put(entry.puts.iter().map(|fact| fact.2), first);
         let grant = call.as_ref().map_or_else(|| entry.grants.first().copied(), |call| call.grant);
-        let decided = self.decide(entry, asked.key, grant, &places, cost)?;
-        if is_finished {
-            self.calls.finish(&asked.digest);
-        }
-        Ok(decided.and(proof))
+        Ok(self.decide(entry, asked.key, grant, &places, cost)?.and(proof))
     }
 
     /// Makes one object visible; returns whether it overwrites another.
@@ -122,7 +116,8 @@ impl Replay {
         let object = self.objects.object(index, ordinal).ok_or_else(unknown)?;
         let layout = Layout::new(object.size).map_err(|error| Rule::PutFact.broken(error.to_string()))?;
         let whole = (start, end, bytes) == (0, layout.segments(), object.size);
-        Rule::DeleteVisible.unless(whole, || format!("all of it is 0..{}, {} bytes", layout.segments(), object.size))?;
+        Rule::DeleteVisible
+            .unless(whole, || format!("all of it is 0..{}, {} bytes", layout.segments(), object.size))?;
         let Some(path_id) = object.path else {
             // Its path was erased with its put: what else is hidden with it is not known.
             self.objects.has_gaps = true;

@@ -1,0 +1,191 @@
+//! Ledgers that are accepted, and what they come to.
+
+use strongroom_core::call::{Condition, Work};
+use strongroom_core::grant::{Principal, Usage};
+use strongroom_core::ids::Index;
+use strongroom_core::ledger::Event;
+use strongroom_core::ledger::batch::MAX_ENTRY;
+use strongroom_core::ledger::replay::{Counts, Replay};
+use strongroom_core::ledger::tree::{CompactRange, leaf_hash};
+use strongroom_core::order::Instruction;
+use strongroom_core::reason::Reason;
+
+use crate::builder::{MINUTE, delete, get, identity};
+use crate::story::{LARGE, SMALL, Story};
+
+#[test]
+fn a_whole_story() {
+    let mut story = Story::new();
+    let l = &mut story.ledger;
+    // A stream of two windows, the second one sent again.
+    let mut stream = l.ask_get(&story.worker, Some(story.read), &["math/large", "math/small"]);
+    l.release(&mut stream, vec![story.large.part(0, 0, 1024)]);
+    l.release(&mut stream, vec![story.large.part(0, 1024, 1501), story.small.whole(1)]);
+    l.repeat(&mut stream, vec![story.large.part(0, 1024, 1501)]);
+    // It resumes in another session, with the same request: only what is new is charged.
+    let again = l.open(&story.key);
+    let mut resumed = l.ask_as(&again, stream.signed.call.clone());
+    l.repeat(&mut resumed, vec![story.small.whole(1)]);
+    // Labels come back, two in a call, one of them twice.
+    let one = l.put_item("rlhf", "labels/v/1", Condition::Absent, 10);
+    let two = l.put_item("rlhf", "labels/v/1", Condition::Any, 20);
+    let mut labels = l.ask(&story.worker, Some(story.write), Work::Put(vec![one, two]));
+    let written = l.put_items(&mut labels, &[(0, 1), (1, 2)]);
+    let mut no = l.ask_get(&story.worker, Some(story.read), &["labels/v/1"]);
+    l.denied(&mut no, Reason::OutOfScope);
+    // The admin hides one generation after another.
+    let mut hide = l.ask(&story.admin, None, Work::Delete(vec![delete("rlhf", "labels/v/1")]));
+    l.delete(&mut hide, vec![written[1].whole(0)]);
+    let back = l.put(&story.admin, None, "labels/v/1", 4, 30);
+    assert_eq!(back.generation.0, 4);
+    l.order(Instruction::SuspendVendor { vendor: story.vendor, note: Some("incident 42".into()) });
+    l.denied(&mut no, Reason::VendorSuspended);
+    l.order(Instruction::ResumeVendor { vendor: story.vendor, note: None });
+    let mut more = l.ask_get(&story.worker, Some(story.read), &["math/small"]);
+    l.release(&mut more, vec![story.small.part(0, 1, 2)]);
+    l.order(Instruction::RevokeGrant { grant: story.read, note: None });
+
+    let replay = l.accepted();
+    let read = Usage { bytes: LARGE + SMALL + 65_536, objects: 3, uses: 2 };
+    assert_eq!(replay.usage(&story.read), Some(read));
+    assert_eq!(replay.usage(&story.write), Some(Usage { bytes: 30, objects: 2, uses: 1 }));
+    let entries = l.records.len() as u64;
+    assert_eq!(replay.counts(), Counts { entries, releases: 5, denials: 2, uncheckable: 0 });
+    assert_eq!(replay.size(), Index(entries));
+    assert_eq!(replay.authority().principal(&story.key.fingerprint()), Principal::Vendor(story.vendor));
+    assert_eq!(replay.authority().revoked(&story.read), Some(Index(entries - 1)));
+}
+
+#[test]
+fn the_head_is_the_one_a_server_keeps() {
+    let mut story = Story::new();
+    story.ledger.order(Instruction::SuspendVendor { vendor: story.vendor, note: None });
+    let replay = story.ledger.accepted();
+    let mut range = CompactRange::default();
+    let mut tip = [0; 32];
+    for (public, _) in story.ledger.bytes() {
+        range.append(leaf_hash(&public));
+        let event = strongroom_core::ledger::Entry::from_bytes(&public).unwrap().event;
+        if strongroom_core::grant::authority::is_authority_event(event) {
+            tip = strongroom_core::ledger::head::chain(&tip, &public);
+        }
+    }
+    let head = replay.head();
+    assert_eq!((head.range.clone(), head.authority_tip), (range.clone(), tip));
+    assert_eq!((head.epoch, head.hides), (1, 0));
+    assert_eq!(head.epoch, replay.authority().epoch());
+    assert_eq!(replay.tip(), range.root());
+    assert_eq!(replay.finish().unwrap().head.size(), story.ledger.next_index());
+}
+
+#[test]
+fn a_request_is_over_after_15_quiet_minutes() {
+    let mut story = Story::new();
+    let l = &mut story.ledger;
+    let mut stream = l.ask_get(&story.worker, Some(story.read), &["math/large"]);
+    l.release(&mut stream, vec![story.large.part(0, 0, 1024)]);
+    // Fourteen minutes apart, it stays one request.
+    l.wait(14 * MINUTE);
+    l.repeat(&mut stream, vec![story.large.part(0, 0, 1024)]);
+    l.wait(14 * MINUTE);
+    l.release(&mut stream, vec![story.large.part(0, 1024, 1501)]);
+    assert_eq!(l.accepted().usage(&story.read), Some(Usage { bytes: LARGE, objects: 1, uses: 1 }));
+    // After that its id is free, and what it asks for is charged again.
+    l.wait(15 * MINUTE + 1);
+    let mut anew = l.ask_as(
+        &story.worker,
+        strongroom_core::call::Call {
+            work: Work::ReleaseKeys(vec![get("rlhf", "math/large")]),
+            ..stream.signed.call.clone()
+        },
+    );
+    l.release(&mut anew, vec![story.large.part(0, 0, 1)]);
+    assert_eq!(l.accepted().usage(&story.read), Some(Usage { bytes: LARGE + 65_536, objects: 2, uses: 2 }));
+}
+
+#[test]
+fn the_same_call_may_be_sent_again_with_its_words() {
+    let mut story = Story::new();
+    let l = &mut story.ledger;
+    let mut ask = l.ask_get(&story.worker, Some(story.read), &["math/small"]);
+    l.denied(&mut ask, Reason::Unavailable);
+    ask.entered = false;
+    l.release(&mut ask, vec![story.small.whole(0)]);
+    ask.entered = false;
+    l.repeat(&mut ask, vec![story.small.whole(0)]);
+    l.accepted();
+}
+
+#[test]
+fn older_generations_stay_until_they_are_hidden() {
+    let mut story = Story::new();
+    let l = &mut story.ledger;
+    let newer = l.put(&story.admin, None, "math/small", 2, 100);
+    let mut old = get("rlhf", "math/small");
+    old.generation = Some(story.small.generation);
+    let mut ask = l.ask(&story.worker, Some(story.read), Work::Get(vec![old]));
+    l.release(&mut ask, vec![story.small.whole(0)]);
+    let mut hide = l.ask(&story.admin, None, Work::Delete(vec![delete("rlhf", "math/small")]));
+    l.delete(&mut hide, vec![newer.whole(0)]);
+    l.accepted();
+}
+
+#[test]
+fn an_issuer_takes_back_its_own_grant() {
+    let mut story = Story::new();
+    let l = &mut story.ledger;
+    let second = identity();
+    l.order(Instruction::AddAdmin { key: second.fingerprint() });
+    let terms = strongroom_core::grant::Terms {
+        expires: strongroom_core::ids::Millis(l.now + MINUTE),
+        ..l.terms(
+            strongroom_core::grant::Holder::Key(identity().fingerprint()),
+            &[(&[strongroom_core::grant::Action::Read], "rlhf", "")],
+            Default::default(),
+        )
+    };
+    let signed = l.sign_by(&second, Instruction::IssueGrant(terms));
+    let grant = l.order_entry(signed).into();
+    l.order(Instruction::RemoveAdmin { key: second.fingerprint() });
+    let signed = l.sign_by(&second, Instruction::RevokeGrant { grant, note: None });
+    l.order_entry(signed);
+    l.accepted();
+}
+
+#[test]
+fn the_largest_entries_fit() {
+    let mut story = Story::new();
+    let l = &mut story.ledger;
+    for (dataset, count) in [("rlhf", 512)] {
+        let items: Vec<_> =
+            (0..count).map(|i| l.put_item(dataset, &format!("labels/{i:07}"), Condition::Any, 65_536)).collect();
+        let mut ask = l.ask(&story.worker, Some(story.write), Work::Put(items));
+        let numbers: Vec<_> = (0..count).map(|item| (item, 1)).collect();
+        let puts = l.put_items(&mut ask, &numbers);
+        let paths: Vec<_> = (0..count).map(|i| get(dataset, &format!("labels/{i:07}"))).collect();
+        let mut ask = l.ask(&story.admin, None, Work::Get([paths.clone(), paths].concat()));
+        let parts = |from: u32| puts.iter().zip(from..).map(|(put, item)| put.whole(item));
+        l.release(&mut ask, parts(0).chain(parts(512)).collect());
+    }
+    let longest = l.records.iter().map(|record| record.entry.bytes().unwrap().len()).max().unwrap();
+    assert!(longest > MAX_ENTRY / 2 && longest < MAX_ENTRY, "{longest}");
+    l.accepted();
+}
+
+#[test]
+fn no_entry_is_a_ledger_too() {
+    let summary = Replay::new(crate::builder::Ledger::new().origin).finish().unwrap();
+    assert_eq!(summary.counts, Counts::default());
+    assert_eq!(summary.head, strongroom_core::ledger::Head::default());
+}
+
+#[test]
+fn events_are_told_apart_as_their_orders_are() {
+    let l = Story::new().ledger;
+    for record in &l.records {
+        if let Some(signed) = &record.private.order {
+            let (instruction, event) = (&signed.order.instruction, record.entry.event);
+            assert_eq!(Event::of_instruction(instruction), event);
+        }
+    }
+}

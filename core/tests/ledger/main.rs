@@ -1,0 +1,8 @@
+//! Replay: what honest ledgers come to, and what becomes of tampered ones.
+
+mod builder;
+mod erased;
+mod generated;
+mod honest;
+mod rules;
+mod story;
