@@ -1,11 +1,31 @@
-//! Tenants and the vault.
-use strongroom_core::identity::Fingerprint;
-use strongroom_core::ids::{Index, Millis, NodeId, OrderId, VaultId};
-use strongroom_core::names::{TenantName, VendorName};
-use strongroom_core::origin::Origin;
+//! Orders, tenants, and the vault as it stands.
+//!
+//! Whatever changes authority is an order, signed here by the caller's identity for one ledger: the vault can carry it out or
+//! not, but cannot make one. An order is sent again with the same bytes if the answer is lost, since a ledger accepts it once.
 
-use crate::Vault;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use strongroom_core::identity::Fingerprint;
+use strongroom_core::ids::{Index, Millis, NodeId, OrderId, TenantId, VaultId};
+use strongroom_core::keys::secret::random_bytes;
+use strongroom_core::names::{TenantName, VendorName};
+use strongroom_core::order::{Instruction, Order};
+use strongroom_core::origin::Origin;
+use strongroom_core::reason::Reason;
+use strongroom_proto::v1;
+use strongroom_proto::v1::admin_client::AdminClient;
+use strongroom_proto::v1::grants_client::GrantsClient;
+use strongroom_proto::v1::sessions_client::SessionsClient;
+use strongroom_proto::v1::vault_client::VaultClient;
+use strongroom_proto::v1::vendors_client::VendorsClient;
+use tonic::transport::Channel;
+
+use crate::connect::{Vault, answered, request_id};
 use crate::error::{Error, Result};
+use crate::retry::Safety;
+
+/// How long an order may be under way, by the ledger's time.
+const ORDER_LIFE: Duration = Duration::from_secs(10 * 60);
 
 /// An order that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +51,7 @@ pub struct WhoAmI {
     pub vendor: Option<VendorName>,
     /// Whether that vendor is suspended.
     pub suspended: bool,
-    /// The origin of the tenant's ledger; none if the server does not tell it to this caller.
+    /// The origin of the tenant's ledger; none if no tenant was asked about.
     pub origin: Option<Origin>,
 }
 
@@ -64,37 +84,270 @@ pub struct TenantInfo {
 }
 
 impl Vault {
-    /// Who the caller is to a tenant. Makes no entry in the ledger.
-    pub async fn who_am_i(&self, tenant: &TenantName) -> Result<WhoAmI> {
-        let _ = tenant;
-        Err(Error::internal("not there yet"))
+    /// Who the caller is to a tenant; with `None`, to the vault alone. Makes no entry in the ledger.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` if there is no such tenant, or it does not know the caller: the two look alike.
+    pub async fn who_am_i(&self, tenant: impl Into<Option<&TenantName>>) -> Result<WhoAmI> {
+        let tenant = tenant.into();
+        let request = v1::WhoAmIRequest { tenant: tenant.map(ToString::to_string).unwrap_or_default() };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { SessionsClient::new(channel).who_am_i(request).await }
+        });
+        let answer = answer.await?.into_inner();
+        let fingerprint = parse("fingerprint", &answer.fingerprint)?;
+        if fingerprint != self.fingerprint() {
+            return Err(Error::integrity("the vault takes this caller for somebody else"));
+        }
+        let origin = optional("origin", &answer.origin)?;
+        if let (Some(tenant), Some(origin)) = (tenant, &origin) {
+            self.memory().pin(tenant, origin)?;
+        }
+        Ok(WhoAmI {
+            fingerprint,
+            operator: answer.operator,
+            admin: answer.admin,
+            vendor: optional("vendor", &answer.vendor)?,
+            suspended: answer.suspended,
+            origin,
+        })
     }
 
     /// Vault, node and version.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if the vault cannot be reached.
     pub async fn status(&self) -> Result<VaultStatus> {
-        Err(Error::internal("not there yet"))
+        let answer = self.with_channel(Safety::Idempotent, |channel| async move {
+            AdminClient::new(channel).status(v1::StatusRequest {}).await
+        });
+        let answer = answer.await?.into_inner();
+        Ok(VaultStatus {
+            version: answer.version,
+            vault_id: bytes("vault id", &answer.vault_id)?,
+            vault_name: answer.vault_name,
+            node_id: bytes("node id", &answer.node_id)?,
+            time: Millis(answer.time),
+        })
     }
 
-    /// Creates a tenant with its first admins. To operators.
+    /// Creates a tenant with its first admins; returns its ledger's origin. To operators.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if there is a tenant of this name; `OUT_OF_SCOPE` if the caller is no operator.
     pub async fn create_tenant(&self, tenant: &TenantName, admins: &[Fingerprint]) -> Result<(Origin, OrderDone)> {
-        let _ = (tenant, admins);
-        Err(Error::internal("not there yet"))
+        let status = self.status().await?;
+        let id = random_bytes().map_err(|error| Error::internal(error.to_string()))?;
+        let origin = Origin::new(&status.vault_name, status.vault_id, TenantId::from_bytes(id));
+        let origin = origin.map_err(|error| Error::integrity(error.to_string()))?;
+        let instruction = Instruction::CreateTenant { name: tenant.clone(), admins: sorted(admins) };
+        let done = self.order_for(tenant, origin.clone(), instruction, |channel, order| async move {
+            AdminClient::new(channel).create_tenant(order).await
+        });
+        let (done, seen) = done.await?;
+        self.memory().pin(tenant, &origin)?;
+        self.observe(tenant, Some(&seen))?;
+        Ok((origin, done))
     }
 
-    /// All tenants. To operators.
+    /// All tenants, by name. To operators.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no operator.
     pub async fn list_tenants(&self) -> Result<Vec<TenantInfo>> {
-        Err(Error::internal("not there yet"))
+        let mut tenants: Vec<TenantInfo> = Vec::new();
+        let mut token = String::new();
+        loop {
+            let request = v1::ListTenantsRequest { page: Some(v1::Page { limit: 0, token }) };
+            let answer = self.with_channel(Safety::Idempotent, |channel| {
+                let request = request.clone();
+                async move { AdminClient::new(channel).list_tenants(request).await }
+            });
+            let answer = answer.await?.into_inner();
+            for tenant in answer.tenants {
+                tenants.push(TenantInfo {
+                    name: parse("tenant", &tenant.name)?,
+                    origin: parse("origin", &tenant.origin)?,
+                    size: Index(tenant.size),
+                    stopped: Some(tenant.stopped).filter(|why| !why.is_empty()),
+                });
+            }
+            token = next_token(&request.page.unwrap_or_default().token, answer.next)?;
+            if token.is_empty() {
+                return Ok(tenants);
+            }
+        }
     }
 
     /// One more admin. To admins.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if the key is an admin's or a vendor's already; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn add_admin(&self, tenant: &TenantName, key: Fingerprint) -> Result<OrderDone> {
-        let _ = (tenant, key);
-        Err(Error::internal("not there yet"))
+        self.order(tenant, Instruction::AddAdmin { key }).await
     }
 
     /// One admin fewer; the last one stays. To admins.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if it is none; `PRECONDITION_FAILED` if it is the last; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn remove_admin(&self, tenant: &TenantName, key: Fingerprint) -> Result<OrderDone> {
-        let _ = (tenant, key);
-        Err(Error::internal("not there yet"))
+        self.order(tenant, Instruction::RemoveAdmin { key }).await
     }
+
+    /// Signs an order for the tenant's ledger and has it carried out.
+    pub(crate) async fn order(&self, tenant: &TenantName, instruction: Instruction) -> Result<OrderDone> {
+        let none = || Error::integrity("the vault does not say which ledger the tenant has");
+        let origin = self.who_am_i(tenant).await?.origin.ok_or_else(none)?;
+        let method = method(&instruction);
+        let order = self.order_for(tenant, origin, instruction, |channel, order| carry_out(method, channel, order));
+        let (done, seen) = order.await?;
+        self.observe(tenant, Some(&seen))?;
+        self.grant_cache().forget(tenant);
+        Ok(done)
+    }
+
+    async fn order_for<F>(
+        &self,
+        tenant: &TenantName,
+        ledger: Origin,
+        instruction: Instruction,
+        send: impl Fn(Channel, v1::SignedOrder) -> F,
+    ) -> Result<(OrderDone, v1::Seen)>
+    where
+        F: Future<Output = Receipt>,
+    {
+        let not_after = Millis(now()?.0 + u64::try_from(ORDER_LIFE.as_millis()).unwrap_or_default());
+        let request = request_id()?;
+        let signed = Order { ledger, request, not_after, instruction }.sign(self.identity());
+        let signed = signed.map_err(|error| Error::new(Reason::InvalidArgument, error.to_string()))?;
+        let bytes = signed.bytes().map_err(|error| Error::new(Reason::InvalidArgument, error.to_string()))?;
+        // What the vault would refuse is refused before it is sent.
+        let verified = signed.verify().map_err(|error| Error::new(Reason::InvalidArgument, error.to_string()))?;
+        let message = v1::SignedOrder { tenant: tenant.to_string(), order: bytes.into() };
+
+        let mut attempts = self.attempts();
+        loop {
+            let error = match self.connection().await {
+                Ok(connection) => match answered(send(connection.channel(), message.clone())).await {
+                    Ok(receipt) => return accepted(verified.id(), receipt.into_inner()),
+                    Err(error) => {
+                        if error.is_transport() {
+                            connection.closed().set();
+                        }
+                        error
+                    }
+                },
+                Err(error) => error,
+            };
+            if attempts.is_repeat() && error.reason() == Reason::PreconditionFailed {
+                let hint = "the order was sent twice since the first answer was lost, and may have been accepted then";
+                return Err(error.context(hint));
+            }
+            self.pause(&mut attempts, error, Safety::Idempotent).await.map_err(|error| error.with_request(request))?;
+        }
+    }
+}
+
+type Receipt = Result<tonic::Response<v1::OrderReceipt>, tonic::Status>;
+
+fn accepted(id: OrderId, receipt: v1::OrderReceipt) -> Result<(OrderDone, v1::Seen)> {
+    if receipt.order_id[..] != id.as_bytes()[..] {
+        return Err(Error::integrity("the vault's receipt is for another order"));
+    }
+    let seen = receipt.seen.ok_or_else(|| Error::integrity("the vault's receipt does not tell the ledger's size"))?;
+    Ok((OrderDone { index: Index(receipt.index), time: Millis(receipt.time), id }, seen))
+}
+
+/// Which method carries an instruction out.
+#[derive(Debug, Clone, Copy)]
+enum Method {
+    AddAdmin,
+    RemoveAdmin,
+    AddVendor,
+    SuspendVendor,
+    ResumeVendor,
+    RemoveVendor,
+    AddKey,
+    RevokeKey,
+    CreateDataset,
+    DeleteDataset,
+    IssueGrant,
+    RevokeGrant,
+    CreateTenant,
+}
+
+fn method(instruction: &Instruction) -> Method {
+    match instruction {
+        Instruction::CreateTenant { .. } => Method::CreateTenant,
+        Instruction::AddAdmin { .. } => Method::AddAdmin,
+        Instruction::RemoveAdmin { .. } => Method::RemoveAdmin,
+        Instruction::AddVendor { .. } => Method::AddVendor,
+        Instruction::SuspendVendor { .. } => Method::SuspendVendor,
+        Instruction::ResumeVendor { .. } => Method::ResumeVendor,
+        Instruction::RemoveVendor { .. } => Method::RemoveVendor,
+        Instruction::AddKey { .. } => Method::AddKey,
+        Instruction::RevokeKey { .. } => Method::RevokeKey,
+        Instruction::CreateDataset { .. } => Method::CreateDataset,
+        Instruction::DeleteDataset { .. } => Method::DeleteDataset,
+        Instruction::IssueGrant(_) => Method::IssueGrant,
+        Instruction::RevokeGrant { .. } => Method::RevokeGrant,
+    }
+}
+
+async fn carry_out(method: Method, channel: Channel, order: v1::SignedOrder) -> Receipt {
+    match method {
+        Method::CreateTenant => AdminClient::new(channel).create_tenant(order).await,
+        Method::AddAdmin => AdminClient::new(channel).add_admin(order).await,
+        Method::RemoveAdmin => AdminClient::new(channel).remove_admin(order).await,
+        Method::AddVendor => VendorsClient::new(channel).register(order).await,
+        Method::SuspendVendor => VendorsClient::new(channel).suspend(order).await,
+        Method::ResumeVendor => VendorsClient::new(channel).resume(order).await,
+        Method::RemoveVendor => VendorsClient::new(channel).remove(order).await,
+        Method::AddKey => VendorsClient::new(channel).add_key(order).await,
+        Method::RevokeKey => VendorsClient::new(channel).revoke_key(order).await,
+        Method::CreateDataset => VaultClient::new(channel).create_dataset(order).await,
+        Method::DeleteDataset => VaultClient::new(channel).delete_dataset(order).await,
+        Method::IssueGrant => GrantsClient::new(channel).issue(order).await,
+        Method::RevokeGrant => GrantsClient::new(channel).revoke(order).await,
+    }
+}
+
+/// Keys as an order lists them: sorted, each once.
+pub(crate) fn sorted(keys: &[Fingerprint]) -> Vec<Fingerprint> {
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// A field of an answer, as the type it should be.
+pub(crate) fn parse<T: std::str::FromStr>(what: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|_| Error::integrity(format!("the vault's answer holds no valid {what}")))
+}
+
+/// The same, where an empty field is none.
+pub(crate) fn optional<T: std::str::FromStr>(what: &str, text: &str) -> Result<Option<T>> {
+    if text.is_empty() { Ok(None) } else { parse(what, text).map(Some) }
+}
+
+pub(crate) fn bytes<'a, T: TryFrom<&'a [u8]>>(what: &str, bytes: &'a [u8]) -> Result<T> {
+    bytes.try_into().map_err(|_| Error::integrity(format!("the vault's answer holds no valid {what}")))
+}
+
+/// Where the next page begins; a page that leads to itself would never end.
+pub(crate) fn next_token(this: &str, next: String) -> Result<String> {
+    if !next.is_empty() && next == this {
+        return Err(Error::integrity("a page of a list leads to itself"));
+    }
+    Ok(next)
+}
+
+/// This machine's clock: how long an order may be held back is for its signer to say.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn now() -> Result<Millis> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = since.map_err(|_| Error::new(Reason::Clock, "this machine's clock stands before 1970"))?;
+    u64::try_from(since.as_millis()).map(Millis).map_err(|_| Error::new(Reason::Clock, "this machine's clock is wrong"))
 }

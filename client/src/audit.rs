@@ -1,15 +1,25 @@
-//! The ledger, read.
+//! The ledger, read: who did what, in order.
+//!
+//! Each entry comes as its exact bytes, so that it can be kept and verified offline; here its form and the hash of its private
+//! part are checked, and that entries come in their order. A broken connection is picked up after the last entry.
+
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, try_unfold};
 use strongroom_core::grant::Prefix;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{GrantId, Index, Millis};
 use strongroom_core::ledger::{Entry, Event, Outcome, Private};
 use strongroom_core::names::{DatasetName, TenantName, VendorName};
+use strongroom_proto::v1;
+use strongroom_proto::v1::audit_client::AuditClient;
+use tonic::Streaming;
 
-use crate::Vault;
-use crate::error::Result;
+use crate::connect::Vault;
+use crate::error::{Error, Result};
+use crate::retry::{Attempts, Safety};
 
 /// Which entries to read; the default is all.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +42,7 @@ pub struct Query {
     pub grant: Option<GrantId>,
     /// Only entries about objects of this dataset.
     pub dataset: Option<DatasetName>,
-    /// And in it, under this prefix.
+    /// And in it, under this prefix; it needs the dataset.
     pub prefix: Option<Prefix>,
     /// Only what was done, or only what was denied.
     pub outcome: Option<Outcome>,
@@ -55,10 +65,124 @@ pub struct LedgerLine {
     pub private_bytes: Bytes,
 }
 
+/// A query under way.
+struct Reading {
+    vault: Vault,
+    tenant: TenantName,
+    query: Query,
+    attempts: Attempts,
+    frames: Option<Streaming<v1::QueryFrame>>,
+    ready: VecDeque<v1::LedgerEntry>,
+    ended: bool,
+}
+
 impl Vault {
     /// Entries of a tenant's ledger, in the order of their indices. To admins.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no admin; `INTEGRITY` if what comes is no ledger. The stream ends with its first error.
     pub fn query(&self, tenant: &TenantName, query: Query) -> BoxStream<'static, Result<LedgerLine>> {
-        let _ = (tenant, query);
-        futures::stream::empty().boxed()
+        let reading = Reading {
+            vault: self.clone(),
+            tenant: tenant.clone(),
+            query,
+            attempts: self.attempts(),
+            frames: None,
+            ready: VecDeque::new(),
+            ended: false,
+        };
+        try_unfold(reading, |mut reading| async move { Ok(reading.next().await?.map(|line| (line, reading))) }).boxed()
+    }
+}
+
+impl Reading {
+    async fn next(&mut self) -> Result<Option<LedgerLine>> {
+        loop {
+            if let Some(entry) = self.ready.pop_front() {
+                let line = self.line(entry)?;
+                self.query.from = Index(line.entry.index.0 + 1);
+                self.query.limit = self.query.limit.map(|limit| limit - 1);
+                return Ok(Some(line));
+            }
+            if self.ended || self.query.limit == Some(0) {
+                return Ok(None);
+            }
+            match self.frame().await {
+                Ok(Some(frame)) => {
+                    self.attempts.progressed();
+                    if let Some(seen) = &frame.seen {
+                        self.vault.observe(&self.tenant, Some(seen))?;
+                        self.ended = true;
+                    }
+                    self.ready = frame.entries.into();
+                }
+                Ok(None) => return Err(Error::integrity("the ledger's entries end without saying that they do")),
+                Err(error) => {
+                    self.frames = None;
+                    self.vault.pause(&mut self.attempts, error, Safety::Idempotent).await?;
+                }
+            }
+        }
+    }
+
+    async fn frame(&mut self) -> Result<Option<v1::QueryFrame>> {
+        let frames = match &mut self.frames {
+            Some(frames) => frames,
+            none => {
+                let request = request(&self.tenant, &self.query);
+                let opened = self.vault.with_channel(Safety::Idempotent, |channel| {
+                    let request = request.clone();
+                    let mut client = AuditClient::new(channel).max_decoding_message_size(strongroom_proto::MAX_MESSAGE);
+                    async move { client.query(request).await }
+                });
+                none.insert(opened.await?.into_inner())
+            }
+        };
+        Ok(frames.message().await?)
+    }
+
+    /// Checks an entry's form, place and private part.
+    fn line(&self, entry: v1::LedgerEntry) -> Result<LedgerLine> {
+        let v1::LedgerEntry { public, private, names } = entry;
+        let parsed = Entry::from_bytes(&public).map_err(|error| Error::integrity(error.to_string()))?;
+        let place = |what: &str| Error::integrity(format!("entry {} of the ledger {what}", parsed.index));
+        let ended = self.query.to.is_some_and(|to| parsed.index >= to) || self.query.limit == Some(0);
+        if parsed.index < self.query.from || ended {
+            return Err(place("came where it was not asked for"));
+        }
+        let secret = if private.is_empty() {
+            None
+        } else {
+            if Private::hash(&private) != parsed.private {
+                return Err(place("has a private part that is not its own"));
+            }
+            Some(Private::from_bytes(&private).map_err(|error| place(&format!("has a private part that is no one: {error}")))?)
+        };
+        Ok(LedgerLine { entry: parsed, private: secret, names, public_bytes: public, private_bytes: private })
+    }
+}
+
+fn request(tenant: &TenantName, query: &Query) -> v1::QueryRequest {
+    fn text<T: ToString>(value: Option<&T>) -> String {
+        value.map(ToString::to_string).unwrap_or_default()
+    }
+    v1::QueryRequest {
+        tenant: tenant.to_string(),
+        from: query.from.0,
+        to: query.to.unwrap_or_default().0,
+        since: query.since.unwrap_or_default().0,
+        until: query.until.unwrap_or_default().0,
+        events: query.events.iter().map(|event| event.name().to_owned()).collect(),
+        key: text(query.key.as_ref()),
+        vendor: text(query.vendor.as_ref()),
+        grant: text(query.grant.as_ref()),
+        dataset: text(query.dataset.as_ref()),
+        prefix: text(query.prefix.as_ref()),
+        outcome: match query.outcome {
+            None => String::new(),
+            Some(Outcome::Done) => "done".to_owned(),
+            Some(Outcome::Denied) => "denied".to_owned(),
+        },
+        limit: query.limit.unwrap_or_default(),
     }
 }

@@ -1,10 +1,16 @@
-//! Datasets.
+//! Datasets: what objects are in.
+
 use strongroom_core::ids::{DatasetId, Index};
 use strongroom_core::names::{DatasetName, TenantName};
+use strongroom_core::order::Instruction;
+use strongroom_proto::v1;
 
-use crate::admin::OrderDone;
-use crate::error::{Error, Result};
-use crate::{DatasetRef, Vault};
+use crate::admin::{OrderDone, bytes, parse};
+use crate::connect::Vault;
+use crate::error::Result;
+use crate::name::DatasetRef;
+use crate::retry::Safety;
+use crate::session::vault_client;
 
 /// A dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,21 +24,39 @@ pub struct DatasetInfo {
 }
 
 impl Vault {
-    /// The tenant's datasets.
+    /// The tenant's datasets, as far as the caller may know of them: all to admins, those in its grants to others.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` if the tenant does not know the caller.
     pub async fn datasets(&self, tenant: &TenantName) -> Result<Vec<DatasetInfo>> {
-        let _ = tenant;
-        Err(Error::internal("not there yet"))
+        let request = v1::ListDatasetsRequest { tenant: tenant.to_string() };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { vault_client(channel).list_datasets(request).await }
+        });
+        let info = |dataset: &v1::Dataset| {
+            Ok(DatasetInfo {
+                name: parse("dataset", &dataset.name)?,
+                id: bytes("dataset id", &dataset.id)?,
+                created: Index(dataset.created),
+            })
+        };
+        answer.await?.into_inner().datasets.iter().map(info).collect()
     }
 
     /// Makes a dataset. To admins.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if there is, or was, one of this name; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn create_dataset(&self, dataset: &DatasetRef) -> Result<OrderDone> {
-        let _ = dataset;
-        Err(Error::internal("not there yet"))
+        self.order(&dataset.tenant, Instruction::CreateDataset { name: dataset.dataset.clone() }).await
     }
 
-    /// Hides a dataset with all that is in it, for good. To admins.
+    /// Hides a dataset with all that is in it, for good: its name stays taken. To admins.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is none; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn delete_dataset(&self, dataset: &DatasetRef) -> Result<OrderDone> {
-        let _ = dataset;
-        Err(Error::internal("not there yet"))
+        self.order(&dataset.tenant, Instruction::DeleteDataset { name: dataset.dataset.clone() }).await
     }
 }

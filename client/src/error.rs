@@ -29,14 +29,24 @@ struct Content {
     reason: Reason,
     detail: String,
     request: Option<String>,
-    /// Whether it came from the transport, not from the server's own words: the connection is suspect.
-    transport: bool,
+    place: Place,
+}
+
+/// Where it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The server said so, or this side found it out.
+    Answer,
+    /// No connection could be made: nothing was sent.
+    Unsent,
+    /// The connection broke: what was sent may have been done.
+    Transport,
 }
 
 impl Error {
     /// An error with this reason, in words.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self(Box::new(Content { reason, detail: detail.into(), request: None, transport: false }))
+        Self(Box::new(Content { reason, detail: detail.into(), request: None, place: Place::Answer }))
     }
 
     pub(crate) fn integrity(detail: impl Into<String>) -> Self {
@@ -47,10 +57,17 @@ impl Error {
         Self::new(Reason::Internal, detail)
     }
 
-    /// The connection could not be made or broke.
+    /// The connection broke.
     pub(crate) fn transport(detail: impl Into<String>) -> Self {
         let mut error = Self::new(Reason::Unavailable, detail);
-        error.0.transport = true;
+        error.0.place = Place::Transport;
+        error
+    }
+
+    /// No connection could be made.
+    pub(crate) fn unsent(detail: impl Into<String>) -> Self {
+        let mut error = Self::new(Reason::Unavailable, detail);
+        error.0.place = Place::Unsent;
         error
     }
 
@@ -85,8 +102,22 @@ impl Error {
         advice(self.0.reason)
     }
 
+    /// The same error, told as one that came before anything was sent.
+    pub(crate) fn before_anything(mut self) -> Self {
+        if matches!(self.0.reason, Reason::Unavailable | Reason::LedgerUnavailable) {
+            self.0.place = Place::Unsent;
+        }
+        self
+    }
+
+    /// Whether the connection is suspect.
     pub(crate) fn is_transport(&self) -> bool {
-        self.0.transport
+        self.0.place == Place::Transport
+    }
+
+    /// Whether nothing was sent.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.0.place == Place::Unsent
     }
 }
 
@@ -142,7 +173,8 @@ impl From<tonic::Status> for Error {
         // A status without our details was made by the transport, on either side.
         let transport = failure.reason == Reason::Unavailable && status.details().is_empty();
         let detail = if transport { format!("the connection broke ({})", failure.detail) } else { failure.detail };
-        Self(Box::new(Content { reason: failure.reason, detail, request: failure.request, transport }))
+        let place = if transport { Place::Transport } else { Place::Answer };
+        Self(Box::new(Content { reason: failure.reason, detail, request: failure.request, place }))
     }
 }
 

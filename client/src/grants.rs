@@ -1,11 +1,34 @@
-//! Grants.
-use strongroom_core::grant::{Grant, Terms, Usage};
-use strongroom_core::ids::GrantId;
-use strongroom_core::names::{TenantName, VendorName};
+//! Grants: issued, ended, read, and picked for each call.
+//!
+//! Nobody should have to know grant ids. An admin needs none; for anybody else the vault tells which grants are theirs, and of
+//! those that cover what is asked the SDK names the one with the narrowest scope, then the latest expiry, then the smallest
+//! id. Where only an ended one covers, that one is named, so that the answer is the exact reason (`GRANT_EXPIRED` rather than
+//! `OUT_OF_SCOPE`).
 
-use crate::Vault;
-use crate::admin::OrderDone;
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strongroom_core::exact;
+use strongroom_core::grant::{Action, Grant, Part, Prefix, Scope, Terms, Usage};
+use strongroom_core::ids::{GrantId, Index};
+use strongroom_core::names::{DatasetName, ObjectPath, TenantName, VendorName};
+use strongroom_core::order::Instruction;
+use strongroom_core::reason::Reason;
+use strongroom_proto::v1;
+use strongroom_proto::v1::grants_client::GrantsClient;
+use tokio::time::Instant;
+
+use crate::admin::{OrderDone, next_token, optional, parse};
+use crate::connect::Vault;
 use crate::error::{Error, Result};
+use crate::retry::Safety;
+
+/// How long a caller's standing is believed before it is asked for again.
+const FRESH: Duration = Duration::from_secs(10);
+/// No honest answer holds longer terms.
+const MAX_TERMS: usize = 32 * 1024;
 
 /// How a grant stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,32 +60,321 @@ pub struct GrantInfo {
 
 impl Vault {
     /// Issues a grant.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if its holder or a dataset is not there; `INVALID_ARGUMENT` if it would never be live, or too long;
+    /// `UNSUPPORTED` for terms that the vault does not enforce yet; `OUT_OF_SCOPE` if the caller may not issue it.
     pub async fn issue_grant(&self, tenant: &TenantName, terms: Terms) -> Result<(GrantId, OrderDone)> {
-        let _ = (tenant, terms);
-        Err(Error::internal("not there yet"))
+        let done = self.order(tenant, Instruction::IssueGrant(terms)).await?;
+        Ok((done.id.into(), done))
     }
 
-    /// Ends a grant and its descendants.
+    /// Ends a grant and its descendants: no key comes out under them after this returns.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is none; `PRECONDITION_FAILED` if it is revoked already; `OUT_OF_SCOPE` if the caller may not.
     pub async fn revoke_grant(&self, tenant: &TenantName, grant: GrantId, note: Option<String>) -> Result<OrderDone> {
-        let _ = (tenant, grant, note);
-        Err(Error::internal("not there yet"))
+        self.order(tenant, Instruction::RevokeGrant { grant, note }).await
     }
 
-    /// One grant: to its holder and to admins.
+    /// One grant: to its holder, its issuer and admins.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is none, or it is somebody else's.
     pub async fn grant(&self, tenant: &TenantName, grant: GrantId) -> Result<GrantInfo> {
-        let _ = (tenant, grant);
-        Err(Error::internal("not there yet"))
+        let request = v1::GetGrantRequest { tenant: tenant.to_string(), grant: grant.to_string() };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { GrantsClient::new(channel).get(request).await }
+        });
+        let info = info(&answer.await?.into_inner())?;
+        if info.grant.id == grant { Ok(info) } else { Err(Error::integrity("the vault tells of another grant")) }
     }
 
     /// All grants of the tenant, newest first. To admins.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn grants(&self, tenant: &TenantName) -> Result<Vec<GrantInfo>> {
-        let _ = tenant;
-        Err(Error::internal("not there yet"))
+        self.grants_by(tenant, false).await
     }
 
     /// The caller's own grants, newest first; ended ones too, for a day.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` if the tenant does not know the caller.
     pub async fn my_grants(&self, tenant: &TenantName) -> Result<Vec<GrantInfo>> {
-        let _ = tenant;
-        Err(Error::internal("not there yet"))
+        self.grants_by(tenant, true).await
+    }
+
+    async fn grants_by(&self, tenant: &TenantName, mine: bool) -> Result<Vec<GrantInfo>> {
+        let mut grants = Vec::new();
+        let mut token = String::new();
+        loop {
+            let page = Some(v1::Page { limit: 0, token: token.clone() });
+            let request = v1::ListGrantsRequest { tenant: tenant.to_string(), page };
+            let answer = self.with_channel(Safety::Idempotent, |channel| {
+                let request = request.clone();
+                async move {
+                    let mut client = GrantsClient::new(channel);
+                    if mine { client.mine(request).await } else { client.list(request).await }
+                }
+            });
+            let answer = answer.await?.into_inner();
+            for grant in &answer.grants {
+                grants.push(info(grant)?);
+            }
+            token = next_token(&token, answer.next)?;
+            if token.is_empty() {
+                return Ok(grants);
+            }
+        }
+    }
+
+    /// The grant to name for what is wanted: none for an admin, or where no grant covers it.
+    pub(crate) async fn pick(&self, tenant: &TenantName, want: &Want<'_>) -> Result<Option<GrantId>> {
+        Ok(self.standing(tenant).await?.pick(want))
+    }
+
+    /// The caller's standing with a tenant, at most [`FRESH`] old.
+    pub(crate) async fn standing(&self, tenant: &TenantName) -> Result<Arc<OwnStanding>> {
+        if let Some(standing) = self.grant_cache().fresh(tenant) {
+            return Ok(standing);
+        }
+        let admin = self.who_am_i(tenant).await?.admin;
+        let grants = if admin { Vec::new() } else { self.my_grants(tenant).await? };
+        let standing = Arc::new(OwnStanding { admin, grants });
+        self.grant_cache().keep(tenant, standing.clone());
+        Ok(standing)
+    }
+
+    /// Whether another grant might do better than the one that was picked: then the standing is asked for again.
+    pub(crate) fn is_stale(&self, tenant: &TenantName, error: &Error) -> bool {
+        let about_grants = matches!(
+            error.reason(),
+            Reason::OutOfScope | Reason::GrantExpired | Reason::GrantRevoked | Reason::QuotaExceeded
+        );
+        about_grants && self.grant_cache().forget(tenant)
+    }
+}
+
+/// The caller's standing with some tenants.
+#[derive(Default)]
+pub(crate) struct GrantCache(HashMap<TenantName, (Instant, Arc<OwnStanding>)>);
+
+impl GrantCache {
+    fn fresh(&mut self, tenant: &TenantName) -> Option<Arc<OwnStanding>> {
+        let (since, standing) = self.0.get(tenant)?;
+        (since.elapsed() < FRESH).then(|| standing.clone())
+    }
+
+    fn keep(&mut self, tenant: &TenantName, standing: Arc<OwnStanding>) {
+        self.0.insert(tenant.clone(), (Instant::now(), standing));
+    }
+
+    /// Forgets a tenant; says whether what it forgot was of some age, so that asking again may tell something new.
+    pub(crate) fn forget(&mut self, tenant: &TenantName) -> bool {
+        self.0.remove(tenant).is_some_and(|(since, _)| since.elapsed() > Duration::from_millis(200))
+    }
+}
+
+/// Who the caller is to a tenant, and with which grants.
+pub(crate) struct OwnStanding {
+    pub(crate) admin: bool,
+    pub(crate) grants: Vec<GrantInfo>,
+}
+
+/// What somebody wants to do where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Want<'a> {
+    pub(crate) action: Action,
+    /// An action that would be good to have besides: overwriting, where something may stand already.
+    pub(crate) besides: Option<Action>,
+    pub(crate) dataset: &'a DatasetName,
+    pub(crate) place: WantPlace<'a>,
+}
+
+/// Where in a dataset.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WantPlace<'a> {
+    Path(&'a ObjectPath),
+    Prefix(&'a Prefix),
+}
+
+impl Want<'_> {
+    fn covers(&self, scope: &Scope, action: Action) -> bool {
+        match self.place {
+            WantPlace::Path(path) => scope.covers(action, self.dataset, path),
+            WantPlace::Prefix(prefix) => scope.covers_prefix(action, self.dataset, prefix),
+        }
+    }
+
+    /// How narrow the narrowest scope is that covers `action`; `None` if none does.
+    fn narrowness(&self, grant: &Grant, action: Action) -> Option<(bool, usize)> {
+        let covering = grant.terms.scopes.iter().filter(|scope| self.covers(scope, action));
+        covering.filter_map(|scope| narrowness(&scope.part)).max()
+    }
+}
+
+/// Greater is narrower: one object before all prefixes, and a longer prefix before a shorter one.
+fn narrowness(part: &Part) -> Option<(bool, usize)> {
+    match part {
+        Part::Prefix(prefix) => Some((matches!(prefix, Prefix::Exact(_)), prefix.start().len())),
+        Part::Snapshot(_) => None,
+    }
+}
+
+impl OwnStanding {
+    pub(crate) fn pick(&self, want: &Want<'_>) -> Option<GrantId> {
+        if self.admin {
+            return None;
+        }
+        let rank = |info: &&GrantInfo| {
+            let narrow = want.narrowness(&info.grant, want.action)?;
+            let besides = want.besides.is_none_or(|action| want.narrowness(&info.grant, action).is_some());
+            let live = info.state == GrantState::Live;
+            Some((live, besides, narrow, info.grant.terms.expires, Reverse(info.grant.id)))
+        };
+        let ranked = self.grants.iter().filter_map(|info| rank(&info).map(|rank| (rank, info.grant.id)));
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, id)| id)
+    }
+}
+
+fn info(message: &v1::Grant) -> Result<GrantInfo> {
+    if message.terms.len() > MAX_TERMS {
+        return Err(Error::integrity("the vault tells of a grant with terms over 32 KiB"));
+    }
+    let terms: Terms = exact::from_slice(&message.terms)
+        .map_err(|error| Error::integrity(format!("the terms of a grant are {error}")))?;
+    let state = match message.state() {
+        v1::GrantState::Live => GrantState::Live,
+        v1::GrantState::NotYet => GrantState::NotYet,
+        v1::GrantState::Expired => GrantState::Expired,
+        v1::GrantState::Revoked => GrantState::Revoked,
+        v1::GrantState::Suspended => GrantState::Suspended,
+        v1::GrantState::Unspecified => return Err(Error::integrity("the vault does not say how a grant stands")),
+    };
+    Ok(GrantInfo {
+        grant: Grant {
+            id: parse("grant id", &message.id)?,
+            issued: Index(message.issued),
+            issuer: parse("fingerprint", &message.issuer)?,
+            terms,
+        },
+        vendor: optional("vendor", &message.vendor)?,
+        state,
+        usage: Usage { bytes: message.used_bytes, objects: message.used_objects, uses: message.used_uses },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use strongroom_core::grant::{Holder, Limits};
+    use strongroom_core::identity::Fingerprint;
+    use strongroom_core::ids::Millis;
+
+    use super::*;
+
+    const KEY: Fingerprint = Fingerprint::from_bytes([1; 32]);
+
+    fn grant(id: u8, state: GrantState, expires: u64, scopes: &[(&[Action], &str)]) -> GrantInfo {
+        let scope = |(actions, prefix): &(&[Action], &str)| Scope {
+            actions: actions.to_vec(),
+            dataset: "rlhf".parse().unwrap(),
+            part: Part::Prefix(prefix.parse().unwrap()),
+        };
+        let terms = Terms {
+            holder: Holder::Key(KEY),
+            parent: None,
+            scopes: scopes.iter().map(scope).collect(),
+            not_before: None,
+            expires: Millis(expires),
+            delegable: false,
+            limits: Limits::default(),
+            purpose: None,
+        };
+        let grant = Grant { id: GrantId::from_bytes([id; 16]), issued: Index(0), issuer: KEY, terms };
+        GrantInfo { grant, vendor: None, state, usage: Usage::default() }
+    }
+
+    #[test]
+    fn the_picking_table() {
+        use Action::{List, Overwrite, Read, Write};
+        use GrantState::{Expired, Live, Revoked, Suspended};
+        let r: &[Action] = &[Read];
+        let cases: &[(&str, Vec<GrantInfo>, Option<u8>)] = &[
+            ("none covers", vec![grant(1, Live, 9, &[(r, "labels/")])], None),
+            ("a neighbour does not cover", vec![grant(1, Live, 9, &[(r, "math/7.json2")])], None),
+            ("another action does not", vec![grant(1, Live, 9, &[(&[List, Write], "math/")])], None),
+            ("the only one", vec![grant(1, Live, 9, &[(r, "math/")])], Some(1)),
+            (
+                "the narrower folder",
+                vec![grant(1, Live, 99, &[(r, "")]), grant(2, Live, 9, &[(r, "math/")])],
+                Some(2),
+            ),
+            (
+                "one object before a long beginning of it",
+                vec![grant(1, Live, 99, &[(r, "math/7.json*")]), grant(2, Live, 9, &[(r, "math/7.json")])],
+                Some(2),
+            ),
+            (
+                "the narrowest scope that covers counts, not the narrowest of the grant",
+                vec![
+                    grant(1, Live, 9, &[(r, "")]),
+                    grant(2, Live, 9, &[(r, "math/"), (r, "labels/x/y/z")]),
+                    grant(3, Live, 9, &[(r, "math/7*"), (r, "")]),
+                ],
+                Some(3),
+            ),
+            (
+                "then the latest expiry",
+                vec![grant(1, Live, 9, &[(r, "math/")]), grant(2, Live, 10, &[(r, "math/")])],
+                Some(2),
+            ),
+            (
+                "then the smallest id",
+                vec![grant(2, Live, 9, &[(r, "math/")]), grant(1, Live, 9, &[(r, "math/")])],
+                Some(1),
+            ),
+            (
+                "a live one before a narrower ended one",
+                vec![grant(1, Revoked, 99, &[(r, "math/7.json")]), grant(2, Live, 9, &[(r, "")])],
+                Some(2),
+            ),
+            ("an ended one if there is no other", vec![grant(1, Expired, 9, &[(r, "math/")])], Some(1)),
+            ("a suspended one likewise", vec![grant(1, Suspended, 9, &[(r, "math/")])], Some(1)),
+        ];
+        let (dataset, path) = ("rlhf".parse().unwrap(), "math/7.json".parse().unwrap());
+        let want = |action, besides| Want { action, besides, dataset: &dataset, place: WantPlace::Path(&path) };
+        for (what, grants, expected) in cases {
+            let standing = OwnStanding { admin: false, grants: grants.clone() };
+            let expected = expected.map(|id| GrantId::from_bytes([id; 16]));
+            assert_eq!(standing.pick(&want(Read, None)), expected, "{what}");
+            let admin = OwnStanding { admin: true, grants: grants.clone() };
+            assert_eq!(admin.pick(&want(Read, None)), None, "an admin needs none");
+        }
+
+        let writing = OwnStanding {
+            admin: false,
+            grants: vec![grant(1, Live, 9, &[(&[Write], "math/")]), grant(2, Live, 9, &[(&[Write, Overwrite], "")])],
+        };
+        assert_eq!(writing.pick(&want(Write, None)), Some(GrantId::from_bytes([1; 16])));
+        assert_eq!(writing.pick(&want(Write, Some(Overwrite))), Some(GrantId::from_bytes([2; 16])));
+        let other = "math".parse().unwrap();
+        let elsewhere = Want { dataset: &other, ..want(Write, None) };
+        assert_eq!(writing.pick(&elsewhere), None, "another dataset");
+    }
+
+    #[test]
+    fn a_prefix_must_be_covered_whole() {
+        let list: &[Action] = &[Action::List];
+        let standing = OwnStanding { admin: false, grants: vec![grant(1, GrantState::Live, 9, &[(list, "math/0*")])] };
+        let dataset = "rlhf".parse().unwrap();
+        for (prefix, covered) in [("math/0*", true), ("math/00*", true), ("math/01", true), ("math/", false), ("", false)] {
+            let prefix: Prefix = prefix.parse().unwrap();
+            let place = WantPlace::Prefix(&prefix);
+            let want = Want { action: Action::List, besides: None, dataset: &dataset, place };
+            assert_eq!(standing.pick(&want).is_some(), covered, "{prefix}");
+        }
     }
 }

@@ -14,9 +14,11 @@ mod memory;
 mod name;
 mod put;
 mod retry;
+mod seal;
 mod session;
 mod tls;
 pub mod vendors;
+mod workers;
 
 pub use batch::{Body, Fetched};
 pub use connect::{Connect, Vault};

@@ -1,11 +1,17 @@
-//! Vendors.
+//! Vendors: outside parties that a tenant lets work on its data. All of it is for the tenant's admins.
+
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{Index, VendorId};
 use strongroom_core::names::{TenantName, VendorName};
+use strongroom_core::order::Instruction;
+use strongroom_core::reason::Reason;
+use strongroom_proto::v1;
+use strongroom_proto::v1::vendors_client::VendorsClient;
 
-use crate::Vault;
-use crate::admin::OrderDone;
+use crate::admin::{OrderDone, parse, sorted};
+use crate::connect::Vault;
 use crate::error::{Error, Result};
+use crate::retry::Safety;
 
 /// A vendor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,66 +29,105 @@ pub struct VendorInfo {
 }
 
 impl Vault {
-    /// The tenant's vendors, removed ones too. To admins.
+    /// The tenant's vendors, removed ones too.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn vendors(&self, tenant: &TenantName) -> Result<Vec<VendorInfo>> {
-        let _ = tenant;
-        Err(Error::internal("not there yet"))
+        let request = v1::ListVendorsRequest { tenant: tenant.to_string() };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { VendorsClient::new(channel).list(request).await }
+        });
+        let info = |vendor: &v1::Vendor| {
+            Ok(VendorInfo {
+                id: parse("vendor id", &vendor.id)?,
+                name: parse("vendor", &vendor.name)?,
+                keys: vendor.keys.iter().map(|key| parse("fingerprint", key)).collect::<Result<_>>()?,
+                suspended: vendor.suspended.map(Index),
+                removed: vendor.removed,
+            })
+        };
+        answer.await?.into_inner().vendors.iter().map(info).collect()
     }
 
-    /// The vendor of this name. To admins.
+    /// The vendor of this name.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is none; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn vendor(&self, tenant: &TenantName, vendor: &VendorName) -> Result<VendorInfo> {
-        let _ = (tenant, vendor);
-        Err(Error::internal("not there yet"))
+        let found = self.vendors(tenant).await?.into_iter().find(|info| info.name == *vendor);
+        found.ok_or_else(|| Error::new(Reason::NotFound, format!("there is no vendor {tenant}/{vendor}")))
     }
 
     /// Registers a vendor with its keys.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if the name or a key is taken; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn add_vendor(
         &self,
         tenant: &TenantName,
         vendor: &VendorName,
         keys: &[Fingerprint],
     ) -> Result<(VendorId, OrderDone)> {
-        let _ = (tenant, vendor, keys);
-        Err(Error::internal("not there yet"))
+        let instruction = Instruction::AddVendor { name: vendor.clone(), keys: sorted(keys) };
+        let done = self.order(tenant, instruction).await?;
+        Ok((done.id.into(), done))
     }
 
-    /// Stops every grant and key of a vendor.
+    /// Stops every grant and key of a vendor: no key comes out after this returns.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is none; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn suspend_vendor(
         &self,
         tenant: &TenantName,
         vendor: &VendorName,
         note: Option<String>,
     ) -> Result<OrderDone> {
-        let _ = (tenant, vendor, note);
-        Err(Error::internal("not there yet"))
+        let vendor = self.vendor(tenant, vendor).await?.id;
+        self.order(tenant, Instruction::SuspendVendor { vendor, note }).await
     }
 
     /// Gives back to a vendor what has not expired.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if it is not suspended; `NOT_FOUND` if there is none; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn resume_vendor(
         &self,
         tenant: &TenantName,
         vendor: &VendorName,
         note: Option<String>,
     ) -> Result<OrderDone> {
-        let _ = (tenant, vendor, note);
-        Err(Error::internal("not there yet"))
+        let vendor = self.vendor(tenant, vendor).await?.id;
+        self.order(tenant, Instruction::ResumeVendor { vendor, note }).await
     }
 
-    /// Ends a vendor for good.
+    /// Ends a vendor for good: its name and keys stay taken.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is none; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn remove_vendor(&self, tenant: &TenantName, vendor: &VendorName) -> Result<OrderDone> {
-        let _ = (tenant, vendor);
-        Err(Error::internal("not there yet"))
+        let vendor = self.vendor(tenant, vendor).await?.id;
+        self.order(tenant, Instruction::RemoveVendor { vendor }).await
     }
 
     /// One more key of a vendor.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if the key is taken; `NOT_FOUND` if there is no such vendor; `OUT_OF_SCOPE` if the caller is no
+    /// admin.
     pub async fn add_key(&self, tenant: &TenantName, vendor: &VendorName, key: Fingerprint) -> Result<OrderDone> {
-        let _ = (tenant, vendor, key);
-        Err(Error::internal("not there yet"))
+        let vendor = self.vendor(tenant, vendor).await?.id;
+        self.order(tenant, Instruction::AddKey { vendor, key }).await
     }
 
     /// One key of a vendor fewer, for good.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is no such vendor or key; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn revoke_key(&self, tenant: &TenantName, vendor: &VendorName, key: Fingerprint) -> Result<OrderDone> {
-        let _ = (tenant, vendor, key);
-        Err(Error::internal("not there yet"))
+        let vendor = self.vendor(tenant, vendor).await?.id;
+        self.order(tenant, Instruction::RevokeKey { vendor, key }).await
     }
 }
