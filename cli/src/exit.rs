@@ -59,7 +59,7 @@ impl From<Reason> for Exit {
 /// Why a command ends, in the four parts of its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The stable code: a [`Reason`]'s, `USAGE`, `IO` or `CANCELLED`.
+    /// The stable code: a [`Reason`]'s, `USAGE`, `IO`, `CANCELLED` or `INTERRUPTED`.
     pub code: Cow<'static, str>,
     /// The process's exit code.
     pub exit: Exit,
@@ -109,6 +109,20 @@ impl Failure {
         Self { code: "CANCELLED".into(), exit: Exit::Other, ..failure }
     }
 
+    /// The same, with what it is about in front.
+    #[must_use]
+    pub fn of(mut self, what: &str) -> Self {
+        self.detail = format!("{what}: {}", self.detail);
+        self
+    }
+
+    /// Ctrl-C, or a request to end.
+    pub fn interrupted() -> Self {
+        let advice = "run it again: what was finished stays, nothing is half done";
+        let failure = Self::new(Reason::Internal, "interrupted before the end", advice);
+        Self { code: "INTERRUPTED".into(), ..failure }
+    }
+
     /// Writes the line and gives the exit code.
     pub fn report(&self) -> ExitCode {
         if self.silent {
@@ -116,6 +130,19 @@ impl Failure {
         }
         crate::output::note(&self.to_string());
         ExitCode::from(self.exit as u8)
+    }
+}
+
+impl From<strongroom_client::Error> for Failure {
+    fn from(error: strongroom_client::Error) -> Self {
+        let request = error.request_id().map(|id| format!(" (request {id})")).unwrap_or_default();
+        Self::new(error.reason(), format!("{}{request}", error.detail()), error.advice())
+    }
+}
+
+impl From<strongroom_client::Failed> for Failure {
+    fn from(failed: strongroom_client::Failed) -> Self {
+        Self::from(failed.error).of(failed.path.as_str())
     }
 }
 

@@ -4,13 +4,51 @@
 //! stderr; every failure is one line and one of seven exit codes (see [`exit`]).
 
 pub mod amount;
+pub mod args;
+pub mod audit;
+pub mod cat;
+pub mod connection;
+pub mod dataset;
+pub mod demo;
 pub mod exit;
+pub mod folder;
+pub mod get;
+pub mod grant;
+pub mod identity;
+pub mod init;
+pub mod login;
+pub mod ls;
 pub mod name;
 pub mod output;
 pub mod progress;
+pub mod put;
+pub mod range;
+pub mod rm;
+pub mod serve;
+pub mod shell;
+pub mod stat;
+pub mod tally;
+pub mod tenant;
+pub mod vendor;
 pub mod when;
+pub mod writer;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-/// x
-pub fn run(_args: impl IntoIterator<Item = OsString>) -> ExitCode { ExitCode::SUCCESS }
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::exit::of_clap;
+
+/// Runs one command line, its first word the program's name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let done = match Cli::try_parse_from(args) {
+        Ok(cli) => cli.run(),
+        Err(error) => of_clap(&error).and_then(|help| output::line(&help)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -40,7 +40,9 @@ pub enum Moment {
 
 /// A text that is not a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a time is 2026-03-01, 2026-03-01T14:05 or 2026-03-01T14:05:00Z (UTC where no zone is given), or 2h for two hours ago")]
+#[error(
+    "a time is 2026-03-01, 2026-03-01T14:05 or 2026-03-01T14:05:00Z (UTC where no zone is given), or 2h for two hours ago"
+)]
 pub struct NotAMoment;
 
 impl FromStr for Moment {
@@ -126,9 +128,15 @@ mod tests {
 
     #[test]
     fn lengths_parse() {
-        for (text, seconds) in
-            [("90s", 90), ("15m", 900), ("12h", 43_200), ("1h30m", 5_400), ("7d", 604_800), ("1 hour", 3_600), ("PT2H", 7_200)]
-        {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("15m", 900),
+            ("12h", 43_200),
+            ("1h30m", 5_400),
+            ("7d", 604_800),
+            ("1 hour", 3_600),
+            ("PT2H", 7_200),
+        ] {
             assert_eq!(text.parse(), Ok(Length(SignedDuration::from_secs(seconds))), "{text}");
         }
         for bad in ["", "12", "0s", "-1h", "1mo", "1y", "h", "12 parsecs"] {

@@ -1,0 +1,156 @@
+//! `audit log`: the ledger in readable lines, or as it is.
+
+use std::io::Write;
+
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use serde::Serialize;
+use strongroom_client::Vault;
+use strongroom_client::audit::{LedgerLine, Query};
+use strongroom_core::grant::Prefix;
+use strongroom_core::identity::Fingerprint;
+use strongroom_core::ids::Index;
+use strongroom_core::ledger::entry::{Entry, Event, Outcome as Done, Private};
+use strongroom_core::names::{DatasetName, TenantName, VendorName};
+
+use crate::args::Globals;
+use crate::audit::line;
+use crate::audit::names::Names;
+use crate::exit::{Failure, Outcome};
+use crate::output::{Format, write_json};
+use crate::when;
+use crate::when::Moment;
+
+/// Show a tenant's ledger, oldest entry first, narrowed by filters that all must hold.
+///
+/// A line has the entry's index, its time (UTC), the event, who did it, what it was about, and the grant it was charged to.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  strongroom audit log acme
+  strongroom audit log acme --vendor labelco --since 2h
+  strongroom audit log acme --event denied --event release --prefix math/ --dataset rlhf
+  strongroom audit log acme --output json | jq 'select(.entry.event == \"release\")'")]
+pub struct Log {
+    /// The tenant.
+    tenant: TenantName,
+    /// Only from this time on: 2h (ago), 2026-03-01, 2026-03-01T14:05.
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+    /// Only before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+    /// Only these events, such as release, denied, grant.issued, object.put; may be given again.
+    #[arg(long, value_name = "EVENT", value_parser = event)]
+    event: Vec<Event>,
+    /// Only what this vendor did, or what was done about it.
+    #[arg(long, value_name = "VENDOR")]
+    vendor: Option<VendorName>,
+    /// Only what this key did.
+    #[arg(long, value_name = "SHA256:…")]
+    key: Option<Fingerprint>,
+    /// Only what is about objects of this dataset.
+    #[arg(long, value_name = "DATASET")]
+    dataset: Option<DatasetName>,
+    /// Only what is about objects here: math/, 'math/0000*', math/000007.json.
+    #[arg(long, value_name = "PREFIX", requires = "dataset")]
+    prefix: Option<Prefix>,
+    /// Only what was done, or only what was denied.
+    #[arg(long, value_name = "done|denied", value_parser = outcome)]
+    outcome: Option<Done>,
+    /// At most this many entries.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Only from this index on.
+    #[arg(long, value_name = "INDEX")]
+    from: Option<u64>,
+}
+
+fn event(text: &str) -> Result<Event, String> {
+    Event::ALL.into_iter().find(|event| event.name() == text).ok_or_else(|| {
+        let names = Event::ALL.map(Event::name);
+        format!("there is no such event; there are {}", names.join(", "))
+    })
+}
+
+fn outcome(text: &str) -> Result<Done, String> {
+    match text {
+        "done" => Ok(Done::Done),
+        "denied" => Ok(Done::Denied),
+        _ => Err("an outcome is done or denied".to_owned()),
+    }
+}
+
+/// An entry as programs get it.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    /// The entry's time once more, as text.
+    time: String,
+    /// The public part, as it is hashed.
+    entry: &'a Entry,
+    /// The private part; none if it was erased.
+    private: Option<&'a Private>,
+    /// `dataset/path` of each object that the entry names, in its order.
+    objects: &'a [String],
+}
+
+impl Log {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The caller is no admin of the tenant.
+    pub fn run(self, globals: &Globals) -> Outcome {
+        globals.with_vault(async |vault| {
+            // JSON has ids, as they stand in the ledger; lines have names.
+            let names = match globals.output {
+                Format::Table => Names::of(vault, &self.tenant).await?,
+                Format::Json => Names::default(),
+            };
+            let mut lines = vault.query(&self.tenant, self.query(globals, Timestamp::now()));
+            let mut out = std::io::BufWriter::new(std::io::stdout());
+            while let Some(entry) = lines.try_next().await? {
+                self.write(&mut out, globals.output, &names, &entry).map_err(|error| Failure::stdio(&error))?;
+            }
+            out.flush().map_err(|error| Failure::stdio(&error))
+        })
+    }
+
+    fn query(&self, globals: &Globals, now: Timestamp) -> Query {
+        Query {
+            from: Index(self.from.unwrap_or(0)),
+            to: None,
+            since: self.since.map(|moment| moment.millis(now)),
+            until: self.until.map(|moment| moment.millis(now)),
+            events: self.event.clone(),
+            key: self.key,
+            vendor: self.vendor.clone(),
+            grant: globals.grant,
+            dataset: self.dataset.clone(),
+            prefix: self.prefix.clone(),
+            outcome: self.outcome,
+            limit: self.limit,
+        }
+    }
+
+    fn write(&self, out: &mut impl Write, format: Format, names: &Names, found: &LedgerLine) -> std::io::Result<()> {
+        let private = found.private.as_ref();
+        match format {
+            Format::Json => {
+                let time = when::rfc3339(found.entry.time);
+                write_json(out, &Shown { time, entry: &found.entry, private, objects: &found.names })
+            }
+            Format::Table => writeln!(out, "{}", line(&self.tenant, &found.entry, private, &found.names, names)),
+        }
+    }
+}
+
+impl Names {
+    /// Of all vendors that a tenant has or had.
+    ///
+    /// # Errors
+    /// The caller is no admin of the tenant.
+    pub async fn of(vault: &Vault, tenant: &TenantName) -> Outcome<Self> {
+        let vendors = vault.vendors(tenant).await?;
+        Ok(Self::new(vendors.into_iter().map(|vendor| (vendor.id, vendor.name.to_string()))))
+    }
+}

@@ -1,0 +1,111 @@
+//! From a command to a vault: the home, its identity, a runtime, and an end on Ctrl-C that leaves nothing half done.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use strongroom_client::{Connect, Home, Vault};
+use strongroom_core::reason::Reason;
+use zeroize::Zeroizing;
+
+use crate::args::Globals;
+use crate::exit::{Failure, Outcome};
+
+impl Globals {
+    /// The home that was named, or the user's own.
+    pub fn home(&self) -> Home {
+        Home::open(self.home.clone().unwrap_or_else(Home::default_path)).with_passphrase(identity_passphrase)
+    }
+
+    /// How to reach the vault: as the home says that was named, else as the environment says.
+    fn connect(&self) -> Outcome<Connect> {
+        let home = self.home();
+        Ok(if self.home.is_some() { Connect::from_home(&home)? } else { Connect::from_env_or(&home)? })
+    }
+
+    /// Connects, and does `work`.
+    ///
+    /// # Errors
+    /// No home, nobody there, or what came in the way of the work.
+    pub fn with_vault<T>(&self, work: impl AsyncFnOnce(&Vault) -> Outcome<T>) -> Outcome<T> {
+        let connect = self.connect()?;
+        block_on(async {
+            let vault = connect.open().await?;
+            let done = work(&vault).await;
+            // What was learned of the ledger is kept also when the work failed; a home that cannot be written is no reason
+            // to call finished work failed.
+            if let Err(error) = vault.flush().await {
+                crate::output::note(&format!(
+                    "note: what this command learned of the ledger is not remembered: {}",
+                    error.detail()
+                ));
+            }
+            done
+        })
+    }
+}
+
+/// Runs to the end, or until somebody interrupts: then everything is dropped in order, temporary files with it.
+///
+/// # Errors
+/// What `work` says, or that it was interrupted.
+pub fn block_on<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    // One thread moves the bytes; sealing and opening have the SDK's own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new(Reason::Internal, format!("no runtime: {error}"), "try again"))?;
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = work => done,
+            () = interrupted() => Err(Failure::interrupted()),
+        }
+    });
+    // A thread that writes files clears away the unfinished one; one that waits for standard input cannot be called off.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    done
+}
+
+/// Waits for Ctrl-C, or for being asked to end.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => if result.is_err() { std::future::pending().await },
+        _ = terminate.recv() => {}
+    }
+}
+
+fn identity_passphrase() -> io::Result<Zeroizing<String>> {
+    passphrase("passphrase of the identity: ")
+}
+
+/// Asks for a passphrase on a terminal; elsewhere the first line of standard input is one.
+///
+/// # Errors
+/// Nothing can be read.
+pub fn passphrase(prompt: &str) -> io::Result<Zeroizing<String>> {
+    if io::stdin().is_terminal() {
+        return rpassword::prompt_password(prompt).map(Zeroizing::new);
+    }
+    let mut line = Zeroizing::new(String::new());
+    io::stdin().read_line(&mut line)?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+/// A passphrase that is new: on a terminal it is asked for twice.
+///
+/// # Errors
+/// Nothing can be read, it is empty, or the two differ.
+pub fn new_passphrase(what: &str) -> Outcome<Zeroizing<String>> {
+    let ask = |prompt: &str| passphrase(prompt).map_err(|error| Failure::stdio(&error));
+    let first = ask(&format!("new passphrase of {what}: "))?;
+    if first.is_empty() {
+        return Err(Failure::usage(
+            "the passphrase is empty",
+            "give one, on a terminal or as a line of standard input",
+        ));
+    }
+    if io::stdin().is_terminal() && *ask("once more: ")? != *first {
+        return Err(Failure::usage("the two passphrases differ", "try again"));
+    }
+    Ok(first)
+}

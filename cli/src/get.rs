@@ -1,0 +1,227 @@
+//! `get`: objects out of the vault, onto this disk.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use serde::Serialize;
+use strongroom_client::{Body, Failed, GetOptions, ObjectName, PrefixName, Vault};
+use strongroom_core::grant::Prefix;
+use strongroom_core::ids::Generation;
+use strongroom_core::names::ObjectPath;
+use strongroom_core::reason::Reason;
+
+use crate::args::Globals;
+use crate::exit::{Failure, Outcome};
+use crate::folder::Folder;
+use crate::name;
+use crate::progress::Progress;
+use crate::tally::Tally;
+use crate::writer::{Sink, Stopped, Writer, say_plaintext};
+
+/// Get an object, or all objects of a folder, and write them to this disk.
+///
+/// A file appears when it is complete, readable by you alone; objects of a folder keep their paths below it. Says on stderr
+/// that plaintext is now on this disk: where a pipe will do, use `cat`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  strongroom get acme/rlhf/math/000007.json -o item.json
+  strongroom get acme/rlhf/math/ -o items/
+  strongroom get acme/rlhf/math/ --join -o math.jsonl
+  strongroom get 'acme/rlhf/math/0000*' --join -o - | wc -l")]
+pub struct Get {
+    /// An object (acme/rlhf/prompts.jsonl), a folder (acme/rlhf/math/), or all that starts so ('acme/rlhf/math/0000*').
+    #[arg(value_parser = name::parse::<PrefixName>)]
+    name: PrefixName,
+    /// The file to write, the folder to write into (one that is there, or ends with /), or - for standard output.
+    #[arg(short, long = "out", value_name = "PATH")]
+    out: Option<PathBuf>,
+    /// Write the objects of a folder into one file, one after the other in the order of their paths.
+    #[arg(long)]
+    join: bool,
+    /// A generation of the one object, instead of the newest.
+    #[arg(long, value_name = "N")]
+    generation: Option<u64>,
+}
+
+impl Get {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Not there, not allowed, not intact, or not to be written.
+    pub fn run(self, globals: &Globals) -> Outcome {
+        let options = GetOptions { generation: self.generation.map(Generation), grant: globals.grant };
+        match &self.name.prefix {
+            Prefix::Exact(path) => {
+                let object = self.name.dataset_ref().object(path.clone());
+                let (sink, file, place) = self.one(path)?;
+                globals.with_vault(async |vault| get_one(globals, vault, &object, options, sink, &file, place).await)
+            }
+            prefix => {
+                if self.generation.is_some() {
+                    return Err(Failure::usage(
+                        "a generation is one object's",
+                        "leave out --generation, or name the object",
+                    ));
+                }
+                let (sink, place) = self.many()?;
+                globals.with_vault(async |vault| {
+                    get_many(globals, vault, &self.name, prefix, options, sink, place, self.join).await
+                })
+            }
+        }
+    }
+
+    /// Where one object goes: the sink, its file there, and the place in words unless that is no disk.
+    fn one(&self, path: &ObjectPath) -> Outcome<(Sink, String, Option<String>)> {
+        let name = path.as_str().rsplit('/').next().unwrap_or_default().to_owned();
+        let in_folder = |folder: &Path| {
+            let place = folder.join(&name).display().to_string();
+            Ok((Sink::Folder(Folder::open(folder)?), name.clone(), Some(place)))
+        };
+        match &self.out {
+            None => in_folder(Path::new(".")),
+            Some(out) if is_stdout(out) => Ok((Sink::Stdout, name, None)),
+            Some(out) if is_folder(out) => in_folder(out),
+            Some(out) => Ok((Sink::File(out.clone()), name, Some(out.display().to_string()))),
+        }
+    }
+
+    /// Where many go.
+    fn many(&self) -> Outcome<(Sink, Option<String>)> {
+        let Some(out) = &self.out else {
+            return Err(Failure::usage("a folder's objects need a place", "add -o FOLDER, or --join -o FILE"));
+        };
+        let place = out.display().to_string();
+        match (self.join, is_stdout(out)) {
+            (true, true) => Ok((Sink::Stdout, None)),
+            (false, true) => {
+                Err(Failure::usage("many files do not fit into one stream", "add --join to lay them end to end"))
+            }
+            (true, false) if is_folder(out) => {
+                Err(Failure::usage(format!("{place} is a folder, and --join makes one file"), "name a file with -o"))
+            }
+            (true, false) => Ok((Sink::File(out.clone()), Some(place))),
+            (false, false) => Ok((Sink::Folder(Folder::open(out)?), Some(place))),
+        }
+    }
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn is_folder(path: &Path) -> bool {
+    path.is_dir() || path.to_str().is_some_and(|text| text.ends_with('/'))
+}
+
+/// What was got.
+#[derive(Debug, Serialize)]
+struct Got {
+    objects: u64,
+    bytes: u64,
+    out: Option<String>,
+}
+
+/// Says what is on the disk now: on stderr, and for programs on stdout too.
+fn told(globals: &Globals, tally: &Tally, place: Option<String>) -> Outcome {
+    let Some(place) = place else { return Ok(()) };
+    if tally.done > 0 {
+        say_plaintext(&place, tally.done, tally.bytes);
+    }
+    if globals.output == crate::output::Format::Json {
+        let got = Got { objects: tally.done, bytes: tally.bytes, out: Some(place) };
+        return globals.output.result(&got, |_| String::new());
+    }
+    Ok(())
+}
+
+async fn get_one(
+    globals: &Globals,
+    vault: &Vault,
+    object: &ObjectName,
+    options: GetOptions,
+    sink: Sink,
+    file: &str,
+    place: Option<String>,
+) -> Outcome {
+    let reader = vault.get(object, options).await?;
+    let bar = Progress::bytes(globals, file, Some(reader.len()));
+    let mut tally = Tally::default();
+    let size = reader.len();
+    let writer = Writer::start(sink);
+    let sent = writer.object(file, reader, |bytes| bar.add(bytes)).await;
+    let arrived = match sent {
+        Ok(body) => body.map_err(Failure::from),
+        Err(Stopped) => Ok(()),
+    };
+    let complete = arrived.is_ok();
+    writer.finish(complete).await?;
+    arrived?;
+    tally.add(size);
+    drop(bar);
+    told(globals, &tally, place)
+}
+
+#[allow(clippy::too_many_arguments, reason = "each is another thing of one command")]
+async fn get_many(
+    globals: &Globals,
+    vault: &Vault,
+    name: &PrefixName,
+    prefix: &Prefix,
+    options: GetOptions,
+    sink: Sink,
+    place: Option<String>,
+    join: bool,
+) -> Outcome {
+    let bar = Progress::objects(globals, &name.to_string(), None);
+    let mut objects = vault.get_prefix(&name.dataset_ref(), prefix, options);
+    let strip = prefix.start().rfind('/').map_or(0, |slash| slash + 1);
+    let writer = Writer::start(sink);
+    let mut tally = Tally::default();
+    let mut outcome = Ok(());
+    while let Some(fetched) = objects.next().await {
+        let fetched = match fetched {
+            Ok(fetched) => fetched,
+            Err(failed) => {
+                outcome = tally.fail(failed);
+                // With a piece missing, what is joined would be something else.
+                if outcome.is_err() || join { break } else { continue }
+            }
+        };
+        let path = fetched.info.path;
+        let file = path.as_str().get(strip..).unwrap_or(path.as_str());
+        let sent = match fetched.body {
+            Body::Whole(bytes) => {
+                let once = futures::stream::iter([Ok::<Bytes, strongroom_client::Error>(bytes)]);
+                writer.object(file, once, |_| {}).await
+            }
+            Body::Stream(reader) => writer.object(file, *reader, |_| {}).await,
+        };
+        match sent {
+            Ok(Ok(())) => {
+                tally.add(fetched.info.size);
+                bar.add(1);
+            }
+            Ok(Err(error)) => {
+                outcome = tally.fail(Failed { path, error });
+                if outcome.is_err() || join {
+                    break;
+                }
+            }
+            Err(Stopped) => break,
+        }
+    }
+    drop(bar);
+    let outcome = outcome.and_then(|()| tally.finish());
+    writer.finish(outcome.is_ok()).await?;
+    if outcome.is_ok() && tally.done == 0 {
+        return Err(Failure::new(Reason::NotFound, format!("there is nothing under {name}"), "check the name with ls"));
+    }
+    // One joined file that is not complete is not there.
+    if outcome.is_ok() || !join {
+        told(globals, &tally, place)?;
+    }
+    outcome
+}

@@ -1,0 +1,133 @@
+//! `serve`: the server, in this process.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use strongroom_core::identity::Fingerprint;
+use strongroom_core::reason::Reason;
+use strongroom_server::{Error, Options, Server, init, process};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::Globals;
+use crate::connection::{interrupted, passphrase};
+use crate::exit::{Failure, Outcome};
+use crate::output::note;
+
+/// Serve a vault until Ctrl-C or SIGTERM; then finish the calls that are under way.
+///
+/// Writes one line to stdout once it accepts: `strongroom listening on ADDR, vault key SHA256:…`. Logs go to stderr; RUST_LOG
+/// chooses what is logged (info, debug, strongroom_server=trace).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  strongroom serve ./vault
+  strongroom serve ./vault --listen 0.0.0.0:7443 --log-format json")]
+pub struct Serve {
+    /// The vault's folder, made by `init`.
+    folder: PathBuf,
+    /// Where to listen, instead of what strongroom.toml says; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// How logs are written.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Serialize)]
+struct Listening {
+    listening: SocketAddr,
+    vault_key: Fingerprint,
+}
+
+impl Serve {
+    /// Does it.
+    ///
+    /// # Errors
+    /// There is no vault, its root key does not open, the port is taken, or the server failed.
+    pub fn run(self, globals: &Globals) -> Outcome {
+        let hygiene = process::harden();
+        self.log()?;
+        if !hygiene.undumpable || !hygiene.locked {
+            let (undumpable, locked) = (hygiene.undumpable, hygiene.locked);
+            tracing::info!(undumpable, locked, "what could be done to keep memory out of core dumps and swap");
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| {
+            Failure::new(Reason::Internal, format!("no runtime: {error}"), "look at the limits of this process")
+        })?;
+        runtime.block_on(async {
+            tokio::select! {
+                done = self.serve(globals) => done,
+                // Who asks twice does not want to wait.
+                () = async { interrupted().await; interrupted().await } => {
+                    Err(Failure::interrupted())
+                }
+            }
+        })
+    }
+
+    async fn serve(&self, globals: &Globals) -> Outcome {
+        let ask = || passphrase("passphrase of the root key: ").ok();
+        let options = Options { listen: self.listen, passphrase: Some(Box::new(ask)), ..Options::default() };
+        let server = Server::open(&self.folder, options).await.map_err(|error| failure(&error))?;
+        let listener = server.bind().await.map_err(|error| failure(&error))?;
+        let listening = listener.local_addr().map_err(|error| Failure::stdio(&error))?;
+        let vault_key = server.vault_key();
+        if let Err(error) = init::announce(&self.folder, listening, vault_key) {
+            tracing::warn!(%error, "the operator's home does not learn the address");
+        }
+        globals.output.result(&Listening { listening, vault_key }, |it| {
+            format!("strongroom listening on {}, vault key {}", it.listening, it.vault_key)
+        })?;
+        server.serve(listener, interrupted()).await.map_err(|error| failure(&error))
+    }
+
+    fn log(&self) -> Outcome {
+        let filter = match std::env::var("RUST_LOG") {
+            Ok(directives) if !directives.is_empty() => EnvFilter::try_new(directives)
+                .map_err(|error| Failure::usage(format!("RUST_LOG: {error}"), "write info, debug, or target=level"))?,
+            _ => EnvFilter::new("info"),
+        };
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let set = match self.log_format {
+            LogFormat::Json => builder.json().try_init(),
+            LogFormat::Text => {
+                let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+                builder.with_ansi(colours).try_init()
+            }
+        };
+        if let Err(error) = set {
+            note(&format!("note: no logs are written: {error}"));
+        }
+        Ok(())
+    }
+}
+
+/// Why a server does not run, and what its operator can do.
+pub(crate) fn failure(error: &Error) -> Failure {
+    let advice = match error {
+        Error::Io { source, .. } if source.kind() == ErrorKind::AddrInUse => {
+            "stop what listens there, or choose another address with --listen"
+        }
+        Error::Config(_) => "correct strongroom.toml, or make a vault with init",
+        _ => match error.reason() {
+            Reason::Sealed => "give the passphrase of the root key",
+            Reason::NotFound => "name the folder that init made",
+            Reason::LedgerDiverged => "do not go on before you know who put the catalog back",
+            _ => "look at the vault's folder and its permissions",
+        },
+    };
+    Failure::new(error.reason(), error.to_string(), advice)
+}

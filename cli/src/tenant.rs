@@ -1,0 +1,101 @@
+//! `tenant`: the labs that keep data in a vault. For its operator.
+
+use clap::Subcommand;
+use serde::Serialize;
+use strongroom_client::admin::TenantInfo;
+use strongroom_core::identity::Fingerprint;
+use strongroom_core::names::TenantName;
+use strongroom_core::reason::Reason;
+
+use crate::args::Globals;
+use crate::exit::{Failure, Outcome};
+use crate::output::Row;
+
+/// Create and list tenants.
+#[derive(Debug, Subcommand)]
+pub enum Tenant {
+    /// Create a tenant with its first admins.
+    #[command(after_help = "\
+Examples:
+  strongroom --home ./vault/operator tenant create acme --admin SHA256:hX3…")]
+    Create {
+        /// Its name.
+        tenant: TenantName,
+        /// The fingerprint of an admin; may be given again.
+        #[arg(long, required = true, value_name = "SHA256:…")]
+        admin: Vec<Fingerprint>,
+    },
+    /// List the vault's tenants.
+    #[command(after_help = "\
+Examples:
+  strongroom --home ./vault/operator tenant list")]
+    List,
+    /// Show one tenant: its ledger's origin and length.
+    #[command(after_help = "\
+Examples:
+  strongroom --home ./vault/operator tenant show acme")]
+    Show {
+        /// Its name.
+        tenant: TenantName,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    tenant: TenantName,
+    origin: String,
+    entries: u64,
+    stopped: Option<String>,
+}
+
+impl From<TenantInfo> for Shown {
+    fn from(info: TenantInfo) -> Self {
+        Self { tenant: info.name, origin: info.origin.to_string(), entries: info.size.0, stopped: info.stopped }
+    }
+}
+
+impl Row for Shown {
+    const HEADS: &'static [&'static str] = &["TENANT", "ENTRIES", "STATE", "LEDGER"];
+
+    fn cells(&self) -> Vec<String> {
+        let state = self.stopped.as_deref().map_or("running".to_owned(), |why| format!("stopped: {why}"));
+        vec![self.tenant.to_string(), self.entries.to_string(), state, self.origin.clone()]
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Created {
+    tenant: TenantName,
+    origin: String,
+    index: u64,
+}
+
+impl Tenant {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The caller is no operator, the name is taken, or there is none.
+    pub fn run(self, globals: &Globals) -> Outcome {
+        globals.with_vault(async |vault| match self {
+            Self::Create { tenant, mut admin } => {
+                admin.sort_unstable();
+                admin.dedup();
+                let (origin, done) = vault.create_tenant(&tenant, &admin).await?;
+                let created = Created { tenant, origin: origin.to_string(), index: done.index.0 };
+                globals
+                    .output
+                    .result(&created, |created| format!("{} has the ledger {}", created.tenant, created.origin))
+            }
+            Self::List => {
+                let tenants = vault.list_tenants().await?;
+                globals.output.list(&tenants.into_iter().map(Shown::from).collect::<Vec<_>>())
+            }
+            Self::Show { tenant } => {
+                let tenants = vault.list_tenants().await?;
+                let found = tenants.into_iter().find(|info| info.name == tenant);
+                let none = || Failure::new(Reason::NotFound, format!("there is no tenant {tenant}"), "see tenant list");
+                globals.output.list(&[Shown::from(found.ok_or_else(none)?)])
+            }
+        })
+    }
+}
