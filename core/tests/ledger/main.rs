@@ -2,6 +2,7 @@
 
 mod builder;
 mod erased;
+mod formats;
 mod generated;
 mod honest;
 mod rules;
