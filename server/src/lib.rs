@@ -20,4 +20,4 @@ pub mod tenants;
 mod vault;
 
 pub use error::Error;
-pub use serve::Server;
+pub use serve::{Listening, Options, Server};

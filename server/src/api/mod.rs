@@ -52,7 +52,7 @@ fn caller<T>(request: &Request<T>) -> Result<(Connection, Caller), Error> {
 }
 
 /// The status of an error; what is inside stays in the log.
-fn refuse(error: &Error, request: Option<RequestId>) -> Status {
+pub(crate) fn refuse(error: &Error, request: Option<RequestId>) -> Status {
     let reason = error.reason();
     match reason {
         Reason::Internal | Reason::Integrity | Reason::LedgerDiverged | Reason::Clock => {
@@ -90,7 +90,7 @@ fn bytes_id<'a, T: TryFrom<&'a [u8]>>(what: &'static str, bytes: &'a [u8]) -> Re
     T::try_from(bytes).map_err(|_| Error::Invalid(format!("{what} has the wrong length").into()))
 }
 
-fn seen_message(seen: ledger::Seen) -> v1::Seen {
+pub(crate) fn seen_message(seen: ledger::Seen) -> v1::Seen {
     v1::Seen {
         size: seen.size.0,
         tip: seen.tip.as_bytes().to_vec().into(),

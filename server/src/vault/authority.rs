@@ -55,7 +55,7 @@ pub(crate) async fn create_tenant(
     let new = NewTenant {
         id,
         name: name.clone(),
-        ledger_key: vault.root.wrap(&tuple(Purpose::LedgerKey), &ledger_key).await.map_err(crate::keys::KeyError::from)?,
+        ledger_key: vault.root.wrap(&tuple(Purpose::LedgerKey), &ledger_key).await?,
         log_key: wrap_fresh(vault, &tuple(Purpose::LogKey)).await?,
         tenant_key: wrap_fresh(vault, &tuple(Purpose::TenantKey)).await?,
     };
@@ -81,7 +81,7 @@ fn accept(bytes: &[u8], fits: fn(&Instruction) -> bool) -> Result<VerifiedOrder,
 
 async fn wrap_fresh(vault: &Vault, tuple: &RootTuple<'_>) -> Result<Vec<u8>, Error> {
     let key = Key::random().map_err(|_| Error::Unavailable("the system gave no randomness".into()))?;
-    vault.root.wrap(tuple, &key).await.map_err(|error| Error::Key(error.into()))
+    Ok(vault.root.wrap(tuple, &key).await?)
 }
 
 fn carried_out(recorded: Recorded, id: OrderId) -> Result<(Recorded, OrderId), Error> {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use strongroom_core::call::{Condition, PutItem, Work};
 use strongroom_core::grant::{Action, Place, Refusal};
-use strongroom_core::identity::Fingerprint;
-use strongroom_core::ids::{DatasetId, GrantId, PutId};
+use strongroom_core::ids::{DatasetId, GrantId, Millis, PutId};
+use strongroom_core::keys::wrap::Wrapped;
 use strongroom_core::names::{DatasetName, ObjectPath};
 use strongroom_core::reason::Reason;
 use strongroom_core::sealed::layout::Layout;
@@ -37,6 +37,8 @@ pub(crate) struct Receiving {
     dataset: DatasetId,
     upload: Upload,
     received: u64,
+    /// When its row last said that it is alive.
+    touched: Millis,
 }
 
 /// Checks scope and condition, so that nobody uploads for nothing, and opens the upload's row.
@@ -48,10 +50,9 @@ pub(crate) async fn begin(vault: &Vault, intent: Intent) -> Result<Receiving, Er
     }
     let dataset = dataset(vault, tenant, &intent.dataset).await?;
     let upload = vault.blobs.begin(&tenant.id).await?;
-    let Fingerprint { .. } = caller.key;
     let now = vault.recorder.now();
     vault.catalog.open_upload(&tenant.id, &intent.put, &caller.key, upload.name(), now).await?;
-    Ok(Receiving { intent, dataset, upload, received: 0 })
+    Ok(Receiving { intent, dataset, upload, received: 0, touched: now })
 }
 
 impl Receiving {
@@ -63,7 +64,23 @@ impl Receiving {
         if self.received > most {
             return Err(Error::TooLarge(format!("an object has at most {} bytes", vault.limits.max_object).into()));
         }
+        self.touch(vault).await?;
         Ok(self.upload.write(data).await?)
+    }
+
+    /// Says from time to time that the upload is alive, so that it is not condemned for being slow.
+    async fn touch(&mut self, vault: &Vault) -> Result<(), Error> {
+        let now = vault.recorder.now();
+        let due = u64::try_from(vault.limits.upload_idle.as_millis()).unwrap_or(u64::MAX) / 4;
+        if now.0.saturating_sub(self.touched.0) < due {
+            return Ok(());
+        }
+        self.touched = now;
+        if vault.catalog.touch_upload(self.upload.name(), now).await? {
+            Ok(())
+        } else {
+            Err(Error::Unavailable("the upload was idle for too long".into()))
+        }
     }
 
     /// Makes the blob durable, checks it against the signed call, and has the object recorded and made visible.
@@ -123,13 +140,13 @@ fn only_item<'a>(call: &'a AcceptedCall, intent: &Intent) -> Result<&'a PutItem,
 pub(crate) fn new_objects(
     items: &[PutItem],
     datasets: &[DatasetId],
-    wrapped: Vec<(u32, strongroom_core::keys::wrap::Wrapped)>,
+    wrapped: Vec<(u32, Wrapped)>,
     place: impl Fn(usize) -> (String, u64),
 ) -> Result<Vec<NewObject>, Error> {
     if wrapped.len() != items.len() || datasets.len() != items.len() {
         return Err(Error::Integrity("the key holder answered for another number of objects".into()));
     }
-    let objects = items.iter().zip(datasets).zip(wrapped).enumerate().map(|(at, ((item, dataset), (version, wrapped)))| {
+    let objects = items.iter().zip(datasets).zip(wrapped).enumerate().map(|(at, ((item, dataset), (key_version, wrapped)))| {
         let (blob, offset) = place(at);
         NewObject {
             item: u32::try_from(at).unwrap_or(u32::MAX),
@@ -141,7 +158,7 @@ pub(crate) fn new_objects(
             header: item.header,
             size: item.size,
             content_root: item.content_root,
-            key_version: version,
+            key_version,
             wrapped,
             blob,
             offset,

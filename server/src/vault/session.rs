@@ -65,7 +65,8 @@ pub(crate) async fn open(
     let statement = exact::to_vec(&statement).map_err(|error| Error::Integrity(error.to_string().into()))?;
     let recorded = AtomicBool::new(false);
     let session = Session { id, tenant, key: *caller, opening: signed, claims, recorded };
-    if !connection.sessions.insert(Arc::new(session)) {
+    let kept = connection.sessions.insert(Arc::new(session));
+    if !kept || connection.has_ended() {
         vault.keys.close_sessions(&[id]);
         return Err(Error::TooLarge("this connection has too many sessions".into()));
     }

@@ -1,0 +1,200 @@
+//! A server: its rooms opened in order, then served until it is told to stop.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use strongroom_core::identity::Fingerprint;
+use strongroom_core::ids::{NodeId, SessionId};
+use strongroom_core::keys::secret::random_bytes;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::api;
+use crate::blobs::Blobs;
+use crate::blobs::sweep::Sweeper;
+use crate::catalog::Catalog;
+use crate::config::{CatalogUrl, Config};
+use crate::error::Error;
+use crate::keys::KeyError;
+use crate::keys::local::LocalKeyHolder;
+use crate::keys::root::RootKey;
+use crate::keys::root::file::FileRootKey;
+use crate::keys::vault::VaultFile;
+use crate::listen::{ListenError, Listener};
+use crate::recorder::{Clock, NodeMemory, Recorder, SystemClock};
+use crate::tenants::Tenants;
+use crate::vault::Vault;
+
+/// HTTP/2 windows: 64 KiB caps a stream at 740 MB/s, 4 MiB costs memory for nothing.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// How often condemned blobs are swept.
+const SWEEP_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long calls under way may take after the server was told to stop.
+const DRAIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What a server is started with beside its folder.
+#[derive(Default)]
+pub struct Options {
+    /// Where to listen, instead of what the configuration says. Port 0 takes a free one.
+    pub listen: Option<SocketAddr>,
+    /// Asks for the root key's passphrase, if one is needed.
+    pub passphrase: Option<Box<dyn FnOnce() -> Option<Zeroizing<String>> + Send>>,
+    /// The node's clock, if it is not the system's.
+    pub clock: Option<Arc<dyn Clock>>,
+}
+
+/// A server that is open but does not listen yet.
+pub struct Server {
+    vault: Arc<Vault>,
+    config: Config,
+    sweeper: Sweeper,
+    listen: SocketAddr,
+}
+
+/// A server that has its port: whoever connects now is served once [`Listening::serve`] runs.
+pub struct Listening {
+    server: Server,
+    listener: Listener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Opens the vault in a folder: configuration, root key, vault key, catalog, blobs, recorder.
+    ///
+    /// # Errors
+    /// [`Error`] if a file is missing or was changed, the root key does not open, or the catalog belongs to another vault.
+    pub async fn open(folder: &Path, options: Options) -> Result<Self, Error> {
+        let config = Config::load(folder).map_err(|error| Error::Config(error.to_string()))?;
+        let file = VaultFile::read(folder)?;
+        let ask = options.passphrase.unwrap_or_else(|| Box::new(|| None));
+        let root: Arc<dyn RootKey> = Arc::new(open_root(folder.to_owned(), ask).await?);
+        let vault_key = file.unlock(root.as_ref()).await?;
+        let CatalogUrl::Sqlite(path) = &config.catalog;
+        let catalog = Catalog::open(&format!("sqlite:{}", path.display())).await?;
+        catalog.bind_vault(file.vault).await?;
+        let node = NodeId::from_bytes(random_bytes().map_err(KeyError::from)?);
+        let clock = options.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let memory = NodeMemory::open(folder.join("memory")).map_err(Error::io("the node's memory of heads"))?;
+        let recorder = Recorder::open(catalog.clone(), node, clock, memory);
+        let blobs = Blobs::open(&config.blobs)?;
+        let keys = LocalKeyHolder::start(catalog.clone(), root.clone(), file.vault, config.limits.key_cache);
+        let sweeper = Sweeper {
+            catalog: catalog.clone(),
+            blobs: blobs.clone(),
+            idle: config.limits.upload_idle,
+            interval: SWEEP_EVERY,
+        };
+        let vault = Vault {
+            id: file.vault,
+            name: config.name.clone(),
+            node,
+            operators: config.operators.iter().copied().collect(),
+            limits: config.limits,
+            tenants: Tenants::new(catalog.clone(), root.clone(), file.vault, config.name.clone()),
+            catalog,
+            recorder,
+            blobs,
+            keys,
+            root,
+            vault_key,
+        };
+        let listen = options.listen.unwrap_or(config.listen);
+        Ok(Self { vault: Arc::new(vault), config, sweeper, listen })
+    }
+
+    /// The fingerprint that clients pin.
+    pub fn vault_key(&self) -> Fingerprint {
+        self.vault.vault_key.public_key().fingerprint()
+    }
+
+    /// The vault's folder.
+    pub fn folder(&self) -> &Path {
+        &self.config.folder
+    }
+
+    /// Takes the port.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it is taken, or not this user's to take.
+    pub async fn listen(self) -> Result<Listening, Error> {
+        let keys = self.vault.keys.clone();
+        let on_end = Arc::new(move |sessions: &[SessionId]| keys.close_sessions(sessions));
+        let bound = Listener::bind(self.listen, &self.vault.vault_key, &self.config.limits, on_end).await;
+        let listener = bound.map_err(|error| match error {
+            ListenError::Bind { address, source } => Error::io(format!("cannot listen on {address}"))(source),
+            ListenError::Tls(why) => Error::Config(format!("TLS: {why}")),
+        })?;
+        let address = listener.address().map_err(Error::io("the address of the port"))?;
+        Ok(Listening { server: self, listener, address })
+    }
+}
+
+impl Listening {
+    /// Where it listens; the port is known even if port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The fingerprint that clients pin.
+    pub fn vault_key(&self) -> Fingerprint {
+        self.server.vault_key()
+    }
+
+    /// Serves until `shutdown` is ready, then finishes the calls under way (for at most ten seconds) and drains the queue.
+    ///
+    /// # Errors
+    /// [`Error`] if the transport fails.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+        let Self { server: Server { vault, config, sweeper, .. }, listener, .. } = self;
+        let stop = CancellationToken::new();
+        let recorder = vault.recorder.clone();
+        let sweeping = sweeper.start(move || recorder.now(), stop.clone());
+        let (health_reporter, health) = tonic_health::server::health_reporter();
+        health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(strongroom_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .map_err(|error| Error::Config(error.to_string()))?;
+        let routes = api::routes(&vault).add_service(health).add_service(reflection);
+        let serving = tonic::transport::Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(config.limits.max_streams)
+            .http2_keepalive_interval(Some(std::time::Duration::from_secs(20)))
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(listener.incoming(), stop.cancelled());
+        let served = async {
+            tokio::pin!(serving);
+            tokio::select! {
+                ended = &mut serving => return ended,
+                () = shutdown => {}
+            }
+            tracing::info!("stopping: calls under way are finished");
+            health_reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+            stop.cancel();
+            // Streams that nobody reads would keep the server for ever.
+            tokio::time::timeout(DRAIN, serving).await.unwrap_or(Ok(()))
+        };
+        let ended = served.await;
+        stop.cancel();
+        vault.recorder.shutdown().await;
+        if let Err(error) = sweeping.await {
+            tracing::error!(%error, "the sweeper failed");
+        }
+        vault.catalog.close().await;
+        ended.map_err(|error| Error::Unavailable(error.to_string().into()))
+    }
+}
+
+/// Opens the root key's file. Deriving a key from a passphrase takes a second of a core, so it has a thread of its own.
+async fn open_root(
+    folder: PathBuf,
+    ask: Box<dyn FnOnce() -> Option<Zeroizing<String>> + Send>,
+) -> Result<FileRootKey, Error> {
+    let opened = tokio::task::spawn_blocking(move || FileRootKey::open(&folder, ask)).await;
+    Ok(opened.map_err(|error| Error::Unavailable(error.to_string().into()))??)
+}
