@@ -1,0 +1,572 @@
+//! The configuration: `strongroom.toml` in a vault's folder, and the environment over it.
+//!
+//! Every key `a.b` can be set as `STRONGROOM_A_B`; the environment wins. What is not known is refused and what is not
+//! supported yet is refused, never ignored: a misspelled limit must not become no limit.
+//!
+//! ```toml
+//! name = "vault.example.org"                # first part of every ledger's origin; never change it
+//! listen = "127.0.0.1:7443"
+//! operators = ["SHA256:…"]                  # who may create tenants
+//!
+//! [catalog]
+//! url = "sqlite:catalog.db"                 # relative to the folder
+//!
+//! [blobs]
+//! url = "file:blobs"
+//!
+//! [root]
+//! provider = "file"
+//!
+//! [limits]
+//! max_object = 274877906944
+//! ```
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use strongroom_core::identity::Fingerprint;
+use strongroom_core::ids::{TenantId, VaultId};
+use strongroom_core::origin::Origin;
+use strongroom_core::reason::Reason;
+use strongroom_core::sealed::layout::MAX_SIZE;
+
+/// The name of the configuration's file in a vault's folder.
+pub const CONFIG_FILE: &str = "strongroom.toml";
+
+/// A configuration that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The vault's folder.
+    pub folder: PathBuf,
+    /// The vault's name: the first part of every ledger's origin.
+    pub name: String,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The keys of operators.
+    pub operators: Vec<Fingerprint>,
+    /// Where the catalog is.
+    pub catalog: CatalogUrl,
+    /// Where blobs are.
+    pub blobs: BlobsUrl,
+    /// Who keeps the root key.
+    pub root: RootProvider,
+    /// What is bounded.
+    pub limits: Limits,
+}
+
+/// Where the catalog is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CatalogUrl {
+    /// A SQLite database in this file.
+    Sqlite(PathBuf),
+}
+
+/// Where blobs are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlobsUrl {
+    /// This folder of the local disk.
+    File(PathBuf),
+}
+
+/// Who keeps the root key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootProvider {
+    /// A file in the folder.
+    File,
+}
+
+/// What is bounded, so that nobody uses up what others need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of plaintext of the largest object.
+    pub max_object: u64,
+    /// How long an upload may be idle before it is condemned.
+    pub upload_idle: Duration,
+    /// Connections at once; more are closed as they come.
+    pub max_connections: usize,
+    /// Calls at once on one connection.
+    pub max_streams: u32,
+    /// How long a connection may take to become one: TLS and all.
+    pub handshake: Duration,
+    /// How long an unwrapped tenant key is kept.
+    pub key_cache: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_object: 256 << 30,
+            upload_idle: Duration::from_secs(3600),
+            max_connections: 4096,
+            max_streams: 256,
+            handshake: Duration::from_secs(10),
+            key_cache: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {source}", path = .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML of this shape.
+    #[error("{path}: {message}", path = .path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// Where and what, in several lines.
+        message: String,
+    },
+    /// A value is not one.
+    #[error("{place}: {key}: {why}")]
+    Value {
+        /// The file, or the variable.
+        place: String,
+        /// The key.
+        key: &'static str,
+        /// What it should be.
+        why: String,
+    },
+    /// A variable of the environment that looks like ours and is not.
+    #[error("{0}: no such setting")]
+    UnknownVariable(String),
+    /// What this version does not do yet.
+    #[error("{place}: {key}: {value} is not supported by this version")]
+    Unsupported {
+        /// The file, or the variable.
+        place: String,
+        /// The key.
+        key: &'static str,
+        /// What was asked for.
+        value: String,
+    },
+}
+
+impl ConfigError {
+    /// The stable reason code.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Unsupported { .. } => Reason::Unsupported,
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Reason::NotFound,
+            Self::Read { .. } => Reason::Unavailable,
+            Self::Shape { .. } | Self::Value { .. } | Self::UnknownVariable(_) => Reason::InvalidArgument,
+        }
+    }
+}
+
+/// The file, as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: Option<String>,
+    listen: Option<String>,
+    operators: Option<Vec<String>>,
+    #[serde(default)]
+    catalog: UrlTable,
+    #[serde(default)]
+    blobs: UrlTable,
+    #[serde(default)]
+    root: RootTable,
+    #[serde(default)]
+    limits: LimitsTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UrlTable {
+    url: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RootTable {
+    provider: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsTable {
+    max_object: Option<u64>,
+    upload_idle: Option<u64>,
+    max_connections: Option<u64>,
+    max_streams: Option<u64>,
+    handshake: Option<u64>,
+    key_cache: Option<u64>,
+}
+
+impl Config {
+    /// Reads the configuration of the vault in `folder`, with this process's environment over it.
+    ///
+    /// # Errors
+    /// Each kind of [`ConfigError`].
+    pub fn load(folder: &Path) -> Result<Config, ConfigError> {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
+        Self::load_with(folder, variables)
+    }
+
+    /// Reads the configuration with these variables in place of the environment.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_with(
+        folder: &Path,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
+        let path = folder.join(CONFIG_FILE);
+        let text = fs::read_to_string(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+        let file = toml::from_str(&text)
+            .map_err(|error| ConfigError::Shape { path: path.clone(), message: error.to_string() })?;
+        let mut settings = Settings { place: path.display().to_string(), variables: Vec::new() };
+        for (name, value) in variables {
+            if let Some(key) = KEYS.iter().find(|key| variable(key) == name) {
+                settings.variables.push((key, value));
+            } else if is_misspelled(&name) {
+                return Err(ConfigError::UnknownVariable(name));
+            }
+        }
+        settings.check(folder, file)
+    }
+}
+
+/// Every key there is.
+const KEYS: [&str; 12] = [
+    "name",
+    "listen",
+    "operators",
+    "catalog.url",
+    "blobs.url",
+    "root.provider",
+    "limits.max_object",
+    "limits.upload_idle",
+    "limits.max_connections",
+    "limits.max_streams",
+    "limits.handshake",
+    "limits.key_cache",
+];
+
+/// The variable that sets a key.
+fn variable(key: &str) -> String {
+    format!("STRONGROOM_{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+/// Whether a variable that sets no key was surely meant to. Others may begin with `STRONGROOM_`: the client's, and those that
+/// Kubernetes makes for a service of that name, which are left alone.
+fn is_misspelled(name: &str) -> bool {
+    let Some((table, key)) = name.strip_prefix("STRONGROOM_").and_then(|rest| rest.split_once('_')) else {
+        return false;
+    };
+    let of_a_service = key == "PORT" || key.starts_with("PORT_") || key.starts_with("SERVICE_");
+    matches!(table, "CATALOG" | "BLOBS" | "ROOT" | "LIMITS") && !of_a_service && name != ROOT_PASSPHRASE
+}
+
+/// The variable that holds the root key's passphrase. It is no setting: it stands in no file.
+pub const ROOT_PASSPHRASE: &str = "STRONGROOM_ROOT_PASSPHRASE";
+
+/// The variables, and where the rest comes from.
+struct Settings {
+    place: String,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Settings {
+    fn check(&self, folder: &Path, file: File) -> Result<Config, ConfigError> {
+        let defaults = Limits::default();
+        let limits = file.limits;
+        Ok(Config {
+            folder: folder.to_owned(),
+            name: self.setting("name", file.name, name)?.ok_or_else(|| self.missing("name"))?,
+            listen: self.setting("listen", file.listen, listen)?.unwrap_or(DEFAULT_LISTEN),
+            operators: self.operators(file.operators)?,
+            catalog: self.catalog(folder, file.catalog.url)?,
+            blobs: self.blobs(folder, file.blobs.url)?,
+            root: self.root(file.root.provider)?,
+            limits: Limits {
+                max_object: self.number("limits.max_object", limits.max_object, 1..=MAX_SIZE, defaults.max_object)?,
+                upload_idle: self.seconds("limits.upload_idle", limits.upload_idle, defaults.upload_idle)?,
+                max_connections: self.number(
+                    "limits.max_connections",
+                    limits.max_connections,
+                    1..=1_000_000,
+                    defaults.max_connections,
+                )?,
+                max_streams: self.number("limits.max_streams", limits.max_streams, 1..=65_536, defaults.max_streams)?,
+                handshake: self.seconds("limits.handshake", limits.handshake, defaults.handshake)?,
+                key_cache: self.seconds("limits.key_cache", limits.key_cache, defaults.key_cache)?,
+            },
+        })
+    }
+
+    /// A key's value with where it comes from: the environment's if it has one, else the file's.
+    fn raw(&self, key: &'static str, of_file: Option<String>) -> Option<(String, String)> {
+        let of_environment = self.variables.iter().find(|(name, _)| *name == key);
+        match of_environment {
+            Some((_, value)) => Some((variable(key), value.clone())),
+            None => of_file.map(|value| (self.place.clone(), value)),
+        }
+    }
+
+    fn setting<T>(
+        &self,
+        key: &'static str,
+        of_file: Option<String>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some((place, value)) = self.raw(key, of_file) else { return Ok(None) };
+        parse(&value).map(Some).map_err(|why| ConfigError::Value { place, key, why })
+    }
+
+    fn missing(&self, key: &'static str) -> ConfigError {
+        ConfigError::Value { place: self.place.clone(), key, why: "is missing".to_owned() }
+    }
+
+    /// In the environment, operators stand in one text with commas or white space between.
+    fn operators(&self, of_file: Option<Vec<String>>) -> Result<Vec<Fingerprint>, ConfigError> {
+        let of_file = of_file.map(|operators| operators.join(","));
+        let parse = |text: &str| {
+            let items = text.split([',', ' ', '\n', '\t']).filter(|item| !item.is_empty());
+            let parsed = items.map(|item| item.parse::<Fingerprint>().map_err(|error| format!("{item:?}: {error}")));
+            parsed.collect::<Result<Vec<_>, String>>()
+        };
+        Ok(self.setting("operators", of_file, parse)?.unwrap_or_default())
+    }
+
+    fn catalog(&self, folder: &Path, of_file: Option<String>) -> Result<CatalogUrl, ConfigError> {
+        let key = "catalog.url";
+        let (place, value) =
+            self.raw(key, of_file).unwrap_or_else(|| (self.place.clone(), "sqlite:catalog.db".to_owned()));
+        match value.split_once(':') {
+            Some(("sqlite", path)) => match local_path(folder, path) {
+                Some(path) => Ok(CatalogUrl::Sqlite(path)),
+                None => Err(ConfigError::Value { place, key, why: format!("{value:?} names no file") }),
+            },
+            Some(("postgres" | "postgresql", _)) => {
+                // A database's URL may carry a password: only its kind is repeated.
+                Err(ConfigError::Unsupported { place, key, value: "postgres:".to_owned() })
+            }
+            _ => Err(ConfigError::Value { place, key, why: "a catalog's URL begins with sqlite:".to_owned() }),
+        }
+    }
+
+    fn blobs(&self, folder: &Path, of_file: Option<String>) -> Result<BlobsUrl, ConfigError> {
+        let key = "blobs.url";
+        let (place, value) = self.raw(key, of_file).unwrap_or_else(|| (self.place.clone(), "file:blobs".to_owned()));
+        match value.split_once(':') {
+            Some(("file", path)) => match local_path(folder, path) {
+                Some(path) => Ok(BlobsUrl::File(path)),
+                None => Err(ConfigError::Value { place, key, why: format!("{value:?} names no folder") }),
+            },
+            Some((scheme @ ("s3" | "gs" | "az"), _)) => {
+                Err(ConfigError::Unsupported { place, key, value: format!("{scheme}:") })
+            }
+            _ => Err(ConfigError::Value { place, key, why: "a URL of blobs begins with file:".to_owned() }),
+        }
+    }
+
+    fn root(&self, of_file: Option<String>) -> Result<RootProvider, ConfigError> {
+        let key = "root.provider";
+        match self.raw(key, of_file) {
+            None => Ok(RootProvider::File),
+            Some((_, value)) if value == "file" => Ok(RootProvider::File),
+            Some((place, value)) if matches!(value.as_str(), "pkcs11" | "aws-kms") => {
+                Err(ConfigError::Unsupported { place, key, value })
+            }
+            Some((place, value)) => {
+                Err(ConfigError::Value { place, key, why: format!("{value:?} is no provider; there is \"file\"") })
+            }
+        }
+    }
+
+    fn number<T: TryFrom<u64>>(
+        &self,
+        key: &'static str,
+        of_file: Option<u64>,
+        bounds: std::ops::RangeInclusive<u64>,
+        default: T,
+    ) -> Result<T, ConfigError> {
+        let parse = |text: &str| {
+            let number = u64::from_str(text).ok().filter(|number| bounds.contains(number));
+            let number = number.and_then(|number| T::try_from(number).ok());
+            number.ok_or_else(|| format!("is a number from {} to {}, not {text:?}", bounds.start(), bounds.end()))
+        };
+        Ok(self.setting(key, of_file.map(|number| number.to_string()), parse)?.unwrap_or(default))
+    }
+
+    fn seconds(&self, key: &'static str, of_file: Option<u64>, default: Duration) -> Result<Duration, ConfigError> {
+        const YEAR: u64 = 366 * 24 * 3600;
+        self.number(key, of_file, 1..=YEAR, default.as_secs()).map(Duration::from_secs)
+    }
+}
+
+/// Where to listen if nothing says otherwise: on this machine only.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7443);
+
+/// Checks a vault's name by the rule of origins.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    let origin = Origin::new(text, VaultId::from_bytes([0; 16]), TenantId::from_bytes([0; 16]));
+    origin.map(|_| text.to_owned()).map_err(|_| format!("is 1 to 253 of a-z, 0-9, '.' and '-', not {text:?}"))
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("is an IP address and a port, such as {DEFAULT_LISTEN}, not {text:?}"))
+}
+
+/// The path in a `sqlite:` or `file:` URL: relative to the folder, or absolute, with or without an empty authority.
+fn local_path(folder: &Path, path: &str) -> Option<PathBuf> {
+    let path = match path.strip_prefix("//") {
+        Some(absolute) => absolute.starts_with('/').then_some(absolute)?,
+        None => path,
+    };
+    (!path.is_empty() && !path.contains(['?', '#'])).then(|| folder.join(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPERATOR: &str = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(CONFIG_FILE), text).unwrap();
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut config = Config::load_with(folder.path(), variables)?;
+        for path in [&mut config.folder] {
+            *path = PathBuf::from("/vault");
+        }
+        let CatalogUrl::Sqlite(path) = &mut config.catalog;
+        *path = Path::new("/vault").join(path.strip_prefix(folder.path()).unwrap_or(path));
+        let BlobsUrl::File(path) = &mut config.blobs;
+        *path = Path::new("/vault").join(path.strip_prefix(folder.path()).unwrap_or(path));
+        Ok(config)
+    }
+
+    fn refused(text: &str, variables: &[(&str, &str)], why: &str) {
+        let error = load(text, variables).unwrap_err().to_string();
+        assert!(error.contains(why), "{error:?} does not say {why:?}");
+    }
+
+    #[test]
+    fn a_name_is_all_that_must_be_there() {
+        let config = load("name = \"a.b-1\"", &[]).unwrap();
+        assert_eq!(config.name, "a.b-1");
+        assert_eq!(config.listen, DEFAULT_LISTEN);
+        assert_eq!(config.catalog, CatalogUrl::Sqlite("/vault/catalog.db".into()));
+        assert_eq!(config.blobs, BlobsUrl::File("/vault/blobs".into()));
+        assert_eq!(config.limits, Limits::default());
+        assert!(config.operators.is_empty());
+        refused("", &[], "name: is missing");
+    }
+
+    #[test]
+    fn every_key_can_come_from_file_and_environment() {
+        let text = format!(
+            "name = \"a\"\nlisten = \"0.0.0.0:1\"\noperators = [\"{OPERATOR}\"]\n\
+             [catalog]\nurl = \"sqlite:///srv/c.db\"\n[blobs]\nurl = \"file:b\"\n[root]\nprovider = \"file\"\n\
+             [limits]\nmax_object = 7\nupload_idle = 8\nmax_connections = 9\nmax_streams = 10\nhandshake = 11\n\
+             key_cache = 12\n"
+        );
+        let config = load(&text, &[]).unwrap();
+        assert_eq!(config.catalog, CatalogUrl::Sqlite("/srv/c.db".into()));
+        assert_eq!(config.operators, [OPERATOR.parse().unwrap()]);
+        assert_eq!((config.limits.max_object, config.limits.max_connections), (7, 9));
+        assert_eq!(config.limits.key_cache, Duration::from_secs(12));
+
+        let two = format!("{OPERATOR}, {OPERATOR}");
+        let variables = [
+            ("STRONGROOM_NAME", "b"),
+            ("STRONGROOM_LISTEN", "[::1]:2"),
+            ("STRONGROOM_OPERATORS", &two),
+            ("STRONGROOM_CATALOG_URL", "sqlite:x.db"),
+            ("STRONGROOM_BLOBS_URL", "file:/y"),
+            ("STRONGROOM_ROOT_PROVIDER", "file"),
+            ("STRONGROOM_LIMITS_MAX_OBJECT", "70"),
+            ("STRONGROOM_LIMITS_UPLOAD_IDLE", "80"),
+            ("STRONGROOM_LIMITS_MAX_CONNECTIONS", "90"),
+            ("STRONGROOM_LIMITS_MAX_STREAMS", "100"),
+            ("STRONGROOM_LIMITS_HANDSHAKE", "110"),
+            ("STRONGROOM_LIMITS_KEY_CACHE", "120"),
+            ("STRONGROOM_HOME", "the client's"),
+            ("STRONGROOM_ROOT_PASSPHRASE", "no setting"),
+            ("STRONGROOM_BLOBS_SERVICE_HOST", "made by Kubernetes"),
+            ("PATH", "/bin"),
+        ];
+        assert_eq!(variables.len() - 4, KEYS.len());
+        let config = load(&text, &variables).unwrap();
+        assert_eq!((config.name.as_str(), config.listen.port(), config.operators.len()), ("b", 2, 2));
+        assert_eq!(config.catalog, CatalogUrl::Sqlite("/vault/x.db".into()));
+        assert_eq!(config.blobs, BlobsUrl::File("/y".into()));
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            config.limits,
+            Limits {
+                max_object: 70,
+                upload_idle: seconds(80),
+                max_connections: 90,
+                max_streams: 100,
+                handshake: seconds(110),
+                key_cache: seconds(120),
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_is_refused() {
+        refused("name = \"a\"\nlimit = 1", &[], "limit");
+        refused("name = \"a\"\n[limits]\nmax_objects = 1", &[], "max_objects");
+        refused("name = \"a\"\n[metrics]\nlisten = \"x\"", &[], "metrics");
+        refused("name = \"a\"\n[limits]\nmax_object = \"1\"", &[], "max_object");
+        refused("name = \"a\"", &[("STRONGROOM_LIMITS_OBJECT", "1")], "STRONGROOM_LIMITS_OBJECT: no such setting");
+    }
+
+    #[test]
+    fn wrong_values_are_named_with_their_place() {
+        refused("name = \"A\"", &[], "strongroom.toml: name: is 1 to 253");
+        refused("name = \"a\"", &[("STRONGROOM_NAME", "")], "STRONGROOM_NAME: name");
+        refused("name = \"a\"\nlisten = \"localhost\"", &[], "listen: is an IP address and a port");
+        refused("name = \"a\"\noperators = [\"me\"]", &[], "operators: \"me\"");
+        refused("name = \"a\"\n[limits]\nhandshake = 0", &[], "limits.handshake: is a number from 1");
+        refused("name = \"a\"", &[("STRONGROOM_LIMITS_MAX_STREAMS", "many")], "STRONGROOM_LIMITS_MAX_STREAMS");
+        refused("name = \"a\"\n[catalog]\nurl = \"sqlite:\"", &[], "names no file");
+        refused("name = \"a\"\n[catalog]\nurl = \"sqlite://c.db\"", &[], "names no file");
+        refused("name = \"a\"\n[catalog]\nurl = \"mysql:x\"", &[], "begins with sqlite:");
+        refused("name = \"a\"\n[blobs]\nurl = \"blobs\"", &[], "begins with file:");
+        refused("name = \"a\"\n[root]\nprovider = \"none\"", &[], "is no provider");
+    }
+
+    #[test]
+    fn what_comes_later_is_unsupported_and_keeps_its_password() {
+        for (text, key) in [
+            ("[catalog]\nurl = \"postgres://me:hunter2@db/x\"", "catalog.url"),
+            ("[blobs]\nurl = \"s3://bucket/prefix\"", "blobs.url"),
+            ("[blobs]\nurl = \"az://bucket\"", "blobs.url"),
+            ("[blobs]\nurl = \"gs://bucket\"", "blobs.url"),
+            ("[root]\nprovider = \"pkcs11\"", "root.provider"),
+            ("[root]\nprovider = \"aws-kms\"", "root.provider"),
+        ] {
+            let error = load(&format!("name = \"a\"\n{text}"), &[]).unwrap_err();
+            assert_eq!(error.reason(), Reason::Unsupported);
+            let error = error.to_string();
+            assert!(error.contains(key) && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_configuration_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Config::load_with(folder.path(), []).unwrap_err();
+        assert_eq!(error.reason(), Reason::NotFound);
+        assert!(error.to_string().contains(CONFIG_FILE));
+    }
+}

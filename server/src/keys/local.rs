@@ -1,0 +1,199 @@
+//! The key holder that is this process: it asks the root key for the tenants' keys and keeps sessions' secrets in memory.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use strongroom_core::call::{PutItem, Work};
+use strongroom_core::ids::{DatasetId, SessionId, TenantId, VaultId};
+use strongroom_core::keys::parcel::{Binding, KeyParcel, ParcelObject, SessionSecret, open_upload_keys};
+use strongroom_core::keys::secret::Key;
+use strongroom_core::keys::wrap::{WrapTuple, Wrapped, unwrap, wrap};
+use strongroom_core::sealed::tree::{CoverKeys, ObjectRoot};
+use tokio::time::Instant;
+
+use super::cache::TenantKeys;
+use super::root::RootKey;
+use super::{KeyError, KeyHolder};
+use crate::catalog::Catalog;
+use crate::recorder::attempt::{AcceptedCall, Recorded, ReleasePart, What};
+use crate::tenants::Tenant;
+
+/// The longest text of a recipient: an X25519 one has 62 bytes.
+const MAX_RECIPIENT: usize = 128;
+
+/// The key holder in this process.
+pub struct LocalKeyHolder {
+    keys: TenantKeys,
+    sessions: Mutex<HashMap<SessionId, Arc<SessionSecret>>>,
+}
+
+impl LocalKeyHolder {
+    /// A key holder that keeps a tenant's unwrapped keys for `life` at most.
+    ///
+    /// Call it within a runtime: a task forgets keys whose time is over, also of tenants that nobody asks for, and ends with
+    /// the key holder.
+    pub fn start(catalog: Catalog, root: Arc<dyn RootKey>, vault: VaultId, life: Duration) -> Arc<LocalKeyHolder> {
+        let keys = TenantKeys::new(catalog, root, vault, life);
+        let holder = Arc::new(LocalKeyHolder { keys, sessions: Mutex::default() });
+        let weak = Arc::downgrade(&holder);
+        let pause = life.max(Duration::from_secs(1));
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                let Some(holder) = weak.upgrade() else { return };
+                holder.keys.forget_expired(Instant::now());
+            }
+        });
+        holder
+    }
+
+    fn secret(&self, session: &SessionId) -> Result<Arc<SessionSecret>, KeyError> {
+        self.lock().get(session).cloned().ok_or(KeyError::SessionUnknown)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<SessionSecret>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keys of all these versions.
+    async fn versions(&self, tenant: &Tenant, versions: BTreeSet<u32>) -> Result<HashMap<u32, Arc<Key>>, KeyError> {
+        let mut keys = HashMap::with_capacity(versions.len());
+        for version in versions {
+            keys.insert(version, self.keys.version(tenant, version).await?);
+        }
+        Ok(keys)
+    }
+}
+
+impl KeyHolder for LocalKeyHolder {
+    fn open_session<'a>(&'a self, session: SessionId, recipient: &'a str) -> BoxFuture<'a, Result<Vec<u8>, KeyError>> {
+        Box::pin(async move {
+            let recipient = Some(recipient).filter(|text| text.len() <= MAX_RECIPIENT);
+            let recipient = recipient.and_then(|text| text.parse::<age::x25519::Recipient>().ok());
+            let recipient = recipient.ok_or(KeyError::Recipient)?;
+            let secret = SessionSecret::random()?;
+            let message = age::encrypt(&recipient, secret.expose()).map_err(|_| KeyError::Recipient)?;
+            let mut sessions = self.lock();
+            if sessions.contains_key(&session) {
+                return Err(KeyError::SessionTaken);
+            }
+            sessions.insert(session, Arc::new(secret));
+            Ok(message)
+        })
+    }
+
+    fn close_sessions(&self, sessions: &[SessionId]) {
+        let mut open = self.lock();
+        sessions.iter().for_each(|session| drop(open.remove(session)));
+    }
+
+    fn accept<'a>(
+        &'a self,
+        call: &'a AcceptedCall,
+        datasets: &'a [DatasetId],
+        sealed_keys: &'a [u8],
+    ) -> BoxFuture<'a, Result<Vec<(u32, Wrapped)>, KeyError>> {
+        Box::pin(async move {
+            let Work::Put(items) = &call.signed.call.work else {
+                return Err(KeyError::Misuse("the call is not one to put"));
+            };
+            if datasets.len() != items.len() {
+                return Err(KeyError::Misuse("each item of a put has a dataset"));
+            }
+            let session = &call.session;
+            let secret = self.secret(&session.id)?;
+            let object_keys = open_upload_keys(&secret, &session.id, &call.digest, items.len(), sealed_keys)
+                .map_err(KeyError::UploadKeys)?;
+            let (key_version, tenant_key) = self.keys.active(&session.tenant).await?;
+            let wrapped = items.iter().zip(datasets).zip(&object_keys).map(|((item, dataset), object_key)| {
+                let row = row_of_item(session.tenant.id, key_version, *dataset, item);
+                let root = ObjectRoot::derive(object_key, &item.header);
+                Ok((key_version, wrap(&tenant_key, &row, &root)?))
+            });
+            wrapped.collect()
+        })
+    }
+
+    fn seal_cover<'a>(&'a self, recorded: &'a Recorded) -> BoxFuture<'a, Result<Vec<u8>, KeyError>> {
+        Box::pin(async move {
+            let What::Release { call, parts, .. } = recorded.what() else {
+                return Err(KeyError::Misuse("the entry is not one of a release"));
+            };
+            let session = &call.session;
+            let secret = self.secret(&session.id)?;
+            let versions = parts.iter().map(|part| part.object.key_version).collect();
+            let keys = self.versions(&session.tenant, versions).await?;
+            let objects = parts.iter().map(|part| {
+                let version = part.object.key_version;
+                let none = KeyError::NoTenantKey { tenant: session.tenant.id, version };
+                parcel_object(session.tenant.id, keys.get(&version).ok_or(none)?, part)
+            });
+            let parcel = KeyParcel { objects: objects.collect::<Result<_, KeyError>>()? };
+            let binding = Binding { session: session.id, call: call.digest, index: recorded.index().0 };
+            parcel.seal(&secret, &binding).map_err(KeyError::Parcel)
+        })
+    }
+
+    fn rewrap<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        rows: &'a [(WrapTuple<'a>, Wrapped)],
+        to: u32,
+    ) -> BoxFuture<'a, Result<Vec<Wrapped>, KeyError>> {
+        Box::pin(async move {
+            if rows.iter().any(|(row, _)| row.tenant != tenant.id) {
+                return Err(KeyError::Misuse("a row is another tenant's"));
+            }
+            let versions = rows.iter().map(|(row, _)| row.key_version).collect();
+            let keys = self.versions(tenant, versions).await?;
+            let new = self.keys.version(tenant, to).await?;
+            let wrapped = rows.iter().map(|(row, wrapped)| {
+                let none = KeyError::NoTenantKey { tenant: tenant.id, version: row.key_version };
+                let root = unwrap(keys.get(&row.key_version).ok_or(none)?, row, wrapped)?;
+                Ok(wrap(&new, &WrapTuple { key_version: to, ..*row }, &root)?)
+            });
+            wrapped.collect()
+        })
+    }
+}
+
+/// The row that a put authorises: from the signed item, and the dataset that its name stands for.
+fn row_of_item(tenant: TenantId, key_version: u32, dataset: DatasetId, item: &PutItem) -> WrapTuple<'_> {
+    WrapTuple {
+        tenant,
+        key_version,
+        dataset,
+        dataset_name: item.dataset.as_str(),
+        path: item.path.as_str(),
+        header: item.header,
+        size: item.size,
+        content_root: item.content_root,
+    }
+}
+
+/// The keys of a recorded part: its root opens only if the row is the one that was authorised.
+fn parcel_object(tenant: TenantId, tenant_key: &Key, part: &ReleasePart) -> Result<ParcelObject, KeyError> {
+    let object = &part.object;
+    let row = WrapTuple {
+        tenant,
+        key_version: object.key_version,
+        dataset: object.dataset,
+        dataset_name: object.dataset_name.as_str(),
+        path: object.path.as_str(),
+        header: object.header,
+        size: object.size,
+        content_root: object.content_root,
+    };
+    let root = unwrap(tenant_key, &row, &object.wrapped)?;
+    Ok(ParcelObject {
+        item: part.item,
+        path: object.path.as_str().to_owned(),
+        generation: object.generation,
+        size: object.size,
+        header: object.header,
+        content_root: object.content_root,
+        keys: CoverKeys::derive(&root, part.range),
+    })
+}
