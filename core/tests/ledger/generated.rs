@@ -428,8 +428,9 @@ const CHANGES: &[(&str, Change)] = &[
     }),
     ("order", |r| r.entry.order.as_mut().map(|order| *order = OrderId::from_bytes([5; 32]))),
     ("no order", |r| r.entry.order.take().map(drop)),
-    ("grants", |r| (r.entry.event != Event::Denied).then(|| r.entry.grants.push(GrantId::from_bytes([5; 16])))),
+    ("grants", |r| Some(r.entry.grants.push(GrantId::from_bytes([5; 16])))),
     ("no grants", |r| (!r.entry.grants.is_empty()).then(|| r.entry.grants.clear())),
+    ("no request", |r| r.entry.request.take().map(drop)),
     ("outcome", |r| {
         r.entry.outcome = if r.entry.outcome == Outcome::Done { Outcome::Denied } else { Outcome::Done };
         Some(())

@@ -3,10 +3,10 @@
 use strongroom_core::call::{Condition, Work};
 use strongroom_core::grant::{Principal, Usage};
 use strongroom_core::ids::Index;
-use strongroom_core::ledger::Event;
 use strongroom_core::ledger::batch::MAX_ENTRY;
 use strongroom_core::ledger::replay::{Counts, Replay};
 use strongroom_core::ledger::tree::{CompactRange, leaf_hash};
+use strongroom_core::ledger::{Entry, Event, Outcome, Private};
 use strongroom_core::order::Instruction;
 use strongroom_core::reason::Reason;
 
@@ -65,7 +65,7 @@ fn the_head_is_the_one_a_server_keeps() {
     let mut tip = [0; 32];
     for (public, _) in story.ledger.bytes() {
         range.append(leaf_hash(&public));
-        let event = strongroom_core::ledger::Entry::from_bytes(&public).unwrap().event;
+        let event = Entry::from_bytes(&public).unwrap().event;
         if strongroom_core::grant::authority::is_authority_event(event) {
             tip = strongroom_core::ledger::head::chain(&tip, &public);
         }
@@ -128,6 +128,24 @@ fn older_generations_stay_until_they_are_hidden() {
     let mut hide = l.ask(&story.admin, None, Work::Delete(vec![delete("rlhf", "math/small")]));
     l.delete(&mut hide, vec![newer.whole(0)]);
     l.accepted();
+}
+
+#[test]
+fn denials_of_all_kinds() {
+    let mut story = Story::new();
+    let l = &mut story.ledger;
+    let mut ask = l.ask_get(&story.worker, Some(story.read), &["labels/1"]);
+    l.denied(&mut ask, Reason::OutOfScope);
+    l.records.last_mut().unwrap().entry.grants = vec![story.read];
+    // An order by somebody who may not; and a summary of many more.
+    let signed = l.sign_by(&story.key, Instruction::AddAdmin { key: story.key.fingerprint() });
+    let mut entry = l.blank(Event::Denied, story.key.fingerprint());
+    (entry.outcome, entry.reason) = (Outcome::Denied, Some(Reason::OutOfScope));
+    entry.order = Some(signed.clone().verify().unwrap().id());
+    l.push(entry.clone(), Private { order: Some(signed), ..Private::default() });
+    let summary = Entry { index: l.next_index(), count: 1000, order: None, ..entry };
+    l.push(summary, Private::default());
+    assert_eq!(l.accepted().counts().denials, 1002);
 }
 
 #[test]

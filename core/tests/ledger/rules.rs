@@ -178,7 +178,7 @@ const CASES: &[Case] = &[
         released(s);
         last(s).entry.request = Some(RequestId::from_bytes([5; 16]));
     }),
-    (Rule::RequestId, "no request id", |s| {
+    (Rule::Form, "no request id", |s| {
         released(s);
         last(s).entry.request = None;
     }),
@@ -630,6 +630,24 @@ const CASES: &[Case] = &[
         let mut ask = s.ledger.ask_get(&s.worker, None, &["math/small"]);
         s.ledger.denied(&mut ask, Reason::OutOfScope);
         last(s).entry.reason = None;
+    }),
+    (Rule::Actor, "a denial of somebody in another's role", |s| {
+        let mut entry = s.ledger.blank(Event::Denied, s.key.fingerprint());
+        (entry.outcome, entry.reason, entry.actor.role) = (Outcome::Denied, Some(Reason::OutOfScope), Role::Admin);
+        s.ledger.push(entry, Private::default());
+    }),
+    (Rule::Chain, "a denial under another grant than was named", |s| {
+        let mut ask = s.ledger.ask_get(&s.worker, Some(s.read), &["math/small"]);
+        s.ledger.denied(&mut ask, Reason::OutOfScope);
+        let write = s.write;
+        last(s).entry.grants = vec![write];
+    }),
+    (Rule::OrderId, "a denial of another order", |s| {
+        let signed = s.ledger.sign_by(&s.key, Instruction::AddAdmin { key: s.key.fingerprint() });
+        let mut entry = s.ledger.blank(Event::Denied, s.key.fingerprint());
+        (entry.outcome, entry.reason) = (Outcome::Denied, Some(Reason::OutOfScope));
+        entry.order = Some(OrderId::from_bytes([5; 32]));
+        s.ledger.push(entry, Private { order: Some(signed), ..Private::default() });
     }),
     (Rule::CallSignature, "a denial of a call that nobody made", |s| {
         let mut ask = s.ledger.ask_get(&s.worker, None, &["math/small"]);

@@ -266,17 +266,24 @@ impl Replay {
         Ok(request)
     }
 
+    /// A denial changes nothing; but whoever is said to have asked did ask, in these words.
     pub(super) fn denied(&mut self, entry: &Entry, private: Option<&Private>) -> Check<Proof> {
-        let proof = if entry.call.is_some() {
-            self.call(entry, private)?.proof
-        } else if let Some(signed) = private.and_then(|private| private.order.as_ref()) {
-            let order = super::orders::verify(entry, Some(signed))?;
-            self.check_request(entry, order.order().request)?;
-            Proof::Whole
-        } else {
-            Proof::Whole
+        let asked = if entry.call.is_some() { Some(self.call(entry, private)?) } else { None };
+        let named = match &asked {
+            None => {
+                self.check_actor(entry, entry.actor.key)?;
+                if let Some(signed) = private.and_then(|private| private.order.as_ref()) {
+                    let order = super::orders::verify(entry, Some(signed))?;
+                    self.check_request(entry, order.order().request)?;
+                }
+                None
+            }
+            Some(Asked { call: Some(call), .. }) => call.grant,
+            Some(_) => entry.grants.first().copied(),
         };
-        Ok(proof.and(Proof::whole_if(private.is_some())))
+        let fits = entry.grants.is_empty() || entry.grants.first().copied() == named && entry.grants.len() == 1;
+        Rule::Chain.unless(fits, || format!("it names {named:?}"))?;
+        Ok(asked.map_or(Proof::Whole, |asked| asked.proof).and(Proof::whole_if(private.is_some() && !self.blind)))
     }
 
     pub(super) fn check_request(&self, entry: &Entry, signed: RequestId) -> Check {

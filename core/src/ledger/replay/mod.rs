@@ -374,6 +374,7 @@ fn check_form(entry: &Entry) -> Check {
         form(entry.session.is_some() == of_session, "the session")?;
         form(entry.call.is_some() == of_call, "the call")?;
         form(entry.order.is_some() != of_session, "the order")?;
+        form(entry.request.is_some() == (of_call || entry.order.is_some()), "the request id")?;
         form(entry.grants.is_empty() || entry.event != Event::SessionOpen, "the list of grants")
     }
 }

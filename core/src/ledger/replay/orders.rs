@@ -22,13 +22,17 @@ impl Replay {
         let until = content.not_after;
         Rule::OrderInTime.unless(entry.time <= until, || format!("{} is after {until}", entry.time))?;
         let concerned = concerned(&order);
-        let grant = concerned.and_then(|id| self.grants.get(&id)).and_then(|known| known.grant.clone());
-        let is_known =
-            matches!(content.instruction, Instruction::IssueGrant(_)) || concerned.is_none() || grant.is_some();
+        let named = match &content.instruction {
+            Instruction::IssueGrant(terms) => terms.parent,
+            _ => concerned,
+        };
+        let grant = named.and_then(|id| self.grants.get(&id)).and_then(|known| known.grant.clone());
         let admitted = self.authority.admit(&order, &self.origin, entry.time, grant.as_deref());
+        // What an erased grant would have said is not known.
+        let is_erased = named.is_some_and(|id| self.grants.get(&id).is_some_and(|known| known.grant.is_none()));
         if let Err(refusal) = admitted
             && !self.blind
-            && (is_known || !self.is_erased(concerned))
+            && !is_erased
         {
             return Err(Rule::OrderAllowed.broken(refusal.to_string()));
         }
@@ -43,14 +47,15 @@ impl Replay {
             let old = self.grants.insert(id, known);
             Rule::OrderOnce.unless(old.is_none(), || format!("{id} was issued before"))?;
         }
-        Ok(Proof::whole_if(!self.blind))
+        Ok(Proof::whole_if(!self.blind && !is_erased))
     }
 
     /// What is left of an order whose private part was erased: that it counts as accepted.
     fn erased_order(&mut self, entry: &Entry) -> Check<Proof> {
         self.accept_once(entry)?;
-        match (entry.event, entry.grants.first()) {
-            (Event::GrantIssued, Some(&id)) => {
+        match (entry.event, entry.order.map(GrantId::from)) {
+            (Event::GrantIssued, Some(id)) => {
+                Rule::Chain.unless(entry.grants.first() == Some(&id), || format!("the first is {id}"))?;
                 let known = Known { grant: None, usage: Usage::default() };
                 let old = self.grants.insert(id, known);
                 Rule::OrderOnce.unless(old.is_none(), || format!("{id} was issued before"))?;
@@ -83,10 +88,6 @@ impl Replay {
         };
         let above = self.chain(above).unwrap_or_default();
         std::iter::once(id).chain(above.iter().map(|(grant, _)| grant.id)).collect()
-    }
-
-    fn is_erased(&self, grant: Option<GrantId>) -> bool {
-        grant.and_then(|id| self.grants.get(&id)).is_some_and(|known| known.grant.is_none())
     }
 }
 

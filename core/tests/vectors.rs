@@ -1,0 +1,244 @@
+//! The published vectors of ledgers, section by section: made by an independent implementation.
+
+use data_encoding::HEXLOWER;
+use serde_json::Value;
+use strongroom_core::call::{Call, SignedCall};
+use strongroom_core::ed25519::{SigningKey, VerifyingKey};
+use strongroom_core::exact;
+use strongroom_core::grant::Usage;
+use strongroom_core::identity::{PublicKey, Purpose, Signature, sha256};
+use strongroom_core::ids::{DatasetId, Digest, GrantId, Index, Millis, TenantId, VendorId};
+use strongroom_core::keys::secret::Key;
+use strongroom_core::ledger::batch::split;
+use strongroom_core::ledger::replay::{Counts, Proof, Replay};
+use strongroom_core::ledger::tree::{CompactRange, leaf_hash};
+use strongroom_core::ledger::{Entry, Head, LedgerKey, Private, Seen};
+use strongroom_core::order::{Order, SignedOrder};
+use strongroom_core::session::{Opening, SessionStatement, SignedOpening};
+
+fn file() -> Value {
+    serde_json::from_str(include_str!("vectors/ledger-v1.json")).unwrap()
+}
+
+fn vectors(section: &str) -> Vec<Value> {
+    let section = file()[section].as_array().unwrap().clone();
+    assert!(!section.is_empty());
+    section
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+fn hex(value: &Value) -> Vec<u8> {
+    HEXLOWER.decode(text(value).as_bytes()).unwrap()
+}
+
+fn array<const N: usize>(value: &Value) -> [u8; N] {
+    hex(value).try_into().unwrap()
+}
+
+fn signature(value: &Value) -> Signature {
+    Signature(array(value))
+}
+
+fn digests(value: &Value) -> Vec<Digest> {
+    value.as_array().unwrap().iter().map(|digest| text(digest).parse().unwrap()).collect()
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> T {
+    text(value).parse().unwrap()
+}
+
+#[test]
+fn identities() {
+    for vector in vectors("identities") {
+        let fingerprint = match text(&vector["kind"]) {
+            "p256" => PublicKey::from_point(&hex(&vector["public"])).unwrap().fingerprint(),
+            _ => {
+                let seed = Key::try_from_slice(&hex(&vector["private"])).unwrap();
+                let key = SigningKey::from_seed(seed).unwrap().public_key();
+                assert_eq!(key.as_bytes()[..], hex(&vector["public"]));
+                key.fingerprint()
+            }
+        };
+        assert_eq!(fingerprint.to_string(), text(&vector["fingerprint"]), "{}", vector["name"]);
+    }
+}
+
+#[test]
+fn signatures() {
+    for vector in vectors("signatures") {
+        let purpose = match text(&vector["purpose"]) {
+            "opening" => Purpose::Opening,
+            "session" => Purpose::Session,
+            "call" => Purpose::Call,
+            _ => Purpose::Order,
+        };
+        let (public, message, signature) = (hex(&vector["public"]), hex(&vector["message"]), hex(&vector["signature"]));
+        let holds = match text(&vector["kind"]) {
+            "p256" => PublicKey::from_point(&public).unwrap().verify(purpose, &message, &signature),
+            _ => VerifyingKey::from_bytes(public.try_into().unwrap()).verify(purpose, &message, &signature),
+        };
+        assert_eq!(holds.is_ok(), vector["holds"].as_bool().unwrap(), "{}", vector["name"]);
+    }
+}
+
+#[test]
+fn orders() {
+    for vector in vectors("orders") {
+        let bytes = text(&vector["bytes"]).as_bytes();
+        let order: Order = exact::from_slice(bytes).unwrap();
+        let verified = SignedOrder::accept(text(&vector["signed"]).as_bytes()).unwrap();
+        assert_eq!(*verified.order(), order, "{}", vector["name"]);
+        assert_eq!(verified.id().to_string(), text(&vector["id"]));
+        let signers: Vec<_> = verified.signers().iter().map(ToString::to_string).collect();
+        assert_eq!(Value::from(signers), vector["signers"]);
+        assert_eq!(GrantId::from(verified.id()), parse(&vector["grant"]));
+        assert_eq!(VendorId::from(verified.id()), parse(&vector["vendor"]));
+        assert_eq!(DatasetId::from(verified.id()), parse(&vector["dataset"]));
+        assert_eq!(verified.into_signed().bytes().unwrap(), text(&vector["signed"]).as_bytes());
+    }
+}
+
+#[test]
+fn openings() {
+    for vector in vectors("openings") {
+        let signed: SignedOpening = exact::from_slice(text(&vector["signed"]).as_bytes()).unwrap();
+        let bytes = text(&vector["bytes"]).as_bytes();
+        assert_eq!(signed.opening.bytes().unwrap(), bytes, "{}", vector["name"]);
+        let (id, again) = SignedOpening::accept(bytes, signed.key, signed.signature).unwrap();
+        assert_eq!((id, &again), (parse(&vector["session"]), &signed));
+        assert_eq!(signed.verify().unwrap(), Opening::session_id(bytes));
+        assert_eq!(signed.key.fingerprint(), parse(&vector["signer"]));
+    }
+}
+
+#[test]
+fn statements() {
+    for vector in vectors("statements") {
+        let bytes = text(&vector["bytes"]).as_bytes();
+        let statement: SessionStatement = exact::from_slice(bytes).unwrap();
+        assert_eq!(exact::to_vec(&statement).unwrap(), bytes);
+        let key = VerifyingKey::from_bytes(array(&vector["vault_key"]));
+        assert!(key.verify(Purpose::Session, bytes, &hex(&vector["signature"])).is_ok(), "{}", vector["name"]);
+    }
+}
+
+#[test]
+fn calls() {
+    for vector in vectors("calls") {
+        let bytes = text(&vector["bytes"]).as_bytes();
+        let (session, origin) = (parse(&vector["session"]), parse(&vector["origin"]));
+        let digest = Call::digest(&session, &origin, bytes);
+        assert_eq!(digest, parse(&vector["digest"]), "{}", vector["name"]);
+        assert_eq!(sha256(bytes), array(&vector["request_digest"]));
+        let key = VerifyingKey::from_bytes(array(&vector["call_key"]));
+        let (again, signed) =
+            SignedCall::accept(bytes, signature(&vector["signature"]), &session, &origin, &key).unwrap();
+        assert_eq!(again, digest);
+        assert_eq!(exact::to_vec(&signed).unwrap(), text(&vector["signed"]).as_bytes());
+        assert_eq!(signed.verify(&session, &origin, &key).unwrap(), digest);
+    }
+}
+
+#[test]
+fn entries() {
+    for vector in vectors("entries") {
+        let (public, private) = (text(&vector["public"]).as_bytes(), text(&vector["private"]).as_bytes());
+        let entry = Entry::from_bytes(public).unwrap();
+        assert_eq!(entry.bytes().unwrap(), public, "{}", vector["name"]);
+        assert_eq!(Private::from_bytes(private).unwrap().bytes().unwrap(), private);
+        assert_eq!(Private::hash(private), entry.private);
+        assert_eq!(leaf_hash(public), parse(&vector["leaf"]));
+    }
+}
+
+#[test]
+fn ledger() {
+    let vector = &file()["ledger"];
+    let (public, private) = (hex(&vector["public"]), hex(&vector["private"]));
+    let (public, private) = (split(&public).unwrap(), split(&private).unwrap());
+    let tips = digests(&vector["tips"]);
+    let mut replay = Replay::new(parse(&vector["origin"]));
+    assert_eq!(replay.tip(), tips[0]);
+    for ((public, private), tip) in public.iter().zip(&private).zip(&tips[1..]) {
+        let step = replay.feed(public, Some(private)).unwrap();
+        assert_eq!(step.proof, Proof::Whole);
+        assert_eq!(replay.tip(), *tip);
+    }
+    let usage = &vector["usage"];
+    let number = |name: &str| usage[name].as_u64().unwrap();
+    let usage = Usage { bytes: number("bytes"), objects: number("objects"), uses: number("uses") };
+    assert_eq!(replay.usage(&parse(&vector["grant"])), Some(usage));
+    assert_eq!(replay.head().authority_tip, array(&vector["authority_tip"]));
+    assert_eq!(replay.head().canonical_bytes(), hex(&vector["head"]));
+    let entries = public.len() as u64;
+    assert_eq!(replay.counts(), Counts { entries, releases: 2, denials: 1, uncheckable: 0 });
+}
+
+#[test]
+fn roots() {
+    for vector in vectors("roots") {
+        let mut range = CompactRange::default();
+        let size = vector["size"].as_u64().unwrap();
+        (0..size).for_each(|i| range.append(leaf_hash(format!("leaf {i}").as_bytes())));
+        assert_eq!(range.root(), parse(&vector["root"]), "{}", vector["name"]);
+        assert_eq!(range.roots(), digests(&vector["compact"]));
+        assert_eq!(CompactRange::from_roots(size, digests(&vector["compact"])), Some(range));
+    }
+}
+
+fn ledger_key(vector: &Value) -> LedgerKey {
+    LedgerKey::new(&Key::try_from_slice(&hex(&vector["key"])).unwrap())
+}
+
+#[test]
+fn heads() {
+    for vector in vectors("heads") {
+        let number = |name: &str| vector[name].as_u64().unwrap();
+        let head = Head {
+            range: CompactRange::from_roots(number("size"), digests(&vector["roots"])).unwrap(),
+            authority_tip: array(&vector["authority_tip"]),
+            time: Millis(parse(&vector["time"])),
+            epoch: number("epoch"),
+            hides: number("hides"),
+        };
+        let canonical = hex(&vector["canonical"]);
+        assert_eq!(head.canonical_bytes(), canonical, "{}", vector["name"]);
+        assert_eq!(Head::from_canonical_bytes(&canonical).as_ref(), Some(&head));
+        let (key, tenant) = (ledger_key(&vector), TenantId::from_bytes(array(&vector["tenant"])));
+        let mac = hex(&vector["mac"]);
+        assert_eq!(key.head(&tenant, &head)[..], mac);
+        assert!(key.check_head(&tenant, &head, &mac));
+        assert!(!key.check_head(&TenantId::from_bytes([9; 16]), &head, &mac));
+        assert!(!key.check_head(&tenant, &Head { epoch: head.epoch + 1, ..head.clone() }, &mac));
+    }
+}
+
+#[test]
+fn rows() {
+    let mut macs = Vec::new();
+    for vector in vectors("rows") {
+        let fields: Vec<_> = vector["fields"].as_array().unwrap().iter().map(hex).collect();
+        let fields: Vec<_> = fields.iter().map(Vec::as_slice).collect();
+        let (key, table, mac) = (ledger_key(&vector), text(&vector["table"]), hex(&vector["mac"]));
+        assert_eq!(key.row(table, &fields)[..], mac, "{}", vector["name"]);
+        assert!(key.check_row(table, &fields, &mac));
+        assert!(!key.check_row("other", &fields, &mac) && !key.check_row(table, &fields, &mac[1..]));
+        assert!(!macs.contains(&mac));
+        macs.push(mac);
+    }
+}
+
+#[test]
+fn seen() {
+    for vector in vectors("seen") {
+        let (key, tenant) = (ledger_key(&vector), TenantId::from_bytes(array(&vector["tenant"])));
+        let (size, tip) = (Index(vector["size"].as_u64().unwrap()), parse(&vector["tip"]));
+        let seen = Seen { size, tip, mac: parse(&vector["mac"]) };
+        assert_eq!(key.seen(&tenant, size, tip), seen, "{}", vector["name"]);
+        assert!(key.check_seen(&tenant, &seen));
+        assert!(!key.check_seen(&tenant, &Seen { size: Index(size.0 + 1), ..seen }));
+    }
+}
