@@ -156,7 +156,10 @@ impl Reading {
             if Private::hash(&private) != parsed.private {
                 return Err(place("has a private part that is not its own"));
             }
-            Some(Private::from_bytes(&private).map_err(|error| place(&format!("has a private part that is no one: {error}")))?)
+            Some(
+                Private::from_bytes(&private)
+                    .map_err(|error| place(&format!("has a private part that is no one: {error}")))?,
+            )
         };
         Ok(LedgerLine { entry: parsed, private: secret, names, public_bytes: public, private_bytes: private })
     }

@@ -136,8 +136,7 @@ impl Connect {
         let claims = v1::Claims { sdk, host: host(), job: self.job };
         let config = tls::config(self.server_key, self.identity.clone())?;
         let threads = self.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-        let opener =
-            Opener { identity: self.identity, server_key: self.server_key, memory: Arc::new(memory), claims };
+        let opener = Opener { identity: self.identity, server_key: self.server_key, memory: Arc::new(memory), claims };
         let vault = Vault(Arc::new(Inner {
             address: self.address,
             config,

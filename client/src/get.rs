@@ -1,16 +1,28 @@
-//! Gets.
-use bytes::Bytes;
-use futures::Stream;
+//! Gets: keys come range by range, ciphertext beside them, and plaintext comes out only of what fits.
+//!
+//! What is checked, and in which order, stands in `assembly.rs`; how a broken connection is picked up, in `fetch.rs`.
+
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use strongroom_core::ids::{Generation, GrantId, ObjectId};
-use tokio::io::AsyncRead;
+use std::task::{Context, Poll, ready};
 
-use crate::{
-    ObjectName, Vault,
-    error::{Error, Result},
-};
+use bytes::{Buf, Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use strongroom_core::grant::Action;
+use strongroom_core::ids::{Generation, GrantId, ObjectId};
+use strongroom_core::reason::Reason;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::assembly::{Ask, Facts};
+use crate::connect::Vault;
+use crate::error::{Error, Result};
+use crate::fetch::{Answer, Opened, Outcome};
+use crate::grants::{Want, WantPlace};
+use crate::name::ObjectName;
+
+/// The most that is set aside for an object in one piece before its bytes are there.
+const RESERVE: u64 = 64 * 1024 * 1024;
 
 /// How to get.
 #[derive(Debug, Clone, Default)]
@@ -21,72 +33,185 @@ pub struct GetOptions {
     pub grant: Option<GrantId>,
 }
 
-/// The verified plaintext of an object, or of a range of it, as it arrives.
+/// The verified plaintext of an object, or of a range of it, as it arrives: a [`Stream`] of bytes.
+///
+/// It ends with `None` only if all of it came; an error is its last item, and nothing that was not verified comes before it.
+/// If the connection breaks it goes on by itself on another.
 pub struct Reader {
-    size: u64,
-    generation: Generation,
-    object_id: ObjectId,
+    facts: Facts,
+    answer: Answer,
+    ready: VecDeque<Bytes>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("facts", &self.facts).finish_non_exhaustive()
+    }
 }
 
 impl Reader {
+    /// Waits until it is known what is read.
+    async fn begin(mut answer: Answer) -> Result<Self> {
+        match answer.next().await {
+            Some(Ok(Outcome::Begun(facts))) => Ok(Self { facts, answer, ready: VecDeque::new() }),
+            Some(Ok(Outcome::Failed(_, error)) | Err(error)) => Err(error),
+            Some(Ok(Outcome::Opened(_))) | None => Err(Error::internal("a get ended before it began")),
+        }
+    }
+
     /// Bytes of the whole object.
     pub fn size(&self) -> u64 {
-        self.size
+        self.facts.size
     }
 
-    /// Bytes that this reader yields in all: the range, cut to the object.
+    /// Bytes that the reader gives in all: the asked range, cut to the object.
     pub fn len(&self) -> u64 {
-        0
+        self.facts.end - self.facts.start
     }
 
-    /// Whether it yields nothing.
+    /// Whether it gives none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The generation that is read.
     pub fn generation(&self) -> Generation {
-        self.generation
+        self.facts.generation
     }
 
     /// The sealed object that is read.
     pub fn object_id(&self) -> ObjectId {
-        self.object_id
+        self.facts.object_id
     }
 
-    /// The same as [`AsyncRead`].
+    /// The same as [`AsyncRead`]. Errors are [`std::io::Error`]s that hold an [`Error`].
     pub fn into_async_read(self) -> impl AsyncRead + Send + Unpin + 'static {
-        tokio::io::empty()
+        IoReader { reader: self, current: Bytes::new() }
     }
 
     /// All of it in one piece.
-    pub async fn into_bytes(self) -> Result<Bytes> {
-        Err(Error::internal("not there yet"))
+    ///
+    /// # Errors
+    /// As the stream.
+    pub async fn into_bytes(mut self) -> Result<Bytes> {
+        let Some(first) = self.next().await.transpose()? else { return Ok(Bytes::new()) };
+        if first.len() as u64 == self.len() {
+            return self.rest_of(first).await;
+        }
+        let mut all = BytesMut::with_capacity(usize::try_from(self.len().min(RESERVE)).unwrap_or_default());
+        all.extend_from_slice(&first);
+        while let Some(bytes) = self.next().await.transpose()? {
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all.freeze())
+    }
+
+    /// `first` is all of it; the answer's end is awaited nevertheless.
+    async fn rest_of(mut self, first: Bytes) -> Result<Bytes> {
+        match self.next().await.transpose()? {
+            None => Ok(first),
+            Some(_) => Err(Error::internal("a get gave more than it said")),
+        }
     }
 }
 
 impl Stream for Reader {
     type Item = Result<Bytes>;
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        Poll::Ready(None)
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(bytes)));
+            }
+            match ready!(self.answer.poll_next_unpin(cx)) {
+                None => return Poll::Ready(None),
+                Some(Ok(Outcome::Begun(_))) => {}
+                Some(Ok(Outcome::Opened(opened))) => {
+                    self.ready.extend(opened.into_iter().flat_map(|Opened { plain, .. }| plain));
+                }
+                Some(Ok(Outcome::Failed(_, error)) | Err(error)) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+}
+
+struct IoReader {
+    reader: Reader,
+    current: Bytes,
+}
+
+impl AsyncRead for IoReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        while self.current.is_empty() && buffer.remaining() > 0 {
+            match ready!(self.reader.poll_next_unpin(cx)) {
+                None => return Poll::Ready(Ok(())),
+                Some(Ok(bytes)) => self.current = bytes,
+                Some(Err(error)) => return Poll::Ready(Err(std::io::Error::other(error))),
+            }
+        }
+        let count = buffer.remaining().min(self.current.len());
+        buffer.put_slice(&self.current[..count]);
+        self.current.advance(count);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Vault {
-    /// Reads an object.
+    /// Reads an object, as it arrives.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is none; `OUT_OF_SCOPE`, `GRANT_EXPIRED`, `GRANT_REVOKED`, `VENDOR_SUSPENDED` if no grant of the
+    /// caller lets it read; `QUOTA_EXCEEDED` if a grant's limits are used up; `INTEGRITY` if what comes is not what was put.
     pub async fn get(&self, name: &ObjectName, options: GetOptions) -> Result<Reader> {
-        let _ = (name, options);
-        Err(Error::internal("not there yet"))
+        self.read(name, None, options).await
     }
 
-    /// Reads bytes `range` of an object, cut to its size.
+    /// Reads bytes `range` of an object, cut to its size. Keys are released for the segments of that range only.
+    ///
+    /// # Errors
+    /// As [`Vault::get`]; `INVALID_ARGUMENT` if the range is empty or begins past the object's end.
     pub async fn get_range(&self, name: &ObjectName, range: Range<u64>, options: GetOptions) -> Result<Reader> {
-        let _ = (name, range, options);
-        Err(Error::internal("not there yet"))
+        if range.is_empty() {
+            return Err(Error::new(Reason::InvalidArgument, "the range is empty"));
+        }
+        self.read(name, Some((range.start, range.end)), options).await
     }
 
     /// Reads an object in one piece.
+    ///
+    /// # Errors
+    /// As [`Vault::get`].
     pub async fn get_bytes(&self, name: &ObjectName, options: GetOptions) -> Result<Bytes> {
         self.get(name, options).await?.into_bytes().await
     }
+
+    async fn read(&self, name: &ObjectName, range: Option<(u64, u64)>, options: GetOptions) -> Result<Reader> {
+        let want = want_to_read(name);
+        let ask = Ask { path: name.path.clone(), generation: options.generation, range };
+        let dataset = name.dataset_ref();
+        let grant = match options.grant {
+            Some(grant) => Some(grant),
+            None => self.pick(&name.tenant, &want).await?,
+        };
+        let error = match Reader::begin(self.fetch(&dataset, vec![ask.clone()], grant)?).await {
+            Ok(reader) => return Ok(reader),
+            Err(error) => error,
+        };
+        if options.grant.is_none() && self.is_stale(&name.tenant, &error) {
+            let picked = self.pick(&name.tenant, &want).await?;
+            if picked != grant {
+                return Reader::begin(self.fetch(&dataset, vec![ask], picked)?).await;
+            }
+        }
+        Err(error)
+    }
+}
+
+fn want_to_read(name: &ObjectName) -> Want<'_> {
+    let place = WantPlace::Path(&name.path);
+    Want { action: Action::Read, besides: None, dataset: &name.dataset, place }
 }

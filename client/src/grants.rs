@@ -307,11 +307,7 @@ mod tests {
             ("a neighbour does not cover", vec![grant(1, Live, 9, &[(r, "math/7.json2")])], None),
             ("another action does not", vec![grant(1, Live, 9, &[(&[List, Write], "math/")])], None),
             ("the only one", vec![grant(1, Live, 9, &[(r, "math/")])], Some(1)),
-            (
-                "the narrower folder",
-                vec![grant(1, Live, 99, &[(r, "")]), grant(2, Live, 9, &[(r, "math/")])],
-                Some(2),
-            ),
+            ("the narrower folder", vec![grant(1, Live, 99, &[(r, "")]), grant(2, Live, 9, &[(r, "math/")])], Some(2)),
             (
                 "one object before a long beginning of it",
                 vec![grant(1, Live, 99, &[(r, "math/7.json*")]), grant(2, Live, 9, &[(r, "math/7.json")])],
@@ -370,7 +366,9 @@ mod tests {
         let list: &[Action] = &[Action::List];
         let standing = OwnStanding { admin: false, grants: vec![grant(1, GrantState::Live, 9, &[(list, "math/0*")])] };
         let dataset = "rlhf".parse().unwrap();
-        for (prefix, covered) in [("math/0*", true), ("math/00*", true), ("math/01", true), ("math/", false), ("", false)] {
+        for (prefix, covered) in
+            [("math/0*", true), ("math/00*", true), ("math/01", true), ("math/", false), ("", false)]
+        {
             let prefix: Prefix = prefix.parse().unwrap();
             let place = WantPlace::Prefix(&prefix);
             let want = Want { action: Action::List, besides: None, dataset: &dataset, place };

@@ -1,11 +1,13 @@
 //! The SDK of strongroom: a labelling pipeline's way to a vault's data.
 
 pub mod admin;
+mod assembly;
 pub mod audit;
 mod batch;
 mod connect;
 pub mod datasets;
 mod error;
+mod fetch;
 mod get;
 pub mod grants;
 mod home;

@@ -110,7 +110,12 @@ impl Vault {
     /// # Errors
     /// `OUT_OF_SCOPE` if no grant of the caller lets it list all of that part; `NOT_FOUND` if there is no such dataset. The
     /// stream ends with its first error.
-    pub fn list(&self, dataset: &DatasetRef, prefix: &Prefix, options: ListOptions) -> BoxStream<'static, Result<Listed>> {
+    pub fn list(
+        &self,
+        dataset: &DatasetRef,
+        prefix: &Prefix,
+        options: ListOptions,
+    ) -> BoxStream<'static, Result<Listed>> {
         let pages = Pages {
             vault: self.clone(),
             dataset: dataset.clone(),

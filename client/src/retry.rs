@@ -37,11 +37,7 @@ pub(crate) struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            first: Duration::from_millis(50),
-            longest: Duration::from_secs(2),
-            budget: Duration::from_secs(15),
-        }
+        Self { first: Duration::from_millis(50), longest: Duration::from_secs(2), budget: Duration::from_secs(15) }
     }
 }
 

@@ -250,7 +250,11 @@ mod tests {
     struct Slow(VecDeque<u8>, bool);
 
     impl AsyncRead for Slow {
-        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
             self.1 = !self.1;
             if self.1 {
                 cx.waker().wake_by_ref();
@@ -280,7 +284,18 @@ mod tests {
 
     #[tokio::test]
     async fn streams_of_every_length_are_sealed_whole() {
-        for size in [0, 1, SEGMENT_SIZE - 1, SEGMENT_SIZE, SEGMENT_SIZE + 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 5 * PIECE + 7] {
+        for size in [
+            0,
+            1,
+            SEGMENT_SIZE - 1,
+            SEGMENT_SIZE,
+            SEGMENT_SIZE + 1,
+            PIECE - 1,
+            PIECE,
+            PIECE + 1,
+            3 * PIECE,
+            5 * PIECE + 7,
+        ] {
             for begun in [0, 1, PIECE] {
                 let plain = plaintext(size);
                 let (begun, rest) = plain.split_at(begun.min(size));
@@ -332,7 +347,8 @@ mod tests {
 
     #[test]
     fn packs_hold_their_objects_end_to_end() {
-        let objects = [("a", 0), ("b", 1), ("c", SEGMENT_SIZE)].map(|(path, size)| (path.parse().unwrap(), plaintext(size).into()));
+        let objects = [("a", 0), ("b", 1), ("c", SEGMENT_SIZE)]
+            .map(|(path, size)| (path.parse().unwrap(), plaintext(size).into()));
         let pack = super::pack(&"rlhf".parse().unwrap(), Condition::Absent, &objects).unwrap();
         let mut at = 0;
         for ((item, key), (path, plain)) in pack.items.iter().zip(&pack.keys).zip(&objects) {

@@ -123,7 +123,8 @@ impl Session {
 
     /// Signs a call for this session.
     pub(crate) fn sign(&self, call: &Call) -> Result<(v1::SignedCall, CallDigest)> {
-        let request = call.bytes().map_err(|error| Error::new(Reason::InvalidArgument, format!("the call is {error}")))?;
+        let request =
+            call.bytes().map_err(|error| Error::new(Reason::InvalidArgument, format!("the call is {error}")))?;
         let digest = Call::digest(&self.id, &self.origin, &request);
         let signature = Call::sign(&digest, &self.call_key);
         let message = v1::SignedCall {
@@ -216,7 +217,8 @@ impl Opener {
             return Err(wrong("contradicts itself about the ledger"));
         }
         self.memory.observe(tenant, &seen)?;
-        let secret = open_message(recipient, &answer.message).ok_or_else(|| wrong("holds no secret for this session"))?;
+        let secret =
+            open_message(recipient, &answer.message).ok_or_else(|| wrong("holds no secret for this session"))?;
         Ok((statement.ledger, secret))
     }
 }
@@ -239,11 +241,7 @@ fn point(identity: &Identity) -> Result<Vec<u8>> {
 }
 
 pub(crate) fn seen_message(seen: &Seen) -> v1::Seen {
-    v1::Seen {
-        size: seen.size.0,
-        tip: seen.tip.as_bytes().to_vec().into(),
-        mac: seen.mac.as_bytes().to_vec().into(),
-    }
+    v1::Seen { size: seen.size.0, tip: seen.tip.as_bytes().to_vec().into(), mac: seen.mac.as_bytes().to_vec().into() }
 }
 
 pub(crate) fn seen_from(message: Option<&v1::Seen>) -> Result<Seen> {
