@@ -13,7 +13,7 @@ use crate::{
 
 /// A confidential training-dataset vault with access audit.
 #[derive(Debug, Parser)]
-#[command(name = "strongroom", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "strongroom", version, arg_required_else_help = true, max_term_width = 120)]
 #[command(after_help = "\
 Names: acme (a tenant), acme/labelco (a vendor), acme/rlhf (a dataset), acme/rlhf/math/000007.json (an object),
 acme/rlhf/math/ (a folder), 'acme/rlhf/math/0000*' (all that starts so).
@@ -30,17 +30,19 @@ pub struct Cli {
     verb: Verb,
 }
 
+const EVERYWHERE: &str = "Everywhere, before or after the verb";
+
 /// What stands before or after any verb.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Globals {
     /// The folder of one identity, its server and what it remembers of ledgers [env: STRONGROOM_HOME].
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     pub home: Option<PathBuf>,
     /// Tables for people or JSON for programs; lists are JSON Lines.
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = EVERYWHERE)]
     pub output: Format,
     /// The grant to act under; for `audit log`, the grant to look for. Without it the fitting one is found.
-    #[arg(long, global = true, value_name = "gr_…")]
+    #[arg(long, global = true, value_name = "gr_…", help_heading = EVERYWHERE)]
     pub grant: Option<GrantId>,
 }
 

@@ -69,6 +69,8 @@ pub struct Failure {
     pub advice: Cow<'static, str>,
     /// Whether there is nothing to say: the reader of our output went away.
     silent: bool,
+    /// A page to read before the line, for those who gave no verb at all.
+    help: Option<String>,
 }
 
 impl Failure {
@@ -80,6 +82,7 @@ impl Failure {
             detail: detail.into(),
             advice: advice.into(),
             silent: false,
+            help: None,
         }
     }
 
@@ -128,6 +131,7 @@ impl Failure {
         if self.silent {
             return ExitCode::SUCCESS;
         }
+        self.help.iter().for_each(|help| crate::output::note(help));
         crate::output::note(&self.to_string());
         ExitCode::from(self.exit as u8)
     }
@@ -159,6 +163,9 @@ pub fn of_clap(error: &clap::Error) -> Result<String, Failure> {
     let text = error.render().to_string();
     if !error.use_stderr() {
         return Ok(text);
+    }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Err(Failure { help: Some(text), ..Failure::usage("a verb is missing", "choose one of those above") });
     }
     let mut parts = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
     let detail = parts.next().unwrap_or_default();

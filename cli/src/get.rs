@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::Serialize;
-use strongroom_client::{Body, Failed, GetOptions, ObjectName, PrefixName, Vault};
+use strongroom_client::{Body, Failed, Fetched, GetOptions, ObjectName, PrefixName, Vault};
 use strongroom_core::grant::Prefix;
 use strongroom_core::ids::Generation;
 use strongroom_core::names::ObjectPath;
@@ -182,30 +182,30 @@ async fn get_many(
     let mut tally = Tally::default();
     let mut outcome = Ok(());
     while let Some(fetched) = objects.next().await {
-        let fetched = match fetched {
+        let Fetched { info, body } = match fetched {
             Ok(fetched) => fetched,
-            Err(failed) => {
-                outcome = tally.fail(failed);
-                // With a piece missing, what is joined would be something else.
-                if outcome.is_err() || join { break } else { continue }
+            Err(error) => {
+                outcome = Err(error.into());
+                break;
             }
         };
-        let path = fetched.info.path;
-        let file = path.as_str().get(strip..).unwrap_or(path.as_str());
-        let sent = match fetched.body {
-            Body::Whole(bytes) => {
+        let file = info.path.as_str().get(strip..).unwrap_or(info.path.as_str());
+        let sent = match body {
+            Ok(Body::Whole(bytes)) => {
                 let once = futures::stream::iter([Ok::<Bytes, strongroom_client::Error>(bytes)]);
                 writer.object(file, once, |_| {}).await
             }
-            Body::Stream(reader) => writer.object(file, *reader, |_| {}).await,
+            Ok(Body::Stream(reader)) => writer.object(file, *reader, |_| {}).await,
+            Err(error) => Ok(Err(error)),
         };
         match sent {
             Ok(Ok(())) => {
-                tally.add(fetched.info.size);
+                tally.add(info.size);
                 bar.add(1);
             }
             Ok(Err(error)) => {
-                outcome = tally.fail(Failed { path, error });
+                outcome = tally.fail(Failed { path: info.path, error });
+                // With a piece missing, what is joined would be something else.
                 if outcome.is_err() || join {
                     break;
                 }

@@ -82,16 +82,15 @@ impl Serve {
         let ask = || passphrase("passphrase of the root key: ").ok();
         let options = Options { listen: self.listen, passphrase: Some(Box::new(ask)), ..Options::default() };
         let server = Server::open(&self.folder, options).await.map_err(|error| failure(&error))?;
-        let listener = server.bind().await.map_err(|error| failure(&error))?;
-        let listening = listener.local_addr().map_err(|error| Failure::stdio(&error))?;
-        let vault_key = server.vault_key();
+        let server = server.listen().await.map_err(|error| failure(&error))?;
+        let (listening, vault_key) = (server.address(), server.vault_key());
         if let Err(error) = init::announce(&self.folder, listening, vault_key) {
             tracing::warn!(%error, "the operator's home does not learn the address");
         }
         globals.output.result(&Listening { listening, vault_key }, |it| {
             format!("strongroom listening on {}, vault key {}", it.listening, it.vault_key)
         })?;
-        server.serve(listener, interrupted()).await.map_err(|error| failure(&error))
+        server.serve(interrupted()).await.map_err(|error| failure(&error))
     }
 
     fn log(&self) -> Outcome {

@@ -141,7 +141,6 @@ fn write_file(path: PathBuf, queue: &mut mpsc::Receiver<Piece>) -> Outcome {
 }
 
 fn write_stdout(queue: &mut mpsc::Receiver<Piece>) -> Outcome {
-    // Standard output through Rust's own buffer is flushed at every line; the descriptor itself is not.
     let mut out = io::stdout().lock();
     while let Some(piece) = queue.blocking_recv() {
         if let Piece::Data(bytes) = piece {

@@ -21,9 +21,7 @@ use crate::output::{Format, write_json};
 use crate::when;
 use crate::when::Moment;
 
-/// Show a tenant's ledger, oldest entry first, narrowed by filters that all must hold.
-///
-/// A line has the entry's index, its time (UTC), the event, who did it, what it was about, and the grant it was charged to.
+/// The flags of `audit log`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

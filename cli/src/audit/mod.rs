@@ -14,7 +14,9 @@ pub use line::line;
 /// Read a tenant's ledger.
 #[derive(Debug, Subcommand)]
 pub enum Audit {
-    /// Show entries: who did what, when, under which grant.
+    /// Show a tenant's ledger, oldest entry first, narrowed by filters that all must hold.
+    ///
+    /// A line has the entry's index, its time (UTC), the event, who did it, what it was about, and the grant it was charged to.
     Log(log::Log),
 }
 

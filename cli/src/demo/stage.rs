@@ -38,12 +38,12 @@ impl Stage {
         })?;
         let options = Options { listen: Some(free), ..Options::default() };
         let server = Server::open(&vault, options).await.map_err(|error| serve::failure(&error))?;
-        let listener = server.bind().await.map_err(|error| serve::failure(&error))?;
-        let address = listener.local_addr().map_err(|error| Failure::stdio(&error))?;
+        let server = server.listen().await.map_err(|error| serve::failure(&error))?;
+        let address = server.address();
         announce(&vault, address, made.vault_key)
             .map_err(|error| Failure::new(error.reason(), error.to_string(), "look at the folder's permissions"))?;
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(server.serve(listener, async {
+        let server = tokio::spawn(server.serve(async {
             let _ = stopped.await;
         }));
         Ok(Self { folder: folder.to_owned(), address, vault_key: made.vault_key, stop, server })

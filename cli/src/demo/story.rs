@@ -194,7 +194,7 @@ async fn read(tell: &mut Tell, cast: &Cast<'_>, stored: &Stored) -> Outcome {
     let mut fetched = cast.labelco.get_prefix(&cast.dataset, &prefix, GetOptions::default());
     let (mut count, mut bytes, mut same) = (0, 0, 0);
     while let Some(item) = fetched.try_next().await? {
-        let body = match item.body {
+        let body = match item.body? {
             Body::Whole(bytes) => bytes,
             Body::Stream(reader) => reader.into_bytes().await?,
         };

@@ -17,10 +17,7 @@ use crate::name::Grantee;
 use crate::when;
 use crate::when::{End, Length};
 
-/// Issue a grant and print its id, alone.
-///
-/// A place is a folder (acme/rlhf/math/), all that starts so ('acme/rlhf/math/0000*'), or one object. Every flag with a place
-/// may be given again; flags for one place add up.
+/// The flags of `grant issue`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

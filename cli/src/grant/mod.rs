@@ -21,7 +21,10 @@ use crate::when;
 /// Issue, show and revoke grants.
 #[derive(Debug, Subcommand)]
 pub enum Grant {
-    /// Issue a grant and print its id.
+    /// Issue a grant and print its id, alone.
+    ///
+    /// A place is a folder (acme/rlhf/math/), all that starts so ('acme/rlhf/math/0000*'), or one object. Every flag with a
+    /// place may be given again; flags for one place add up.
     Issue(Box<issue::Issue>),
     /// List a tenant's grants, newest first: all for its admins, their own for others.
     #[command(after_help = "\
