@@ -27,7 +27,7 @@ static ADMIN: LazyLock<Identity> = LazyLock::new(|| Identity::generate().unwrap(
 
 /// Key 0 is the signer of all orders, and an admin; the others only have names.
 fn key(at: u8) -> Fingerprint {
-    if at % KEYS == 0 { ADMIN.fingerprint() } else { Fingerprint::from_bytes([at % KEYS; 32]) }
+    if at.is_multiple_of(KEYS) { ADMIN.fingerprint() } else { Fingerprint::from_bytes([at % KEYS; 32]) }
 }
 
 fn origin() -> Origin {
@@ -119,7 +119,7 @@ impl World {
                 Instruction::AddAdmin { key: key(*at) }
             }
             // The signer stays.
-            Op::NoAdmin(at) if at % KEYS == 0 => return,
+            Op::NoAdmin(at) if at.is_multiple_of(KEYS) => return,
             Op::NoAdmin(at) => {
                 expected = self.admins.contains(&key(*at)) && self.admins.len() > 1;
                 Instruction::RemoveAdmin { key: key(*at) }

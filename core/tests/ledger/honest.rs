@@ -174,17 +174,16 @@ fn an_issuer_takes_back_its_own_grant() {
 fn the_largest_entries_fit() {
     let mut story = Story::new();
     let l = &mut story.ledger;
-    for (dataset, count) in [("rlhf", 512)] {
-        let items: Vec<_> =
-            (0..count).map(|i| l.put_item(dataset, &format!("labels/{i:07}"), Condition::Any, 65_536)).collect();
-        let mut ask = l.ask(&story.worker, Some(story.write), Work::Put(items));
-        let numbers: Vec<_> = (0..count).map(|item| (item, 1)).collect();
-        let puts = l.put_items(&mut ask, &numbers);
-        let paths: Vec<_> = (0..count).map(|i| get(dataset, &format!("labels/{i:07}"))).collect();
-        let mut ask = l.ask(&story.admin, None, Work::Get([paths.clone(), paths].concat()));
-        let parts = |from: u32| puts.iter().zip(from..).map(|(put, item)| put.whole(item));
-        l.release(&mut ask, parts(0).chain(parts(512)).collect());
-    }
+    let (dataset, count) = ("rlhf", 512);
+    let items: Vec<_> =
+        (0..count).map(|i| l.put_item(dataset, &format!("labels/{i:07}"), Condition::Any, 65_536)).collect();
+    let mut ask = l.ask(&story.worker, Some(story.write), Work::Put(items));
+    let numbers: Vec<_> = (0..count).map(|item| (item, 1)).collect();
+    let puts = l.put_items(&mut ask, &numbers);
+    let paths: Vec<_> = (0..count).map(|i| get(dataset, &format!("labels/{i:07}"))).collect();
+    let mut ask = l.ask(&story.admin, None, Work::Get([paths.clone(), paths].concat()));
+    let parts = |from: u32| puts.iter().zip(from..).map(|(put, item)| put.whole(item));
+    l.release(&mut ask, parts(0).chain(parts(512)).collect());
     let longest = l.records.iter().map(|record| record.entry.bytes().unwrap().len()).max().unwrap();
     assert!(longest > MAX_ENTRY / 2 && longest < MAX_ENTRY, "{longest}");
     l.accepted();

@@ -1,9 +1,13 @@
 //! Replay: what honest ledgers come to, and what becomes of tampered ones.
 
+mod broken_entries;
+mod broken_reads;
+mod broken_writes;
 mod builder;
 mod erased;
 mod formats;
 mod generated;
 mod honest;
+mod model;
 mod rules;
 mod story;

@@ -18,7 +18,7 @@
 //! - What [`Replay::feed`] accepted was proven, or counted as [`Counts::uncheckable`]: its private part, or that of an entry
 //!   it stands on, was erased. An erased part never makes a valid ledger fail, and is never called proven.
 //! - After a [`Finding`] there is nothing left to prove from: every further call gives the same one.
-//! - Memory holds the paths, objects, grants and sessions that there are, 16 bytes for each call and put, and the calls and
+//! - Memory holds the orders, grants, sessions, paths and objects that there are, 16 bytes for each call, and the calls and
 //!   requests of the last 15 minutes of the ledger's time.
 
 mod calls;

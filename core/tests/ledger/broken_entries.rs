@@ -1,0 +1,249 @@
+//! Form, actors, orders, sessions and denials, broken.
+
+use strongroom_core::grant::{Action, Holder, Limits};
+use strongroom_core::identity::Identity;
+use strongroom_core::ids::{GrantId, Index, Millis, OrderId, RequestId, SessionId, TenantId, VaultId};
+use strongroom_core::ledger::replay::Rule;
+use strongroom_core::ledger::{Entry, Event, Outcome, Private, Role};
+use strongroom_core::order::Instruction;
+use strongroom_core::origin::Origin;
+use strongroom_core::reason::Reason;
+
+use crate::builder::{MINUTE, identity};
+use crate::rules::*;
+
+pub(crate) const CASES: &[Case] = &[
+    (Rule::IndexGapless, "an index left out", |s| {
+        released(s);
+        last(s).entry.index.0 += 1;
+    }),
+    (Rule::TimeForward, "time goes back", |s| {
+        released(s);
+        last(s).entry.time.0 -= MINUTE;
+    }),
+    (Rule::PrivateExact, "a short salt", |s| {
+        released(s);
+        last(s).private.salt.pop();
+    }),
+    (Rule::Form, "a release of nothing", |s| {
+        released(s);
+        last(s).entry.objects.clear();
+    }),
+    (Rule::Form, "a release that stands for two", |s| {
+        released(s);
+        last(s).entry.count = 2;
+    }),
+    (Rule::Form, "a release without its session", |s| {
+        released(s);
+        last(s).entry.session = None;
+    }),
+    (Rule::Form, "a release with an order", |s| {
+        released(s);
+        last(s).entry.order = Some(OrderId::from_bytes([1; 32]));
+    }),
+    (Rule::Form, "an order with objects", |s| {
+        let part = s.small.whole(0);
+        order_with(s, |record| record.entry.objects.push(part));
+    }),
+    (Rule::Form, "a denial of a call and an order", |s| {
+        let mut ask = s.ledger.ask_get(&s.worker, None, &["math/small"]);
+        s.ledger.denied(&mut ask, Reason::OutOfScope);
+        last(s).entry.order = Some(OrderId::from_bytes([1; 32]));
+    }),
+    (Rule::Form, "a denial of no request", |s| {
+        let mut ask = s.ledger.ask_get(&s.worker, None, &["math/small"]);
+        s.ledger.denied(&mut ask, Reason::OutOfScope);
+        last(s).entry.count = 0;
+    }),
+    (Rule::PrivateForm, "an opening beside a call", |s| {
+        released(s);
+        let key = Identity::from_pem(&s.key.to_pem()).unwrap();
+        last(s).private.opening = Some(s.ledger.opening(&key, "acme").1);
+    }),
+    (Rule::FirstEntry, "a second tenant", |s| {
+        let first = s.ledger.records[0].clone();
+        let entry = Entry { index: s.ledger.next_index(), time: Millis(s.ledger.now), ..first.entry };
+        s.ledger.push(entry, first.private);
+    }),
+    (Rule::FirstEntry, "a ledger that begins otherwise", |s| {
+        s.ledger.records.remove(0);
+        s.ledger.records.truncate(1);
+        last(s).entry.index = Index(0);
+    }),
+    (Rule::Actor, "somebody else's call", |s| {
+        released(s);
+        let admin = s.ledger.admin.fingerprint();
+        last(s).entry.actor.key = admin;
+    }),
+    (Rule::Actor, "a vendor in an admin's role", |s| {
+        released(s);
+        last(s).entry.actor.role = Role::Admin;
+    }),
+    (Rule::Actor, "an order that another gave", |s| {
+        let key = s.key.fingerprint();
+        order_with(s, |record| record.entry.actor.key = key);
+    }),
+    (Rule::Actor, "a tenant created by no operator", |s| {
+        s.ledger.records.truncate(1);
+        last(s).entry.actor.role = Role::Admin;
+    }),
+    (Rule::Actor, "an opening by another key", |s| {
+        let admin = s.ledger.admin.fingerprint();
+        s.ledger.open(&s.key);
+        last(s).entry.actor.key = admin;
+    }),
+    (Rule::Chain, "charged to nobody", |s| {
+        released(s);
+        last(s).entry.grants.clear();
+    }),
+    (Rule::Chain, "charged to another grant too", |s| {
+        released(s);
+        let write = s.write;
+        last(s).entry.grants.push(write);
+    }),
+    (Rule::Chain, "another grant than the order's", |s| {
+        let terms = s.ledger.terms(Holder::Vendor(s.vendor), &[(&[Action::Read], "rlhf", "")], Limits::default());
+        s.ledger.grant(terms);
+        let read = s.read;
+        last(s).entry.grants = vec![read];
+    }),
+    (Rule::RequestId, "another request id than the call's", |s| {
+        released(s);
+        last(s).entry.request = Some(RequestId::from_bytes([5; 16]));
+    }),
+    (Rule::Form, "no request id", |s| {
+        released(s);
+        last(s).entry.request = None;
+    }),
+    (Rule::RequestId, "another request id than the order's", |s| {
+        order_with(s, |record| record.entry.request = Some(RequestId::from_bytes([5; 16])));
+    }),
+    (Rule::OrderMissing, "an order without its words", |s| order_with(s, |record| record.private.order = None)),
+    (Rule::OrderForm, "an order without a signature", |s| {
+        order_with(s, |record| record.private.order.as_mut().unwrap().signatures.clear());
+    }),
+    (Rule::OrderForm, "one signature twice", |s| {
+        order_with(s, |record| {
+            let signatures = &mut record.private.order.as_mut().unwrap().signatures;
+            signatures.push(signatures[0].clone());
+        });
+    }),
+    (Rule::OrderSignature, "an order changed after it was signed", |s| {
+        order_with(s, |record| record.private.order.as_mut().unwrap().order.not_after.0 += 1);
+    }),
+    (Rule::OrderSignature, "an order with another's signature", |s| {
+        let other = s.ledger.records[1].private.order.clone().unwrap().signatures;
+        order_with(s, |record| record.private.order.as_mut().unwrap().signatures = other);
+    }),
+    (Rule::OrderSignature, "one signature holds and one does not", |s| {
+        let mut more = s.ledger.sign_by(&identity(), Instruction::AddAdmin { key: s.key.fingerprint() }).signatures;
+        order_with(s, |record| record.private.order.as_mut().unwrap().signatures.append(&mut more));
+    }),
+    (Rule::OrderId, "another order's id", |s| {
+        order_with(s, |record| record.entry.order = Some(OrderId::from_bytes([5; 32])));
+    }),
+    (Rule::OrderEvent, "another event than the order's", |s| {
+        order_with(s, |record| record.entry.event = Event::DatasetDeleted);
+    }),
+    (Rule::OrderOnce, "an order entered again", |s| {
+        s.ledger.order(Instruction::SuspendVendor { vendor: s.vendor, note: None });
+        let suspended = last(s).clone();
+        s.ledger.order(Instruction::ResumeVendor { vendor: s.vendor, note: None });
+        let entry = Entry { index: s.ledger.next_index(), time: Millis(s.ledger.now), ..suspended.entry };
+        s.ledger.push(entry, suspended.private);
+    }),
+    (Rule::OrderLedger, "an order for another ledger", |s| {
+        let own = s.ledger.origin.clone();
+        s.ledger.origin =
+            Origin::new("test.vault", VaultId::from_bytes([1; 16]), TenantId::from_bytes([3; 16])).unwrap();
+        s.ledger.dataset("other");
+        s.ledger.origin = own;
+    }),
+    (Rule::OrderInTime, "an order held back", |s| {
+        let signed = s.ledger.sign_by_admin(Instruction::CreateDataset { name: "other".parse().unwrap() });
+        s.ledger.wait(5 * MINUTE + 1);
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "an order of a vendor", |s| {
+        let signed = s.ledger.sign_by(&s.key, Instruction::AddAdmin { key: s.key.fingerprint() });
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "an order of a removed admin", |s| {
+        let second = identity();
+        s.ledger.order(Instruction::AddAdmin { key: second.fingerprint() });
+        s.ledger.order(Instruction::RemoveAdmin { key: second.fingerprint() });
+        let signed = s.ledger.sign_by(&second, Instruction::CreateDataset { name: "other".parse().unwrap() });
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "a dataset made twice", |s| s.ledger.dataset("rlhf")),
+    (Rule::OrderAllowed, "a grant for too long", |s| {
+        let mut terms = s.ledger.terms(Holder::Vendor(s.vendor), &[(&[Action::Read], "rlhf", "")], Limits::default());
+        terms.expires.0 += 24 * 60 * MINUTE;
+        s.ledger.grant(terms);
+    }),
+    (Rule::OrderAllowed, "a grant that nobody issued is revoked", |s| {
+        s.ledger.order(Instruction::RevokeGrant { grant: GrantId::from_bytes([5; 16]), note: None });
+    }),
+    (Rule::OpeningMissing, "a session without its opening", |s| {
+        s.ledger.open(&s.key);
+        last(s).private.opening = None;
+    }),
+    (Rule::OpeningSignature, "an opening changed after it was signed", |s| {
+        s.ledger.open(&s.key);
+        last(s).private.opening.as_mut().unwrap().opening.recipient.push('x');
+    }),
+    (Rule::OpeningSignature, "an opening shown by another key", |s| {
+        s.ledger.open(&s.key);
+        let admin = s.ledger.admin.public_key();
+        last(s).private.opening.as_mut().unwrap().key = admin;
+    }),
+    (Rule::OpeningOnce, "an opening entered again", |s| {
+        s.ledger.open(&s.key);
+        let again = last(s).clone();
+        let entry = Entry { index: s.ledger.next_index(), time: Millis(s.ledger.now), ..again.entry };
+        s.ledger.push(entry, again.private);
+    }),
+    (Rule::SessionIdFits, "another session's id", |s| {
+        s.ledger.open(&s.key);
+        last(s).entry.session = Some(SessionId::from_bytes([5; 32]));
+    }),
+    (Rule::OpeningTenant, "an opening for another tenant", |s| {
+        let (_, opening) = s.ledger.opening(&s.key, "other");
+        s.ledger.open_entry(opening);
+    }),
+    (Rule::SessionOpen, "a call in a session that nobody opened", |s| {
+        released(s);
+        last(s).entry.session = Some(SessionId::from_bytes([5; 32]));
+    }),
+    (Rule::DenialReason, "a release with a reason", |s| {
+        released(s);
+        last(s).entry.reason = Some(Reason::OutOfScope);
+    }),
+    (Rule::DenialReason, "a release that was denied", |s| {
+        released(s);
+        last(s).entry.outcome = Outcome::Denied;
+    }),
+    (Rule::DenialReason, "a denial without a reason", |s| {
+        let mut ask = s.ledger.ask_get(&s.worker, None, &["math/small"]);
+        s.ledger.denied(&mut ask, Reason::OutOfScope);
+        last(s).entry.reason = None;
+    }),
+    (Rule::Actor, "a denial of somebody in another's role", |s| {
+        let mut entry = s.ledger.blank(Event::Denied, s.key.fingerprint());
+        (entry.outcome, entry.reason, entry.actor.role) = (Outcome::Denied, Some(Reason::OutOfScope), Role::Admin);
+        s.ledger.push(entry, Private::default());
+    }),
+    (Rule::Chain, "a denial under another grant than was named", |s| {
+        let mut ask = s.ledger.ask_get(&s.worker, Some(s.read), &["math/small"]);
+        s.ledger.denied(&mut ask, Reason::OutOfScope);
+        let write = s.write;
+        last(s).entry.grants = vec![write];
+    }),
+    (Rule::OrderId, "a denial of another order", |s| {
+        let signed = s.ledger.sign_by(&s.key, Instruction::AddAdmin { key: s.key.fingerprint() });
+        let mut entry = s.ledger.blank(Event::Denied, s.key.fingerprint());
+        (entry.outcome, entry.reason) = (Outcome::Denied, Some(Reason::OutOfScope));
+        entry.order = Some(OrderId::from_bytes([5; 32]));
+        s.ledger.push(entry, Private { order: Some(signed), ..Private::default() });
+    }),
+];

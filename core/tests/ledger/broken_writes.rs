@@ -1,0 +1,191 @@
+//! Decisions, puts and deletes, broken.
+
+use strongroom_core::call::{Call, Condition, SignedCall, Work};
+use strongroom_core::grant::{Action, Holder, Limits};
+use strongroom_core::ids::{Digest, Generation, Millis};
+use strongroom_core::ledger::replay::Rule;
+use strongroom_core::order::Instruction;
+
+use crate::builder::{MINUTE, delete, identity};
+use crate::rules::*;
+use crate::story::SMALL;
+
+pub(crate) const CASES: &[Case] = &[
+    (Rule::Allowed, "a release after the grant was revoked", |s| {
+        let grant = s.read;
+        after(s, Instruction::RevokeGrant { grant, note: None });
+    }),
+    (Rule::Allowed, "a release after the vendor was suspended", |s| {
+        let vendor = s.vendor;
+        after(s, Instruction::SuspendVendor { vendor, note: None });
+    }),
+    (Rule::Allowed, "a release after the vendor was removed", |s| {
+        let vendor = s.vendor;
+        after(s, Instruction::RemoveVendor { vendor });
+    }),
+    (Rule::Allowed, "a release after the key was revoked", |s| {
+        let (vendor, key) = (s.vendor, s.key.fingerprint());
+        after(s, Instruction::RevokeKey { vendor, key });
+    }),
+    (Rule::Allowed, "a release in a stream that began before the suspension", |s| {
+        let mut ask = s.ledger.ask_get(&s.worker, Some(s.read), &["math/large"]);
+        s.ledger.release(&mut ask, vec![s.large.part(0, 0, 1024)]);
+        s.ledger.order(Instruction::SuspendVendor { vendor: s.vendor, note: None });
+        s.ledger.release(&mut ask, vec![s.large.part(0, 1024, 1501)]);
+    }),
+    (Rule::Allowed, "a repeat after the grant expired", |s| {
+        let mut ask = released(s);
+        for _ in 0..6 {
+            s.ledger.wait(10 * MINUTE);
+            s.ledger.repeat(&mut ask, vec![s.small.whole(0)]);
+        }
+    }),
+    (Rule::Allowed, "a release at the moment of expiry", |s| {
+        let at = Millis(s.ledger.now + 10);
+        under(s, Limits::default(), |terms| terms.expires = at);
+        last(s).entry.time = at;
+    }),
+    (Rule::Allowed, "a release before the grant's time", |s| {
+        let at = Millis(s.ledger.now + 10);
+        under(s, Limits::default(), |terms| terms.not_before = Some(at));
+    }),
+    (Rule::Allowed, "a byte over the limit", |s| {
+        under(s, Limits { bytes: Some(SMALL - 1), ..Limits::default() }, |_| ());
+    }),
+    (Rule::Allowed, "an object over the limit", |s| {
+        under(s, Limits { objects: Some(0), ..Limits::default() }, |_| ());
+    }),
+    (Rule::Allowed, "a use over the limit", |s| {
+        for _ in 0..9 {
+            released(s);
+        }
+    }),
+    (Rule::Allowed, "a read outside the scope", |s| {
+        let label = s.ledger.put(&s.admin, None, "labels/1", 1, 5);
+        let mut ask = s.ledger.ask_get(&s.worker, Some(s.read), &["labels/1"]);
+        s.ledger.release(&mut ask, vec![label.whole(0)]);
+    }),
+    (Rule::Allowed, "one of two items outside the scope", |s| {
+        let label = s.ledger.put(&s.admin, None, "labels/1", 1, 5);
+        let mut ask = s.ledger.ask_get(&s.worker, Some(s.read), &["math/small", "labels/1"]);
+        s.ledger.release(&mut ask, vec![s.small.whole(0), label.whole(1)]);
+    }),
+    (Rule::Allowed, "a read under another's grant", |s| {
+        let terms =
+            s.ledger.terms(Holder::Key(identity().fingerprint()), &[(&[Action::Read], "rlhf", "")], Limits::default());
+        let grant = s.ledger.grant(terms);
+        let mut ask = s.ledger.ask_get(&s.worker, Some(grant), &["math/small"]);
+        s.ledger.release(&mut ask, vec![s.small.whole(0)]);
+    }),
+    (Rule::Allowed, "a vendor's read under no grant", |s| {
+        let mut ask = s.ledger.ask_get(&s.worker, None, &["math/small"]);
+        s.ledger.release(&mut ask, vec![s.small.whole(0)]);
+    }),
+    (Rule::Allowed, "a read by a key that nobody knows", |s| {
+        let session = s.ledger.open(&identity());
+        let mut ask = s.ledger.ask_get(&session, None, &["math/small"]);
+        s.ledger.release(&mut ask, vec![s.small.whole(0)]);
+    }),
+    (Rule::Allowed, "a write without the scope", |s| {
+        s.ledger.put(&s.worker, Some(s.read), "math/new", 1, 5);
+    }),
+    (Rule::Allowed, "an overwrite without the scope", |s| {
+        s.ledger.put(&s.worker, Some(s.write), "labels/1", 1, 5);
+        s.ledger.put(&s.worker, Some(s.write), "labels/1", 2, 5);
+    }),
+    (Rule::Allowed, "a write over the limit", |s| {
+        let scope: [(&[Action], &str, &str); 1] = [(&[Action::Write], "rlhf", "labels/")];
+        let limits = Limits { bytes: Some(9), ..Limits::default() };
+        let terms = s.ledger.terms(Holder::Vendor(s.vendor), &scope, limits);
+        let grant = s.ledger.grant(terms);
+        s.ledger.put(&s.worker, Some(grant), "labels/1", 1, 10);
+    }),
+    (Rule::Allowed, "a delete without the scope", |s| {
+        let mut ask = s.ledger.ask(&s.worker, Some(s.read), Work::Delete(vec![delete("rlhf", "math/small")]));
+        s.ledger.delete(&mut ask, vec![s.small.whole(0)]);
+    }),
+    (Rule::PutFact, "another size than was signed", |s| label(s, |fact| fact.2 += 1)),
+    (Rule::PutFact, "another content than was signed", |s| label(s, |fact| fact.3 = Digest::from_bytes([5; 32]))),
+    (Rule::PutFact, "more bytes than an object has", |s| label(s, |fact| fact.2 = 1 << 45)),
+    (Rule::PutOnce, "a put id used again", |s| {
+        label(s, |_| ());
+        let Some(SignedCall { call: Call { work: Work::Put(items), .. }, .. }) = last(s).private.call.clone() else {
+            panic!("a put")
+        };
+        let again = s.ledger.put_item("rlhf", "labels/2", Condition::Any, 10);
+        let item = strongroom_core::call::PutItem { put: items[0].put, ..again };
+        let mut ask = s.ledger.ask(&s.worker, Some(s.write), Work::Put(vec![item]));
+        s.ledger.put_items(&mut ask, &[(0, 1)]);
+    }),
+    (Rule::PutOnce, "a put entered again", |s| {
+        let item = s.ledger.put_item("rlhf", "labels/v/1", Condition::Any, 10);
+        let mut ask = s.ledger.ask(&s.worker, Some(s.write), Work::Put(vec![item]));
+        s.ledger.put_items(&mut ask, &[(0, 1)]);
+        s.ledger.put_items(&mut ask, &[(0, 2)]);
+    }),
+    (Rule::ObjectIdOnce, "an object id used again", |s| {
+        label(s, |_| ());
+        let Some(SignedCall { call: Call { work: Work::Put(items), .. }, .. }) = last(s).private.call.clone() else {
+            panic!("a put")
+        };
+        let again = s.ledger.put_item("rlhf", "labels/2", Condition::Any, 10);
+        let item = strongroom_core::call::PutItem { header: items[0].header, ..again };
+        let mut ask = s.ledger.ask(&s.worker, Some(s.write), Work::Put(vec![item]));
+        s.ledger.put_items(&mut ask, &[(0, 1)]);
+    }),
+    (Rule::DatasetThere, "a put into no dataset", |s| {
+        let item = s.ledger.put_item("other", "1", Condition::Any, 10);
+        let mut ask = s.ledger.ask(&s.admin, None, Work::Put(vec![item]));
+        s.ledger.put_items(&mut ask, &[(0, 1)]);
+    }),
+    (Rule::DatasetThere, "a put into a deleted dataset", |s| {
+        s.ledger.order(Instruction::DeleteDataset { name: "rlhf".parse().unwrap() });
+        s.ledger.put(&s.admin, None, "1", 1, 5);
+    }),
+    (Rule::Condition, "a put where something is", |s| {
+        let item = s.ledger.put_item("rlhf", "math/small", Condition::Absent, 10);
+        let mut ask = s.ledger.ask(&s.admin, None, Work::Put(vec![item]));
+        s.ledger.put_items(&mut ask, &[(0, 2)]);
+    }),
+    (Rule::Condition, "a put over another generation", |s| {
+        let item = s.ledger.put_item("rlhf", "math/small", Condition::Generation(Generation(2)), 10);
+        let mut ask = s.ledger.ask(&s.admin, None, Work::Put(vec![item]));
+        s.ledger.put_items(&mut ask, &[(0, 2)]);
+    }),
+    (Rule::Condition, "a put over what was deleted", |s| {
+        hidden(s);
+        let item = s.ledger.put_item("rlhf", "math/small", Condition::Generation(Generation(1)), 10);
+        let mut ask = s.ledger.ask(&s.admin, None, Work::Put(vec![item]));
+        s.ledger.put_items(&mut ask, &[(0, 3)]);
+    }),
+    (Rule::NextGeneration, "a generation left out", |s| label(s, |fact| fact.1 = Generation(2))),
+    (Rule::NextGeneration, "a generation twice", |s| {
+        s.ledger.put(&s.admin, None, "math/small", 1, 5);
+    }),
+    (Rule::NextGeneration, "the number that a delete took", |s| {
+        hidden(s);
+        s.ledger.put(&s.admin, None, "math/small", 2, 5);
+    }),
+    (Rule::DeleteVisible, "a delete of a part", |s| {
+        hidden(s);
+        last(s).entry.objects[0].4 = 1;
+    }),
+    (Rule::DeleteVisible, "a delete of what was overwritten", |s| {
+        s.ledger.put(&s.admin, None, "math/small", 2, 5);
+        hidden(s);
+    }),
+    (Rule::DeleteVisible, "a delete of what was deleted", |s| {
+        hidden(s);
+        hidden(s);
+    }),
+    (Rule::DeleteVisible, "a delete in a deleted dataset", |s| {
+        s.ledger.order(Instruction::DeleteDataset { name: "rlhf".parse().unwrap() });
+        hidden(s);
+    }),
+    (Rule::DeleteOnce, "a delete entered again, after a new put", |s| {
+        let mut ask = s.ledger.ask(&s.admin, None, Work::Delete(vec![delete("rlhf", "math/small")]));
+        s.ledger.delete(&mut ask, vec![s.small.whole(0)]);
+        let again = s.ledger.put(&s.admin, None, "math/small", 3, 5);
+        s.ledger.delete(&mut ask, vec![again.whole(0)]);
+    }),
+];
