@@ -58,10 +58,7 @@ fn lookup(authority: &Authority, item: &GetItem) -> Option<Lookup> {
 /// The windows of one object that its range touches, each cut to the range; `None` if the range lies past its end.
 fn parts_of(item: u32, asked: &GetItem, object: Arc<ObjectRow>) -> Result<Option<Vec<ReleasePart>>, Error> {
     let layout = Layout::new(object.size).map_err(|_| Error::Integrity("an object's size is out of bounds".into()))?;
-    let range = match asked.range {
-        None => Some(layout.all()),
-        Some((start, end)) => layout.segments_of_bytes(start, end),
-    };
+    let range = asked.segments(&layout);
     let Some(range) = range else { return Ok(None) };
     let windows = layout.window_of(range.start())..=layout.window_of(range.end() - 1);
     let parts = windows.enumerate().filter_map(|(nth, window)| {
