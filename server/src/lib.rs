@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod config;
 mod cuts;
 pub mod error;
+mod failpoint;
 pub mod init;
 pub mod keys;
 mod listen;
@@ -16,6 +17,8 @@ pub mod process;
 pub mod recorder;
 pub mod serve;
 pub mod sessions;
+#[cfg(feature = "tap")]
+pub mod tap;
 pub mod tenants;
 mod vault;
 

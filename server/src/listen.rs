@@ -85,6 +85,8 @@ pub(crate) struct Listener {
     handshake: Duration,
     places: Arc<Semaphore>,
     on_end: OnEnd,
+    #[cfg(feature = "tap")]
+    tap: Option<Arc<dyn crate::tap::Tap>>,
 }
 
 /// Why nobody can connect.
@@ -119,7 +121,15 @@ impl Listener {
             handshake: limits.handshake,
             places: Arc::new(Semaphore::new(limits.max_connections)),
             on_end,
+            #[cfg(feature = "tap")]
+            tap: None,
         })
+    }
+
+    /// Has somebody listen inside TLS.
+    #[cfg(feature = "tap")]
+    pub(crate) fn tapped(self, tap: Option<Arc<dyn crate::tap::Tap>>) -> Listener {
+        Listener { tap, ..self }
     }
 
     /// Where it listens: the port is known even if port 0 was asked for.
@@ -170,12 +180,18 @@ impl Listener {
         sender: mpsc::Sender<io::Result<Io>>,
     ) -> impl Future<Output = ()> + use<> {
         let (acceptor, within, on_end) = (self.acceptor.clone(), self.handshake, self.on_end.clone());
+        #[cfg(feature = "tap")]
+        let tap = self.tap.clone();
         async move {
             let stands = tokio::time::timeout(within, stand(acceptor, tcp)).await;
             match stands.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok((tls, first)) => match Io::new(tls, first, source, place, on_end) {
-                    // The receiver is gone if the server is shutting down.
-                    Ok(io) => drop(sender.send(Ok(io)).await),
+                    Ok(io) => {
+                        #[cfg(feature = "tap")]
+                        let io = io.tapped(tap);
+                        // The receiver is gone if the server is shutting down.
+                        drop(sender.send(Ok(io)).await);
+                    }
                     Err(error) => tracing::debug!(%source, %error, "a connection was refused"),
                 },
                 Err(error) => tracing::debug!(%source, %error, "a connection came to nothing"),
@@ -211,6 +227,8 @@ pub(crate) struct Io {
     connection: Connection,
     on_end: OnEnd,
     _place: OwnedSemaphorePermit,
+    #[cfg(feature = "tap")]
+    tap: Option<Arc<dyn crate::tap::Tap>>,
 }
 
 impl Io {
@@ -234,7 +252,29 @@ impl Io {
             sessions: Arc::default(),
             ended: Arc::default(),
         };
-        Ok(Io { tls, first, connection, on_end, _place: place })
+        Ok(Io {
+            tls,
+            first,
+            connection,
+            on_end,
+            _place: place,
+            #[cfg(feature = "tap")]
+            tap: None,
+        })
+    }
+}
+
+#[cfg(feature = "tap")]
+impl Io {
+    fn tapped(mut self, tap: Option<Arc<dyn crate::tap::Tap>>) -> Io {
+        self.tap = tap;
+        self
+    }
+
+    fn heard(&self, direction: crate::tap::Direction, bytes: &[u8]) {
+        if let Some(tap) = &self.tap {
+            tap.heard(self.connection.source, direction, bytes);
+        }
     }
 }
 
@@ -255,18 +295,29 @@ impl Connected for Io {
 
 impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.first.has_remaining() {
+        #[cfg(feature = "tap")]
+        let before = buffer.filled().len();
+        let read = if self.first.has_remaining() {
             let count = self.first.len().min(buffer.remaining());
             buffer.put_slice(&self.first.split_to(count));
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.tls).poll_read(cx, buffer)
+            Poll::Ready(Ok(()))
+        } else {
+            Pin::new(&mut self.tls).poll_read(cx, buffer)
+        };
+        #[cfg(feature = "tap")]
+        self.heard(crate::tap::Direction::In, &buffer.filled()[before..]);
+        read
     }
 }
 
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tls).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.tls).poll_write(cx, bytes);
+        #[cfg(feature = "tap")]
+        if let Poll::Ready(Ok(count)) = &written {
+            self.heard(crate::tap::Direction::Out, &bytes[..*count]);
+        }
+        written
     }
 
     fn poll_write_vectored(
@@ -274,7 +325,13 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tls).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.tls).poll_write_vectored(cx, slices);
+        #[cfg(feature = "tap")]
+        if let Poll::Ready(Ok(count)) = &written {
+            let bytes = slices.iter().flat_map(|slice| slice.iter().copied());
+            self.heard(crate::tap::Direction::Out, &bytes.take(*count).collect::<Vec<u8>>());
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

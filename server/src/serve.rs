@@ -44,6 +44,9 @@ pub struct Options {
     pub passphrase: Option<Box<dyn FnOnce() -> Option<Zeroizing<String>> + Send>>,
     /// The node's clock, if it is not the system's.
     pub clock: Option<Arc<dyn Clock>>,
+    /// Who listens inside TLS.
+    #[cfg(feature = "tap")]
+    pub tap: Option<Arc<dyn crate::tap::Tap>>,
 }
 
 /// A server that is open but does not listen yet.
@@ -52,6 +55,8 @@ pub struct Server {
     config: Config,
     sweeper: Sweeper,
     listen: SocketAddr,
+    #[cfg(feature = "tap")]
+    tap: Option<Arc<dyn crate::tap::Tap>>,
 }
 
 /// A server that has its port: whoever connects now is served once [`Listening::serve`] runs.
@@ -85,7 +90,8 @@ impl Server {
             catalog: catalog.clone(),
             blobs: blobs.clone(),
             idle: config.limits.upload_idle,
-            interval: SWEEP_EVERY,
+            // An idle time that is shorter than the pause would not be kept.
+            interval: SWEEP_EVERY.min(config.limits.upload_idle),
         };
         let vault = Vault {
             id: file.vault,
@@ -102,7 +108,14 @@ impl Server {
             vault_key,
         };
         let listen = options.listen.unwrap_or(config.listen);
-        Ok(Self { vault: Arc::new(vault), config, sweeper, listen })
+        Ok(Self {
+            vault: Arc::new(vault),
+            config,
+            sweeper,
+            listen,
+            #[cfg(feature = "tap")]
+            tap: options.tap,
+        })
     }
 
     /// The fingerprint that clients pin.
@@ -127,6 +140,8 @@ impl Server {
             ListenError::Bind { address, source } => Error::io(format!("cannot listen on {address}"))(source),
             ListenError::Tls(why) => Error::Config(format!("TLS: {why}")),
         })?;
+        #[cfg(feature = "tap")]
+        let listener = listener.tapped(self.tap.clone());
         let address = listener.address().map_err(Error::io("the address of the port"))?;
         Ok(Listening { server: self, listener, address })
     }
