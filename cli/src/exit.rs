@@ -106,10 +106,10 @@ impl Failure {
         Self { code: "IO".into(), exit: Exit::Other, silent, ..failure }
     }
 
-    /// The person at the terminal said no, or there was nobody to ask.
-    pub fn cancelled(detail: impl Into<String>) -> Self {
-        let failure = Self::new(Reason::Internal, detail, "add --yes to go ahead");
-        Self { code: "CANCELLED".into(), exit: Exit::Other, ..failure }
+    /// The person at the terminal said no.
+    pub fn cancelled() -> Self {
+        let failure = Self::new(Reason::Internal, "nothing was done", "say y, or add --yes, to go ahead");
+        Self { code: "CANCELLED".into(), ..failure }
     }
 
     /// The same, with what it is about in front.

@@ -30,13 +30,9 @@ pub struct Pending {
 }
 
 impl Folder {
-    /// The folder at `root`, made if it is not there.
-    ///
-    /// # Errors
-    /// It cannot be made.
-    pub fn open(root: &Path) -> Outcome<Self> {
-        fs::create_dir_all(root).map_err(|error| Failure::file(root, &error))?;
-        Ok(Self { root: root.to_owned(), known: HashSet::new() })
+    /// The folder at `root`, made with its first file if it is not there.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), known: HashSet::new() }
     }
 
     /// A file for the object at `path`, below the root.
@@ -55,6 +51,11 @@ impl Folder {
             ));
         }
         let mut folder = self.root.clone();
+        if !self.known.contains(&folder) {
+            // The root itself may be a link: it is what was asked for.
+            fs::create_dir_all(&folder).map_err(|error| Failure::file(&folder, &error))?;
+            self.known.insert(folder.clone());
+        }
         for segment in relative.parent().into_iter().flat_map(Path::components) {
             folder.push(segment);
             self.enter(&folder)?;
@@ -135,7 +136,7 @@ mod tests {
     fn files_appear_whole_and_below_the_root() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("items");
-        let mut folder = Folder::open(&root).unwrap();
+        let mut folder = Folder::at(&root);
         write(&mut folder, "a/b/c.json").unwrap();
         write(&mut folder, "a/b/c.json").unwrap();
         assert_eq!(fs::read(root.join("a/b/c.json")).unwrap(), b"a/b/c.json");
@@ -150,7 +151,7 @@ mod tests {
         fs::create_dir_all(&root).unwrap();
         fs::create_dir_all(&outside).unwrap();
         std::os::unix::fs::symlink(&outside, root.join("math")).unwrap();
-        let mut folder = Folder::open(&root).unwrap();
+        let mut folder = Folder::at(&root);
         assert_eq!(write(&mut folder, "math/1").unwrap_err().exit, Exit::NotFound);
         std::os::unix::fs::symlink(outside.join("2"), root.join("2")).unwrap();
         write(&mut folder, "2").unwrap();
@@ -160,7 +161,7 @@ mod tests {
     #[test]
     fn an_object_and_a_folder_of_one_name_do_not_fit_on_a_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(dir.path()).unwrap();
+        let mut folder = Folder::at(dir.path());
         write(&mut folder, "math").unwrap();
         assert!(write(&mut folder, "math/1").unwrap_err().detail.ends_with("is a file where a folder must be"));
         write(&mut folder, "code/1").unwrap();
@@ -170,7 +171,7 @@ mod tests {
     #[test]
     fn odd_paths_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(dir.path()).unwrap();
+        let mut folder = Folder::at(dir.path());
         for bad in ["../x", "/x", "a/../../x", "a//x", "./x", ""] {
             assert!(folder.file(bad).is_err(), "{bad}");
         }

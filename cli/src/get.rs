@@ -78,7 +78,7 @@ impl Get {
         let name = path.as_str().rsplit('/').next().unwrap_or_default().to_owned();
         let in_folder = |folder: &Path| {
             let place = folder.join(&name).display().to_string();
-            Ok((Sink::Folder(Folder::open(folder)?), name.clone(), Some(place)))
+            Ok((Sink::Folder(Folder::at(folder)), name.clone(), Some(place)))
         };
         match &self.out {
             None => in_folder(Path::new(".")),
@@ -103,7 +103,7 @@ impl Get {
                 Err(Failure::usage(format!("{place} is a folder, and --join makes one file"), "name a file with -o"))
             }
             (true, false) => Ok((Sink::File(out.clone()), Some(place))),
-            (false, false) => Ok((Sink::Folder(Folder::open(out)?), Some(place))),
+            (false, false) => Ok((Sink::Folder(Folder::at(out)), Some(place))),
         }
     }
 }

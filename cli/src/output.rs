@@ -113,14 +113,14 @@ pub fn confirm(question: &str, yes: bool) -> Outcome {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        return Err(Failure::cancelled(format!("{question} Nobody is at a terminal to say yes")));
+        return Err(Failure::usage(format!("{question} nobody is at a terminal to say yes"), "add --yes to go ahead"));
     }
     let _ = write!(io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(|error| Failure::stdio(&error))?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::cancelled("nothing was done")),
+        _ => Err(Failure::cancelled()),
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_at_a_terminal_is_a_no() {
-        assert!(confirm("sure?", true).is_ok());
+    fn a_yes_beforehand_asks_nobody() {
+        assert!(confirm("Sure?", true).is_ok());
     }
 }

@@ -59,9 +59,11 @@ impl Serve {
     pub fn run(self, globals: &Globals) -> Outcome {
         let hygiene = process::harden();
         self.log()?;
-        if !hygiene.undumpable || !hygiene.locked {
-            let (undumpable, locked) = (hygiene.undumpable, hygiene.locked);
-            tracing::info!(undumpable, locked, "what could be done to keep memory out of core dumps and swap");
+        if !hygiene.undumpable {
+            tracing::warn!("core dumps and debuggers of this user cannot be shut out on this system");
+        }
+        if !hygiene.locked {
+            tracing::info!("memory is not locked: raise RLIMIT_MEMLOCK to keep keys out of swap");
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| {

@@ -105,8 +105,8 @@ async fn store(tell: &mut Tell, cast: &Cast<'_>) -> Outcome<(Stored, Vec<Vec<u8>
     let took = start.elapsed();
     let count = stored.len() as u64;
     fact(&format!(
-        "{} {} into {}/{}, one object each: {}",
-        counted(count, "item"),
+        "{} ({}) in {}/{}, one key each: {}",
+        counted(count, "object"),
         cast.items.from,
         cast.dataset,
         cast.items.folder,
@@ -115,7 +115,7 @@ async fn store(tell: &mut Tell, cast: &Cast<'_>) -> Outcome<(Stored, Vec<Vec<u8>
     let start = Instant::now();
     let done = cast.lab.put(&cast.transcript, Transcript::new(TRANSCRIPT), PutOptions::default()).await?;
     let took = start.elapsed();
-    fact(&format!("one object of generated text, {}: {}", cast.transcript, paced(done.size, took)))?;
+    fact(&format!("one large object of generated text, {}: {}", cast.transcript, paced(done.size, took)))?;
     let mut probes = probes.into_texts();
     probes.extend([0, 1_000_000, 2_000_000].map(|number| Text::line(number).trim_end().as_bytes().to_vec()));
     Ok((stored, probes))
@@ -140,7 +140,7 @@ async fn look(tell: &mut Tell, stage: &Stage, stored: &Stored, mut texts: Vec<Ve
         counted(found.files, "file"),
         Size(found.bytes)
     ))?;
-    fact(&format!("{} of the plaintext: {leaks} of them found", counted(secrets as u64, "line")))?;
+    fact(&format!("{} of the plaintext were looked for: {leaks} found", counted(secrets as u64, "line")))?;
     let control_hits = control_hits.first().copied().unwrap_or(0);
     fact(&format!("the name {control}, which the catalog keeps readable: found in {}", counted(control_hits, "file")))?;
     if leaks > 0 {
@@ -205,7 +205,7 @@ async fn read(tell: &mut Tell, cast: &Cast<'_>, stored: &Stored) -> Outcome {
     let took = start.elapsed();
     fact(&format!(
         "{}: {}; {same} of {} equal what the lab put",
-        counted(count, "item"),
+        counted(count, "object"),
         paced(bytes, took),
         stored.len()
     ))?;
@@ -229,8 +229,9 @@ async fn over_reach(cast: &Cast<'_>) -> Outcome {
 /// The vendor is suspended in the middle of a large read.
 async fn cut(tell: &mut Tell, cast: &Cast<'_>, vendor: VendorId) -> Outcome {
     tell.step("The vendor is breached in the middle of a large read")?;
-    issue(cast, vendor, Prefix::Exact(cast.transcript.path.clone())).await?;
-    let mut reader = cast.labelco.get(&cast.transcript, GetOptions::default()).await?;
+    let grant = issue(cast, vendor, Prefix::Exact(cast.transcript.path.clone())).await?;
+    let options = GetOptions { grant: Some(grant), ..GetOptions::default() };
+    let mut reader = cast.labelco.get(&cast.transcript, options).await?;
     let mut got = 0;
     while got < WINDOW {
         match reader.next().await {
@@ -264,7 +265,11 @@ async fn cut(tell: &mut Tell, cast: &Cast<'_>, vendor: VendorId) -> Outcome {
         took.as_secs_f64() * 1000.0,
         Size(got)
     ))?;
-    let last = last_release(cast).await?;
+    let (last, exposed) = released(cast, grant).await?;
+    fact(&format!(
+        "keys for {} of it were released: that is what the vendor can have kept, whatever arrived",
+        Size(exposed)
+    ))?;
     fact(&format!(
         "the last key released to it is entry {last}, the suspension is entry {suspended}: nothing came after"
     ))?;
@@ -281,13 +286,19 @@ async fn cut(tell: &mut Tell, cast: &Cast<'_>, vendor: VendorId) -> Outcome {
     Err(Failure::new(Reason::Internal, detail, "tell the makers of strongroom"))
 }
 
-/// The index of the last release to the vendor, by the ledger.
-async fn last_release(cast: &Cast<'_>) -> Outcome<Index> {
+/// By the ledger: the index of the last release to the vendor, and the bytes that were released under `grant`.
+async fn released(cast: &Cast<'_>, grant: GrantId) -> Outcome<(Index, u64)> {
     let events = vec![Event::Release, Event::ReleaseRepeat];
     let query = Query { vendor: Some(cast.vendor.clone()), events, ..Query::default() };
-    let releases = cast.lab.query(&cast.tenant, query);
-    let last = releases.try_fold(Index(0), async |last, found| Ok(last.max(found.entry.index))).await?;
-    Ok(last)
+    let (mut last, mut bytes) = (Index(0), 0);
+    let mut releases = cast.lab.query(&cast.tenant, query);
+    while let Some(found) = releases.try_next().await? {
+        last = last.max(found.entry.index);
+        if found.entry.event == Event::Release && found.entry.grants.contains(&grant) {
+            bytes += found.entry.objects.iter().map(|object| object.5).sum::<u64>();
+        }
+    }
+    Ok((last, bytes))
 }
 
 /// The whole ledger, as its owner reads it.

@@ -1,7 +1,5 @@
 //! `grant issue`: from flags to terms.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::Serialize;
 use strongroom_client::{PrefixName, Vault};
@@ -112,13 +110,16 @@ impl Issue {
             (&self.delete, &[Action::Delete]),
             (&self.list, &[Action::List]),
         ];
-        let mut places: BTreeMap<&PrefixName, Vec<Action>> = BTreeMap::new();
+        let mut places: Vec<(&PrefixName, Vec<Action>)> = Vec::new();
         for (named, actions) in flags {
             for place in named {
-                places.entry(place).or_default().extend(actions);
+                match places.iter_mut().find(|(other, _)| *other == place) {
+                    Some((_, known)) => known.extend(actions),
+                    None => places.push((place, actions.to_vec())),
+                }
             }
         }
-        let mut tenants = places.keys().map(|place| &place.tenant);
+        let mut tenants = places.iter().map(|(place, _)| &place.tenant);
         let tenant = match (tenants.next(), &self.to) {
             (Some(tenant), Grantee::Vendor(vendor)) if *tenant != vendor.tenant => None,
             (Some(tenant), _) if tenants.all(|other| other == tenant) => Some(tenant.clone()),
@@ -167,8 +168,8 @@ mod tests {
         assert_eq!(tenant.as_str(), "acme");
         let told: Vec<_> = scopes.iter().map(|scope| (scope.actions.clone(), &scope.part)).collect();
         let part = |text: &str| Part::Prefix(text.parse().unwrap());
-        assert_eq!(told[0], (vec![Action::Write], &part("labels/")));
-        assert_eq!(told[1], (vec![Action::List, Action::Read, Action::Write, Action::Overwrite], &part("math/")));
+        assert_eq!(told[1], (vec![Action::Write], &part("labels/")));
+        assert_eq!(told[0], (vec![Action::List, Action::Read, Action::Write, Action::Overwrite], &part("math/")));
         assert!(scopes.iter().all(Scope::is_well_formed));
     }
 
