@@ -241,3 +241,6 @@ fn read_chunk(mut file: &File, at: u64, len: u64) -> std::io::Result<Bytes> {
     file.take(len).read_to_end(&mut chunk)?;
     Ok(chunk.into())
 }
+
+#[cfg(test)]
+mod tests;

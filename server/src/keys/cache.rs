@@ -90,6 +90,15 @@ impl TenantKeys {
         Ok((version, key))
     }
 
+    /// As if it had been loaded.
+    #[cfg(test)]
+    pub(super) fn learn(&self, tenant: &Tenant, version: u32, key: Key) {
+        let until = Instant::now() + self.life;
+        let mut all = self.lock();
+        let cached = all.entry(tenant.id).or_insert_with(|| Cached { until, active: 1, keys: HashMap::new() });
+        cached.keys.insert(version, Arc::new(key));
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Cached>> {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }

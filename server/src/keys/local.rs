@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use strongroom_core::call::{PutItem, Work};
-use strongroom_core::ids::{DatasetId, SessionId, TenantId, VaultId};
+use strongroom_core::ids::{DatasetId, Index, SessionId, TenantId, VaultId};
 use strongroom_core::keys::parcel::{Binding, KeyParcel, ParcelObject, SessionSecret, open_upload_keys};
 use strongroom_core::keys::secret::Key;
 use strongroom_core::keys::wrap::{WrapTuple, Wrapped, unwrap, wrap};
@@ -51,6 +51,22 @@ impl LocalKeyHolder {
 
     fn secret(&self, session: &SessionId) -> Result<Arc<SessionSecret>, KeyError> {
         self.lock().get(session).cloned().ok_or(KeyError::SessionUnknown)
+    }
+
+    /// Seals the keys of these parts to the session of the call, under the index of the entry that records them.
+    async fn seal_parts(&self, call: &AcceptedCall, parts: &[ReleasePart], index: Index) -> Result<Vec<u8>, KeyError> {
+        let session = &call.session;
+        let secret = self.secret(&session.id)?;
+        let versions = parts.iter().map(|part| part.object.key_version).collect();
+        let keys = self.versions(&session.tenant, versions).await?;
+        let objects = parts.iter().map(|part| {
+            let version = part.object.key_version;
+            let none = KeyError::NoTenantKey { tenant: session.tenant.id, version };
+            parcel_object(session.tenant.id, keys.get(&version).ok_or(none)?, part)
+        });
+        let parcel = KeyParcel { objects: objects.collect::<Result<_, KeyError>>()? };
+        let binding = Binding { session: session.id, call: call.digest, index: index.0 };
+        parcel.seal(&secret, &binding).map_err(KeyError::Parcel)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<SessionSecret>>> {
@@ -118,21 +134,10 @@ impl KeyHolder for LocalKeyHolder {
 
     fn seal_cover<'a>(&'a self, recorded: &'a Recorded) -> BoxFuture<'a, Result<Vec<u8>, KeyError>> {
         Box::pin(async move {
-            let What::Release { call, parts, .. } = recorded.what() else {
-                return Err(KeyError::Misuse("the entry is not one of a release"));
-            };
-            let session = &call.session;
-            let secret = self.secret(&session.id)?;
-            let versions = parts.iter().map(|part| part.object.key_version).collect();
-            let keys = self.versions(&session.tenant, versions).await?;
-            let objects = parts.iter().map(|part| {
-                let version = part.object.key_version;
-                let none = KeyError::NoTenantKey { tenant: session.tenant.id, version };
-                parcel_object(session.tenant.id, keys.get(&version).ok_or(none)?, part)
-            });
-            let parcel = KeyParcel { objects: objects.collect::<Result<_, KeyError>>()? };
-            let binding = Binding { session: session.id, call: call.digest, index: recorded.index().0 };
-            parcel.seal(&secret, &binding).map_err(KeyError::Parcel)
+            match recorded.what() {
+                What::Release { call, parts, .. } => self.seal_parts(call, parts, recorded.index()).await,
+                _ => Err(KeyError::Misuse("the entry is not one of a release")),
+            }
         })
     }
 
@@ -197,3 +202,6 @@ fn parcel_object(tenant: TenantId, tenant_key: &Key, part: &ReleasePart) -> Resu
         keys: CoverKeys::derive(&root, part.range),
     })
 }
+
+#[cfg(test)]
+mod tests;
