@@ -75,6 +75,19 @@ pub enum Attempt {
     Denied(Denied),
 }
 
+impl Attempt {
+    /// The call, where there is one.
+    pub fn call(&self) -> Option<&Arc<AcceptedCall>> {
+        match self {
+            Self::Release(release) => Some(&release.call),
+            Self::Put(put) => Some(&put.call),
+            Self::Delete(delete) => Some(&delete.call),
+            Self::Denied(denied) => denied.call.as_ref(),
+            Self::Order(_) | Self::CreateTenant(..) => None,
+        }
+    }
+}
+
 /// One step of a read: at most one window of each object.
 pub struct Release {
     /// The call.

@@ -1,0 +1,223 @@
+//! Grants and what has been charged to them.
+//!
+//! A grant's row is its exact JSON with a mark; beside it stand copies of what it is found by, which decide nothing. Usages are
+//! counters: whoever can write the database can set one back until replay notices, and can widen nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+use strongroom_core::exact;
+use strongroom_core::grant::{Grant, Holder, Usage};
+use strongroom_core::identity::Fingerprint;
+use strongroom_core::ids::{GrantId, TenantId};
+use strongroom_core::ledger::LedgerKey;
+
+use super::bulk::Bulk;
+use super::{Catalog, CatalogError, Tx, id, number, signed};
+
+const TABLE: &str = "grant";
+
+impl Catalog {
+    /// A grant and what has been charged to it.
+    ///
+    /// # Errors
+    /// [`CatalogError::Integrity`] if its row was changed.
+    pub async fn grant(
+        &self,
+        tenant: &TenantId,
+        key: &LedgerKey,
+        grant_id: &GrantId,
+    ) -> Result<Option<(Grant, Usage)>, CatalogError> {
+        let sql = self.sql(
+            "SELECT g.content, g.mac, u.bytes, u.objects, u.uses FROM grants g \
+             LEFT JOIN usages u ON u.tenant = g.tenant AND u.grant_id = g.id WHERE g.tenant = $1 AND g.id = $2",
+        );
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(&grant_id.as_bytes()[..]);
+        let Some(row) = query.fetch_optional(self.reader()).await? else { return Ok(None) };
+        let grant = checked(&row, key)?;
+        if grant.id != *grant_id {
+            return Err(CatalogError::integrity(format!("the row of grant {grant_id} holds another grant")));
+        }
+        let used = |column| row.try_get::<Option<i64>, _>(column).map(|n| n.map_or(0, |n| u64::try_from(n).unwrap_or(0)));
+        Ok(Some((grant, Usage { bytes: used(2)?, objects: used(3)?, uses: used(4)? })))
+    }
+
+    /// The grants of one holder, newest first.
+    ///
+    /// # Errors
+    /// [`CatalogError::Integrity`] if a row was changed.
+    pub async fn grants_of(
+        &self,
+        tenant: &TenantId,
+        key: &LedgerKey,
+        holder: &Holder,
+    ) -> Result<Vec<Grant>, CatalogError> {
+        let sql = self.sql(
+            "SELECT content, mac FROM grants WHERE tenant = $1 AND holder = $2 ORDER BY issued DESC LIMIT 10000",
+        );
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(holder_bytes(holder));
+        let rows = query.fetch_all(self.reader()).await?;
+        let grants: Vec<Grant> = rows.iter().map(|row| checked(row, key)).collect::<Result<_, _>>()?;
+        match grants.iter().find(|grant| grant.terms.holder != *holder) {
+            Some(other) => Err(CatalogError::integrity(format!("the row of grant {} names another holder", other.id))),
+            None => Ok(grants),
+        }
+    }
+
+    /// All grants of a tenant, newest first: those issued before entry `before`.
+    ///
+    /// # Errors
+    /// [`CatalogError::Integrity`] if a row was changed.
+    pub async fn list_grants(
+        &self,
+        tenant: &TenantId,
+        key: &LedgerKey,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, CatalogError> {
+        let sql = self.sql(
+            "SELECT content, mac FROM grants WHERE tenant = $1 AND issued < $2 ORDER BY issued DESC LIMIT $3",
+        );
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(before.map_or(i64::MAX, signed));
+        let rows = query.bind(i64::from(limit)).fetch_all(self.reader()).await?;
+        rows.iter().map(|row| checked(row, key)).collect()
+    }
+}
+
+impl Tx {
+    /// Those of `grants` that there are; for one whose row was changed, what is wrong with it.
+    pub(crate) async fn grants(
+        &mut self,
+        tenant: &TenantId,
+        key: &LedgerKey,
+        grants: &[GrantId],
+    ) -> Result<Vec<(GrantId, Result<Grant, String>)>, CatalogError> {
+        let sql = self.sql(
+            "SELECT g.content, g.mac, g.id FROM json_each($1) j \
+             CROSS JOIN grants g ON g.tenant = $2 AND g.id = unhex(j.value->>0)",
+        );
+        let query = sqlx::query(sql).bind(ids(grants)).bind(&tenant.as_bytes()[..]);
+        let rows = query.fetch_all(self.connection()).await?;
+        let grant = |row: &AnyRow| {
+            let id = GrantId::from_bytes(id(row, 2)?);
+            let grant = checked(row, key).map_err(|error| error.to_string());
+            let own = |grant: Grant| if grant.id == id { Ok(grant) } else { Err(format!("the row of {id} holds {}", grant.id)) };
+            Ok((id, grant.and_then(own)))
+        };
+        rows.iter().map(grant).collect()
+    }
+
+    /// Those of `keys` that hold a grant of their own.
+    pub(crate) async fn holders(
+        &mut self,
+        tenant: &TenantId,
+        keys: &[Fingerprint],
+    ) -> Result<HashSet<Fingerprint>, CatalogError> {
+        let mut bulk = Bulk::with_capacity(keys.len() * 72);
+        for (at, key) in (0..).zip(keys) {
+            bulk.row().bytes(&holder_bytes(&Holder::Key(*key))).number(at);
+        }
+        let sql = self.sql(
+            "SELECT CAST(j.value->>1 AS BIGINT) FROM json_each($1) j WHERE EXISTS \
+             (SELECT 1 FROM grants g WHERE g.tenant = $2 AND g.holder = unhex(j.value->>0))",
+        );
+        let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
+        let rows = query.fetch_all(self.connection()).await?;
+        let key = |row: &AnyRow| {
+            let at = usize::try_from(number(row, 0)?).unwrap_or(usize::MAX);
+            keys.get(at).copied().ok_or_else(|| CatalogError::integrity("an answer to nothing that was asked"))
+        };
+        rows.iter().map(key).collect()
+    }
+
+    /// Keeps grants, each with its mark.
+    pub(crate) async fn insert_grants<'a>(
+        &mut self,
+        tenant: &TenantId,
+        key: &LedgerKey,
+        grants: impl IntoIterator<Item = &'a Grant>,
+    ) -> Result<(), CatalogError> {
+        let mut bulk = Bulk::with_capacity(1024);
+        for grant in grants {
+            let content = exact::to_vec(grant).map_err(|error| CatalogError::integrity(error.to_string()))?;
+            let mac = key.row(TABLE, &[&content]);
+            bulk.row().bytes(grant.id.as_bytes()).bytes(&holder_bytes(&grant.terms.holder)).number(grant.issued.0);
+            bulk.bytes(&content).bytes(&mac);
+        }
+        let sql = self.sql(
+            "INSERT INTO grants (tenant, id, holder, issued, content, mac) \
+             SELECT $2, unhex(j.value->>0), unhex(j.value->>1), CAST(j.value->>2 AS BIGINT), unhex(j.value->>3), \
+             unhex(j.value->>4) FROM json_each($1) j",
+        );
+        let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// What has been charged to those of `grants` that anything was charged to.
+    pub(crate) async fn usages(
+        &mut self,
+        tenant: &TenantId,
+        grants: &[GrantId],
+    ) -> Result<HashMap<GrantId, Usage>, CatalogError> {
+        let sql = self.sql(
+            "SELECT u.grant_id, u.bytes, u.objects, u.uses FROM json_each($1) j \
+             CROSS JOIN usages u ON u.tenant = $2 AND u.grant_id = unhex(j.value->>0)",
+        );
+        let query = sqlx::query(sql).bind(ids(grants)).bind(&tenant.as_bytes()[..]);
+        let rows = query.fetch_all(self.connection()).await?;
+        let usage = |row: &AnyRow| {
+            let used = Usage { bytes: number(row, 1)?, objects: number(row, 2)?, uses: number(row, 3)? };
+            Ok((GrantId::from_bytes(id(row, 0)?), used))
+        };
+        rows.iter().map(usage).collect()
+    }
+
+    /// Sets what has been charged to grants.
+    pub(crate) async fn set_usages(
+        &mut self,
+        tenant: &TenantId,
+        usages: impl IntoIterator<Item = (GrantId, Usage)>,
+    ) -> Result<(), CatalogError> {
+        let mut bulk = Bulk::with_capacity(1024);
+        for (grant, usage) in usages {
+            bulk.row().bytes(grant.as_bytes()).number(usage.bytes).number(usage.objects).number(usage.uses);
+        }
+        let sql = self.sql(
+            "INSERT INTO usages (tenant, grant_id, bytes, objects, uses) \
+             SELECT $2, unhex(j.value->>0), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
+             CAST(j.value->>3 AS BIGINT) FROM json_each($1) j WHERE true \
+             ON CONFLICT (tenant, grant_id) DO UPDATE SET bytes = excluded.bytes, objects = excluded.objects, \
+             uses = excluded.uses",
+        );
+        let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+}
+
+fn ids(grants: &[GrantId]) -> String {
+    let mut bulk = Bulk::with_capacity(grants.len() * 40);
+    grants.iter().for_each(|grant| {
+        bulk.row().bytes(grant.as_bytes());
+    });
+    bulk.finish()
+}
+
+fn holder_bytes(holder: &Holder) -> Vec<u8> {
+    match holder {
+        Holder::Key(key) => [&[0], &key.as_bytes()[..]].concat(),
+        Holder::Vendor(vendor) => [&[1], &vendor.as_bytes()[..]].concat(),
+    }
+}
+
+/// The grant in columns 0 and 1, if it carries its mark.
+fn checked(row: &AnyRow, key: &LedgerKey) -> Result<Grant, CatalogError> {
+    let (content, mac): (&[u8], &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+    if !key.check_row(TABLE, &[content], mac) {
+        let words = "a grant's row does not carry its mark: it was not made by this vault";
+        return Err(CatalogError::integrity(words));
+    }
+    exact::from_slice(content).map_err(|error| CatalogError::integrity(format!("a grant's row is {error}")))
+}

@@ -1,0 +1,100 @@
+//! What requests did lately, so that one that comes again is known: forgotten a quarter of an hour after its newest entry.
+
+use std::collections::HashMap;
+
+use sqlx::Row;
+use strongroom_core::ids::{Digest, Millis, TenantId};
+use strongroom_core::ledger::charge::{REQUEST_LIFE, is_remembered};
+
+use super::bulk::Bulk;
+use super::{CatalogError, Tx, id, number, signed};
+
+/// Which request: a hash over its key and its id.
+pub(crate) type RequestKey = [u8; 16];
+
+/// A request that is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestRow {
+    /// The time of its newest entry.
+    pub(crate) newest: Millis,
+    /// SHA-256 of the request's bytes.
+    pub(crate) digest: Digest,
+    /// What it did, as the recorder writes it.
+    pub(crate) done: Vec<u8>,
+}
+
+/// The quarter of an hour that a time lies in. What is remembered lies in this one or the one before.
+fn period(time: Millis) -> u64 {
+    time.0 / REQUEST_LIFE
+}
+
+impl Tx {
+    /// Those of `keys` that are remembered at `now`.
+    pub(crate) async fn requests(
+        &mut self,
+        tenant: &TenantId,
+        now: Millis,
+        keys: &[RequestKey],
+    ) -> Result<HashMap<RequestKey, RequestRow>, CatalogError> {
+        let mut bulk = Bulk::with_capacity(keys.len() * 40);
+        keys.iter().for_each(|key| {
+            bulk.row().bytes(key);
+        });
+        let sql = self.sql(
+            "SELECT r.id, r.newest, r.digest, r.done FROM json_each($1) j \
+             CROSS JOIN requests r ON r.tenant = $2 AND r.period IN ($3, $4) AND r.id = unhex(j.value->>0) \
+             ORDER BY r.newest",
+        );
+        let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
+        let query = query.bind(signed(period(now).saturating_sub(1))).bind(signed(period(now)));
+        let mut found = HashMap::new();
+        for row in query.fetch_all(self.connection()).await? {
+            let newest = Millis(number(&row, 1)?);
+            if is_remembered(newest, now) {
+                let digest = Digest::from_bytes(id(&row, 2)?);
+                // The newest row of a request comes last, and stays.
+                found.insert(id(&row, 0)?, RequestRow { newest, digest, done: row.try_get(3)? });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Remembers what requests did.
+    pub(crate) async fn remember_requests<'a>(
+        &mut self,
+        tenant: &TenantId,
+        rows: impl IntoIterator<Item = (&'a RequestKey, &'a RequestRow)>,
+    ) -> Result<(), CatalogError> {
+        let mut bulk = Bulk::with_capacity(4096);
+        for (key, row) in rows {
+            bulk.row().number(period(row.newest)).bytes(key).number(row.newest.0);
+            bulk.bytes(row.digest.as_bytes()).bytes(&row.done);
+        }
+        let sql = self.sql(
+            "INSERT INTO requests (tenant, period, id, newest, digest, done) \
+             SELECT $2, CAST(j.value->>0 AS BIGINT), unhex(j.value->>1), CAST(j.value->>2 AS BIGINT), unhex(j.value->>3), \
+             unhex(j.value->>4) FROM json_each($1) j WHERE true \
+             ON CONFLICT (tenant, period, id) DO UPDATE SET newest = excluded.newest, digest = excluded.digest, \
+             done = excluded.done",
+        );
+        let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// Forgets up to `limit` requests whose time is over; `true` if there may be more.
+    pub(crate) async fn forget_requests(
+        &mut self,
+        tenant: &TenantId,
+        now: Millis,
+        limit: u32,
+    ) -> Result<bool, CatalogError> {
+        let sql = self.sql(
+            "DELETE FROM requests WHERE (tenant, period, id) IN \
+             (SELECT tenant, period, id FROM requests WHERE tenant = $1 AND period < $2 LIMIT $3)",
+        );
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(period(now).saturating_sub(1)));
+        let gone = query.bind(i64::from(limit)).execute(self.connection()).await?.rows_affected();
+        Ok(gone == u64::from(limit))
+    }
+}

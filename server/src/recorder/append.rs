@@ -1,0 +1,447 @@
+//! The commit: what a draft came to, written and made durable, and the only place where a [`Recorded`] comes from.
+//!
+//! ```text
+//! begin (lock) ─► load each ledger's head ─► gather ─► draft ─► write ─► commit ─► remember ─► show ─► answer
+//!                                                                    └─ lost? ─► the head tells
+//! ```
+//!
+//! Nothing is answered before the commit is durable and the node has remembered how far it came. A commit whose outcome is not
+//! known is found out by the head; until then nothing of it is released.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use strongroom_core::ids::{Millis, TenantId};
+use strongroom_core::ledger::Seen;
+use strongroom_core::ledger::charge::REQUEST_LIFE;
+
+use super::attempt::{Attempt, Recorded, What};
+use super::draft::{Draft, Drafted, Verdict};
+use super::gather::gather;
+use super::ledger::{Ledger, State, Unresolved, seen_of};
+use super::load::{LoadError, load};
+use super::queue::{Group, Waiting};
+use super::{Inner, RecordError, View};
+use crate::catalog::{CatalogError, NewBatch, Tx};
+use crate::failpoint;
+use crate::tenants::Tenant;
+
+/// How far the clock may be behind a ledger: 2 seconds, in milliseconds.
+const MAX_BEHIND: u64 = 2000;
+/// How many forgotten requests go with one batch.
+const SWEEP: u32 = 20_000;
+
+/// Who writes: there is one in a process.
+pub(super) struct Writer {
+    inner: Arc<Inner>,
+    ledgers: HashMap<TenantId, (Arc<Tenant>, State)>,
+    unresolved: HashMap<TenantId, Vec<Unresolved>>,
+}
+
+/// A draft on its way, with the ledger's state that it was made on.
+struct Made {
+    tenant: Arc<Tenant>,
+    state: Option<State>,
+    drafted: Drafted,
+}
+
+impl Made {
+    /// Whether there is anything to commit.
+    fn appends(&self) -> bool {
+        self.drafted.head != self.drafted.base
+    }
+}
+
+/// What a group comes to before the commit.
+enum Prepared {
+    Made(Box<Made>),
+    Failed(RecordError),
+}
+
+impl Prepared {
+    fn made_mut(&mut self) -> Option<&mut Made> {
+        match self {
+            Self::Made(made) => Some(made),
+            Self::Failed(_) => None,
+        }
+    }
+}
+
+/// A group whose draft is durable.
+struct Committed {
+    time: Millis,
+    seen: Seen,
+    verdicts: Vec<Verdict>,
+}
+
+/// Why a transaction came to nothing.
+enum Failure {
+    /// It failed before its commit: nothing happened, and trying again is harmless.
+    Before(RecordError),
+    /// It failed at its commit, or may never be tried again.
+    Lost(RecordError),
+}
+
+impl From<Failure> for RecordError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Before(error) | Failure::Lost(error) => error,
+        }
+    }
+}
+
+impl Writer {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner, ledgers: HashMap::new(), unresolved: HashMap::new() }
+    }
+
+    /// Records what can be, and answers all.
+    pub(super) async fn record(&mut self, groups: Vec<Group>) {
+        match self.try_record(&groups, None).await {
+            Ok(results) => answer_all(groups, results),
+            Err(Failure::Before(error)) if groups.len() > 1 => {
+                // One tenant's rows must not keep the others from recording.
+                tracing::warn!(detail = %error, "a batch failed; its tenants are recorded one by one");
+                for group in groups {
+                    let group = vec![group];
+                    match self.try_record(&group, None).await {
+                        Ok(results) => answer_all(group, results),
+                        Err(failure) => fail_all(group, &failure.into()),
+                    }
+                }
+            }
+            Err(failure) => fail_all(groups, &failure.into()),
+        }
+    }
+
+    /// Reads a ledger's standing and shows it.
+    pub(super) async fn load(&mut self, tenant: &Arc<Tenant>) -> Result<View, RecordError> {
+        let unavailable = |error: CatalogError| RecordError::Unavailable(error.to_string());
+        let mut tx = match self.inner.catalog.begin().await {
+            Ok(tx) => tx,
+            Err(CatalogError::Replaced) => return Err(self.inner.stop_all()),
+            Err(error) => return Err(unavailable(error)),
+        };
+        let ledger = self.inner.ledger(&tenant.id);
+        let state = self.state(&mut tx, tenant, &ledger).await.map_err(unavailable)??;
+        let state = state.ok_or_else(|| no_ledger(tenant))?;
+        let view = view_of(tenant, &state);
+        ledger.publish(view.clone());
+        self.ledgers.insert(tenant.id, (tenant.clone(), state));
+        Ok(view)
+    }
+
+    /// Gives denials that had no entry of their own one together: those of minutes that are over, or all.
+    pub(super) async fn sum_up(&mut self, all: bool) {
+        let waits = |(_, (_, state)): &(&TenantId, &(Arc<Tenant>, State))| state.denials.is_waiting();
+        let tenants: Vec<Arc<Tenant>> = self.ledgers.iter().filter(waits).map(|(_, (tenant, _))| tenant.clone()).collect();
+        for tenant in tenants {
+            let group = [Group { tenant, waiting: Vec::new() }];
+            if let Err(failure) = self.try_record(&group, Some(all)).await {
+                tracing::warn!(detail = %RecordError::from(failure), "denials could not be summed up");
+            }
+        }
+    }
+
+    /// One transaction for all groups; with `sums`, only denials are summed up.
+    async fn try_record(
+        &mut self,
+        groups: &[Group],
+        sums: Option<bool>,
+    ) -> Result<Vec<Result<Committed, RecordError>>, Failure> {
+        let before = |error: CatalogError| Failure::Before(RecordError::Unavailable(error.to_string()));
+        let mut tx = match self.inner.catalog.begin().await {
+            Ok(tx) => tx,
+            Err(CatalogError::Replaced) => return Err(Failure::Lost(self.inner.stop_all())),
+            Err(error) => return Err(before(error)),
+        };
+        let mut prepared = Vec::with_capacity(groups.len());
+        let mut failed = None;
+        for group in groups {
+            match self.prepare(&mut tx, group, sums).await {
+                Ok(one) => prepared.push(one),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        for made in prepared.iter_mut().filter_map(Prepared::made_mut).filter(|made| made.appends()) {
+            if failed.is_none() {
+                failed = write(&mut tx, made).await.err();
+            }
+        }
+        if let Some(error) = failed {
+            drop(tx);
+            self.put_back(prepared);
+            return Err(before(error));
+        }
+        if prepared.iter_mut().filter_map(Prepared::made_mut).any(|made| made.appends()) {
+            failpoint::hit("record.committing");
+            let committed = tx.commit().await;
+            failpoint::hit("record.committed");
+            match committed {
+                Ok(()) => {}
+                Err(CatalogError::Replaced) => return Err(Failure::Lost(self.inner.stop_all())),
+                Err(error) => {
+                    tracing::error!(detail = %error, "a commit gave no answer: the ledger's head tells what became of it");
+                    prepared = self.find_out(prepared).await?;
+                }
+            }
+        }
+        let committed = prepared.into_iter().map(|one| self.committed(one)).collect();
+        failpoint::hit("record.remembered");
+        Ok(committed)
+    }
+
+    async fn prepare(&mut self, tx: &mut Tx, group: &Group, sums: Option<bool>) -> Result<Prepared, CatalogError> {
+        let tenant = &group.tenant;
+        let ledger = self.inner.ledger(&tenant.id);
+        if let Some(stop) = ledger.stopped() {
+            return Ok(Prepared::Failed(stop.clone().into()));
+        }
+        let state = match self.state(tx, tenant, &ledger).await? {
+            Ok(state) => state,
+            Err(error) => return Ok(Prepared::Failed(error)),
+        };
+        let creates = |waiting: &Waiting| matches!(waiting.attempt, Attempt::CreateTenant(..));
+        if state.is_none() && !group.waiting.iter().all(creates) {
+            return Ok(Prepared::Failed(no_ledger(tenant)));
+        }
+        let result = self.draft(tx, group, &ledger, state.as_ref(), sums).await;
+        match result {
+            Ok(Ok(drafted)) => Ok(Prepared::Made(Box::new(Made { tenant: tenant.clone(), state, drafted }))),
+            other => {
+                if let Some(state) = state {
+                    self.ledgers.insert(tenant.id, (tenant.clone(), state));
+                }
+                other.map(|result| Prepared::Failed(result.err().unwrap_or(RecordError::Closed)))
+            }
+        }
+    }
+
+    async fn draft(
+        &self,
+        tx: &mut Tx,
+        group: &Group,
+        ledger: &Ledger,
+        state: Option<&State>,
+        sums: Option<bool>,
+    ) -> Result<Result<Drafted, RecordError>, CatalogError> {
+        let now = match batch_time(self.inner.clock.now(), state) {
+            Ok(now) => now,
+            Err(error) => return Ok(Err(error)),
+        };
+        let known = gather(tx, &group.tenant, ledger, state, &group.waiting, now).await?;
+        let draft = Draft::new(&group.tenant, self.inner.node, now, state, known);
+        Ok(match sums {
+            Some(all) => draft.only_sums(all),
+            None => draft.decide_all(&group.waiting),
+        })
+    }
+
+    /// The ledger's state as the head in the catalog says it is now: mostly, as it was left here.
+    async fn state(
+        &mut self,
+        tx: &mut Tx,
+        tenant: &Tenant,
+        ledger: &Ledger,
+    ) -> Result<Result<Option<State>, RecordError>, CatalogError> {
+        let left = self.ledgers.remove(&tenant.id).map(|(_, state)| state);
+        let size = left.as_ref().map(|state| state.head.size());
+        let mut state = match load(tx, tenant, &self.inner.memory, left).await {
+            Ok(state) => state,
+            Err(LoadError::Catalog(error)) => return Err(error),
+            Err(LoadError::Stop(stop)) => return Ok(Err(ledger.stop(&tenant.id, stop))),
+        };
+        if let Some(state) = &mut state {
+            if size != Some(state.head.size()) {
+                ledger.forget_usages();
+            }
+            for unresolved in self.unresolved.remove(&tenant.id).unwrap_or_default() {
+                let tip = if state.head.size() == unresolved.size {
+                    Some(state.head.tip())
+                } else {
+                    tx.boundary(&tenant.id, unresolved.size).await?
+                };
+                if tip == Some(unresolved.tip) {
+                    unresolved.marks.apply(&mut state.calls);
+                }
+            }
+        }
+        Ok(Ok(state))
+    }
+
+    /// What became of a commit that gave no answer. An error if it did not happen, or if that cannot be known yet.
+    async fn find_out(&mut self, mut prepared: Vec<Prepared>) -> Result<Vec<Prepared>, Failure> {
+        let mut happened = true;
+        let look = async {
+            let mut tx = self.inner.catalog.begin().await?;
+            for made in prepared.iter_mut().filter_map(Prepared::made_mut).filter(|made| made.appends()) {
+                let head = tx.head(&made.tenant.id, &made.tenant.ledger_key).await?;
+                happened &= head.as_ref() == Some(&made.drafted.head);
+            }
+            Ok::<_, CatalogError>(())
+        };
+        let why = match look.await {
+            Ok(()) if happened => return Ok(prepared),
+            Ok(()) => "the commit failed, and nothing was recorded".to_owned(),
+            Err(error) => {
+                for made in prepared.iter_mut().filter_map(Prepared::made_mut).filter(|made| made.appends()) {
+                    let (head, marks) = (&made.drafted.head, std::mem::take(&mut made.drafted.marks));
+                    let unresolved = Unresolved { size: head.size(), tip: head.tip(), marks };
+                    self.unresolved.entry(made.tenant.id).or_default().push(unresolved);
+                }
+                format!("whether the commit happened is not known yet: {error}")
+            }
+        };
+        // The next batch compares these states with the head, and takes in what is newer.
+        self.put_back(prepared);
+        Err(Failure::Lost(RecordError::Unavailable(why)))
+    }
+
+    /// Keeps the states of drafts that were not committed.
+    fn put_back(&mut self, prepared: Vec<Prepared>) {
+        for one in prepared {
+            if let Prepared::Made(made) = one {
+                let Made { tenant, state, .. } = *made;
+                if let Some(state) = state {
+                    self.ledgers.insert(tenant.id, (tenant, state));
+                }
+            }
+        }
+    }
+
+    /// Takes a durable draft in: the node remembers, readers see, and only then is anything answered.
+    fn committed(&mut self, one: Prepared) -> Result<Committed, RecordError> {
+        let Made { tenant, state, drafted } = match one {
+            Prepared::Made(made) => *made,
+            Prepared::Failed(error) => return Err(error),
+        };
+        let Drafted { now, head, authority, denials, verdicts, marks, writes, base } = drafted;
+        let ledger = self.inner.ledger(&tenant.id);
+        let (calls, swept) = state.map(|state| (state.calls, state.swept)).unwrap_or_default();
+        let mut state = State { head, authority, denials, calls, swept };
+        if state.head == base {
+            let seen = seen_of(&tenant, &state.head);
+            if state.head.size().0 > 0 {
+                self.ledgers.insert(tenant.id, (tenant, state));
+            }
+            return Ok(Committed { time: now, seen, verdicts });
+        }
+        marks.apply(&mut state.calls);
+        state.calls.prune(now);
+        writes.grants.into_iter().for_each(|grant| ledger.keep_grant(grant));
+        ledger.keep_usages(writes.usages);
+        let view = view_of(&tenant, &state);
+        let remembered = self.inner.memory.remember(&tenant.id, &view.seen);
+        let seen = view.seen;
+        ledger.publish(view);
+        self.ledgers.insert(tenant.id, (tenant, state));
+        // It is recorded all the same; but what this node cannot remember it does not release.
+        remembered.map_err(|error| RecordError::Unavailable(format!("this node's memory: {error}")))?;
+        Ok(Committed { time: now, seen, verdicts })
+    }
+}
+
+/// The batch's time: the clock's, but never before the entry before.
+fn batch_time(clock: Millis, state: Option<&State>) -> Result<Millis, RecordError> {
+    let newest = state.map_or(Millis(0), |state| state.head.time);
+    if clock.0.saturating_add(MAX_BEHIND) < newest.0 {
+        let behind = newest.0 - clock.0;
+        return Err(RecordError::Clock(format!("the clock is {behind} ms behind the ledger's newest entry")));
+    }
+    Ok(clock.max(newest))
+}
+
+/// Writes a draft's rows: a number of statements that does not depend on how many there are.
+async fn write(tx: &mut Tx, made: &mut Made) -> Result<(), CatalogError> {
+    let Made { tenant, state, drafted } = made;
+    let (id, key) = (&tenant.id, &tenant.ledger_key);
+    let Drafted { base, head, writes, now, .. } = drafted;
+    if let Some(new) = &writes.tenant {
+        tx.insert_tenant(new).await?;
+    }
+    tx.move_head(id, key, base, head).await?;
+    let batch = NewBatch {
+        first: base.size(),
+        size: head.size(),
+        tip: head.tip(),
+        entries: std::mem::take(&mut writes.public),
+        parts: std::mem::take(&mut writes.private),
+    };
+    tx.insert_batch(id, batch).await?;
+    if !writes.authority.is_empty() {
+        tx.insert_authority(id, &writes.authority).await?;
+    }
+    if !writes.orders.is_empty() {
+        tx.insert_orders(id, &writes.orders).await?;
+    }
+    if !writes.grants.is_empty() {
+        tx.insert_grants(id, key, writes.grants.iter().map(|grant| &**grant)).await?;
+    }
+    if !writes.usages.is_empty() {
+        tx.set_usages(id, writes.usages.iter().copied()).await?;
+    }
+    if !writes.requests.is_empty() {
+        tx.remember_requests(id, writes.requests.iter().map(|(key, row)| (key, row))).await?;
+    }
+    if !writes.objects.is_empty() {
+        tx.insert_objects(id, std::mem::take(&mut writes.objects)).await?;
+        tx.commit_uploads(id, writes.blobs.iter().map(String::as_str)).await?;
+    }
+    tx.write_paths(std::mem::take(&mut writes.paths)).await?;
+    if let Some(state) = state.as_mut().filter(|state| state.swept != now.0 / REQUEST_LIFE) {
+        let more = tx.forget_requests(id, *now, SWEEP).await?;
+        state.swept = if more { state.swept } else { now.0 / REQUEST_LIFE };
+    }
+    Ok(())
+}
+
+fn no_ledger(tenant: &Tenant) -> RecordError {
+    RecordError::Diverged(format!("tenant {} has no ledger", tenant.id))
+}
+
+fn view_of(tenant: &Tenant, state: &State) -> View {
+    View {
+        authority: state.authority.clone(),
+        head: Arc::new(state.head.clone()),
+        seen: seen_of(tenant, &state.head),
+    }
+}
+
+fn answer_all(groups: Vec<Group>, results: Vec<Result<Committed, RecordError>>) {
+    for (group, result) in groups.into_iter().zip(results) {
+        match result {
+            Err(error) => fail_all(vec![group], &error),
+            Ok(Committed { time, seen, verdicts }) => {
+                for (waiting, verdict) in group.waiting.into_iter().zip(verdicts) {
+                    let (answer, what) = (waiting.answer, what(waiting.attempt, verdict));
+                    // Whoever asked may have gone away: it is recorded, and nothing is released.
+                    let _ = answer.send(what.map(|(index, what)| Recorded::new(index, time, seen, what)));
+                }
+            }
+        }
+    }
+}
+
+/// What was recorded of an attempt, and as which entry.
+fn what(attempt: Attempt, verdict: Verdict) -> Result<(strongroom_core::ids::Index, What), RecordError> {
+    match (verdict, attempt) {
+        (Verdict::Released { index, repeat }, Attempt::Release(release)) => {
+            Ok((index, What::Release { call: release.call, parts: release.parts, repeat }))
+        }
+        (Verdict::Put { index, outcomes }, _) => Ok((index, What::Put(outcomes))),
+        (Verdict::Deleted { index, outcomes }, _) => Ok((index, What::Delete(outcomes))),
+        (Verdict::Ordered { index, id }, _) => Ok((index, What::Order(id))),
+        (Verdict::Refused { refusal, index }, _) => Err(RecordError::Refused { refusal, index }),
+        (Verdict::Failed(error), _) => Err(error),
+        (Verdict::Released { .. }, _) => Err(RecordError::Unavailable("it was not decided".into())),
+    }
+}
+
+fn fail_all(groups: Vec<Group>, error: &RecordError) {
+    for waiting in groups.into_iter().flat_map(|group| group.waiting) {
+        let _ = waiting.answer.send(Err(error.clone()));
+    }
+}

@@ -1,0 +1,413 @@
+//! A batch of one tenant as it is being decided: what it comes to, before any of it is written.
+//!
+//! Attempts are decided one after the other, each seeing what those before it did: charges, generations, what was taken away.
+//! Orders that take something away come first, so that nothing that waits beside one slips out before it. A draft changes
+//! nothing but itself; if its commit fails, it is dropped and made anew.
+
+mod delete;
+mod order;
+mod put;
+mod release;
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use strongroom_core::grant::authority::takes_away;
+use strongroom_core::grant::{
+    Allowed, Authority, Grant, Held, Place, Principal, Refusal, Request as Question, Standing, Usage, decide,
+};
+use strongroom_core::identity::Fingerprint;
+use strongroom_core::ids::{Digest, GrantId, Index, Millis, NodeId, OrderId, SessionId};
+use strongroom_core::ledger::tree::leaf_hash;
+use strongroom_core::ledger::{Actor, Entry, Event, Head, Outcome, Role, batch};
+use strongroom_core::reason::Reason;
+
+use super::RecordError;
+use super::attempt::{AcceptedCall, Attempt, Hidden, PutOutcome};
+use super::denials::{Denials, More};
+use super::gather::Known;
+use super::ledger::{Calls, Entered, Marks, State};
+use super::private::{Content, Part};
+use super::queue::{Waiting, words};
+use crate::catalog::objects::ObjectWrites;
+use crate::catalog::requests::{RequestKey, RequestRow};
+use crate::catalog::tenants::NewTenant;
+use crate::catalog::{AuthorityRow, PathWrites};
+use crate::tenants::Tenant;
+
+/// What became of an attempt.
+pub(super) enum Verdict {
+    /// Keys may be released.
+    Released { index: Index, repeat: bool },
+    /// What became of each object.
+    Put { index: Index, outcomes: Vec<PutOutcome> },
+    /// What became of each item.
+    Deleted { index: Index, outcomes: Vec<Result<Hidden, Refusal>> },
+    /// The order was accepted.
+    Ordered { index: Index, id: OrderId },
+    /// It was refused; recorded as this entry, if it was.
+    Refused { refusal: Refusal, index: Option<Index> },
+    /// It could not be decided.
+    Failed(RecordError),
+}
+
+/// A batch as it is to be written.
+pub(super) struct Drafted {
+    pub(super) now: Millis,
+    pub(super) base: Head,
+    pub(super) head: Head,
+    pub(super) authority: Arc<Authority>,
+    pub(super) denials: Denials,
+    /// One for each attempt, in their order.
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) marks: Marks,
+    pub(super) writes: Writes,
+}
+
+/// The rows of a batch.
+pub(super) struct Writes {
+    pub(super) public: Vec<u8>,
+    pub(super) private: Vec<u8>,
+    pub(super) tenant: Option<NewTenant>,
+    pub(super) authority: Vec<AuthorityRow>,
+    pub(super) orders: Vec<(OrderId, Index)>,
+    pub(super) grants: Vec<Arc<Grant>>,
+    pub(super) usages: Vec<(GrantId, Usage)>,
+    pub(super) requests: Vec<(RequestKey, RequestRow)>,
+    pub(super) objects: ObjectWrites,
+    pub(super) paths: PathWrites,
+    pub(super) blobs: Vec<String>,
+}
+
+/// The batch while it is decided.
+pub(super) struct Draft<'a> {
+    tenant: &'a Tenant,
+    node: NodeId,
+    now: Millis,
+    base: Head,
+    head: Head,
+    authority: Arc<Authority>,
+    denials: Denials,
+    calls: Option<&'a Calls>,
+    known: Known<'a>,
+    charged: BTreeSet<GrantId>,
+    requested: BTreeSet<RequestKey>,
+    opened: HashSet<SessionId>,
+    blobs: BTreeSet<&'a str>,
+    marks: Marks,
+    writes: Writes,
+}
+
+/// Who is refused what.
+struct Refused<'a> {
+    key: Fingerprint,
+    source: SocketAddr,
+    call: Option<&'a Arc<AcceptedCall>>,
+    grant: Option<GrantId>,
+    /// For orders: which, and the private part that holds it.
+    order: Option<(OrderId, &'a Part)>,
+    refusal: Refusal,
+}
+
+type Drafting<T> = Result<T, RecordError>;
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(tenant: &'a Tenant, node: NodeId, now: Millis, state: Option<&'a State>, known: Known<'a>) -> Self {
+        let base = state.map(|state| state.head.clone()).unwrap_or_default();
+        Self {
+            tenant,
+            node,
+            now,
+            head: base.clone(),
+            base,
+            authority: state.map(|state| state.authority.clone()).unwrap_or_default(),
+            denials: state.map(|state| state.denials.clone()).unwrap_or_default(),
+            calls: state.map(|state| &state.calls),
+            known,
+            charged: BTreeSet::new(),
+            requested: BTreeSet::new(),
+            opened: HashSet::new(),
+            blobs: BTreeSet::new(),
+            marks: Marks::default(),
+            writes: Writes {
+                public: Vec::with_capacity(64 * 1024),
+                private: Vec::with_capacity(64 * 1024),
+                tenant: None,
+                authority: Vec::new(),
+                orders: Vec::new(),
+                grants: Vec::new(),
+                usages: Vec::new(),
+                requests: Vec::new(),
+                objects: ObjectWrites::default(),
+                paths: PathWrites::default(),
+                blobs: Vec::new(),
+            },
+        }
+    }
+
+    /// Decides all attempts.
+    ///
+    /// # Errors
+    /// What keeps the whole batch from being recorded: nothing of it may be then.
+    pub(super) fn decide_all(mut self, waiting: &'a [Waiting]) -> Drafting<Drafted> {
+        for more in self.denials.sum_up(self.now, false) {
+            self.sum_up(more)?;
+        }
+        let first = |at: &usize| match &waiting[*at].attempt {
+            Attempt::Order(order) => takes_away(&order.verified.order().instruction),
+            _ => false,
+        };
+        let order: Vec<usize> = (0..waiting.len()).filter(first).chain((0..waiting.len()).filter(|at| !first(at))).collect();
+        let mut verdicts: Vec<Option<Verdict>> = Vec::new();
+        verdicts.resize_with(waiting.len(), || None);
+        for at in order {
+            verdicts[at] = Some(self.decide_one(&waiting[at])?);
+        }
+        let gone = || Verdict::Failed(RecordError::Unavailable("it was not decided".into()));
+        let verdicts = verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(gone)).collect();
+        Ok(self.finish(verdicts))
+    }
+
+    /// Sums up the denials that are left, and nothing else.
+    pub(super) fn only_sums(mut self, all: bool) -> Drafting<Drafted> {
+        for more in self.denials.sum_up(self.now, all) {
+            self.sum_up(more)?;
+        }
+        Ok(self.finish(Vec::new()))
+    }
+
+    fn decide_one(&mut self, waiting: &'a Waiting) -> Drafting<Verdict> {
+        if waiting.answer.is_closed() {
+            // Nobody waits for it any more: it is not done behind the caller's back.
+            return Ok(Verdict::Failed(RecordError::Closed));
+        }
+        let call = waiting.attempt.call();
+        if let Some(call) = call
+            && self.is_over(call, waiting.request)
+        {
+            let refusal = Refusal::new(Reason::SessionUnknown, "the call is over: open another session and ask again");
+            return Ok(Verdict::Refused { refusal, index: None });
+        }
+        if let Some(call) = call
+            && let Err(error) = self.chain(call.grant())
+        {
+            // A grant's row that was changed stops those who name it, and nobody else.
+            return Ok(Verdict::Failed(error));
+        }
+        let missing = || RecordError::Unavailable("the attempt was not prepared".into());
+        match &waiting.attempt {
+            Attempt::Denied(denied) => self.deny(Refused {
+                key: denied.caller.key,
+                source: denied.caller.source,
+                call: denied.call.as_ref(),
+                grant: denied.call.as_ref().and_then(|call| call.grant()),
+                order: None,
+                refusal: denied.refusal.clone(),
+            }),
+            attempt => {
+                let part = waiting.part.as_ref().ok_or_else(missing)?;
+                match attempt {
+                    Attempt::Release(release) => self.release(release, waiting.request.ok_or_else(missing)?, part),
+                    Attempt::Put(put) => self.put(put, waiting.request.ok_or_else(missing)?, part),
+                    Attempt::Delete(delete) => self.delete(delete, waiting.request.ok_or_else(missing)?, part),
+                    Attempt::Order(order) => self.order(order, None, part),
+                    Attempt::CreateTenant(order, new) => self.order(order, Some(new), part),
+                    Attempt::Denied(_) => Err(missing()),
+                }
+            }
+        }
+    }
+
+    fn is_over(&self, call: &AcceptedCall, request: Option<RequestKey>) -> bool {
+        let known = request.is_some_and(|key| self.known.requests.contains_key(&key));
+        self.calls.is_some_and(|calls| calls.entered(call, self.now, known) == Entered::Over)
+    }
+
+    /// Asks [`decide()`], with the chain of the grant that is named as it stands now.
+    fn question(
+        &self,
+        call: &AcceptedCall,
+        places: &[Place<'_>],
+        charge: Usage,
+        obstacle: Option<&Refusal>,
+    ) -> Drafting<Result<Allowed, Refusal>> {
+        let chain = self.chain(call.grant())?;
+        let request = Question { key: call.caller.key, grant: call.grant(), places, charge, obstacle };
+        let standing = Standing { now: self.now, authority: &self.authority, chain: &chain };
+        Ok(decide(&request, &standing))
+    }
+
+    /// A grant, its parent, and so on up, each with what was charged to it so far.
+    fn chain(&self, grant: Option<GrantId>) -> Drafting<Vec<Held<'_>>> {
+        let mut chain = Vec::new();
+        let mut next = grant;
+        while let Some(known) = next.and_then(|id| self.known.grants.get(&id)) {
+            let grant = known.as_ref().map_err(|why| RecordError::Integrity(why.clone()))?;
+            let usage = self.known.usages.get(&grant.id).copied().unwrap_or_default();
+            chain.push(Held { grant, usage });
+            // A parent is issued before its child, so this ends.
+            next = grant.terms.parent;
+        }
+        Ok(chain)
+    }
+
+    fn charge(&mut self, chain: &[GrantId], charge: Usage) {
+        if charge == Usage::default() {
+            return;
+        }
+        for id in chain {
+            let usage = self.known.usages.entry(*id).or_default();
+            *usage = usage.plus(charge);
+            self.charged.insert(*id);
+        }
+    }
+
+    fn actor(&self, key: Fingerprint) -> Actor {
+        Actor { role: Role::from(self.authority.principal(&key)), key }
+    }
+
+    /// An entry that is empty but for what happened and who did it.
+    fn entry(&self, event: Event, actor: Actor) -> Entry {
+        Entry {
+            index: Index(0),
+            time: self.now,
+            event,
+            actor,
+            session: None,
+            call: None,
+            order: None,
+            grants: Vec::new(),
+            outcome: Outcome::Done,
+            reason: None,
+            count: 1,
+            puts: Vec::new(),
+            objects: Vec::new(),
+            request: None,
+            node: self.node,
+            private: Digest::from_bytes([0; 32]),
+        }
+    }
+
+    /// An entry of a call.
+    fn call_entry(&self, event: Event, call: &AcceptedCall, grants: Vec<GrantId>) -> Entry {
+        Entry {
+            session: Some(call.session.id),
+            call: Some(call.digest),
+            grants,
+            request: Some(call.request()),
+            ..self.entry(event, self.actor(call.caller.key))
+        }
+    }
+
+    /// Appends an entry; returns its index.
+    fn append(&mut self, mut entry: Entry, part: &Part) -> Drafting<Index> {
+        entry.index = self.head.size();
+        entry.private = part.hash;
+        let bytes = entry.bytes().map_err(|error| RecordError::Integrity(error.to_string()))?;
+        self.head.range.append(leaf_hash(&bytes));
+        self.head.time = self.now;
+        if strongroom_core::grant::authority::is_authority_event(entry.event) {
+            self.head.authority_tip = strongroom_core::ledger::head::chain(&self.head.authority_tip, &bytes);
+        }
+        self.head.hides += u64::from(matches!(entry.event, Event::ObjectDeleted | Event::DatasetDeleted));
+        batch::push(&mut self.writes.public, &bytes);
+        batch::push(&mut self.writes.private, &part.bytes);
+        Ok(entry.index)
+    }
+
+    fn part(&self, content: Content<'_>) -> Drafting<Part> {
+        content.write().map_err(|error| RecordError::Unavailable(error.to_string()))
+    }
+
+    /// The call's session has its entry before the call has one; the call is entered.
+    fn enter(&mut self, call: &Arc<AcceptedCall>, refused_at: Option<Millis>) -> Drafting<()> {
+        let session = &call.session;
+        let recorded = session.recorded.load(std::sync::atomic::Ordering::Acquire);
+        if !recorded && self.opened.insert(session.id) {
+            let source = call.caller.source.to_string();
+            let content = Content {
+                source: Some(&source),
+                claims: Some(&session.claims),
+                opening: Some(&session.opening),
+                ..Content::default()
+            };
+            let part = self.part(content)?;
+            let entry = Entry { session: Some(session.id), ..self.entry(Event::SessionOpen, self.actor(session.key)) };
+            self.append(entry, &part)?;
+            self.marks.sessions.push(session.clone());
+        }
+        self.marks.calls.push((call.clone(), refused_at));
+        Ok(())
+    }
+
+    /// Refuses, and records it if the key is known here and has not been refused too often lately.
+    fn deny(&mut self, refused: Refused<'_>) -> Drafting<Verdict> {
+        let Refused { key, source, call, grant, order, refusal } = refused;
+        let chain = self.chain(grant)?;
+        let holds = chain.first().is_some_and(|held| self.authority.is_holder(&held.grant.terms.holder, &key));
+        let named = chain.first().map(|held| held.grant.id);
+        let is_known =
+            holds || self.authority.principal(&key) != Principal::Key || self.known.holders.contains(&key);
+        if !is_known || self.head.size().0 == 0 || !self.denials.admit(key, self.now, refusal.reason) {
+            return Ok(Verdict::Refused { refusal, index: None });
+        }
+        if let Some(call) = call {
+            self.enter(call, Some(self.now))?;
+        }
+        let source = source.to_string();
+        let mut content = Content { source: Some(&source), detail: Some(&refusal.detail), ..Content::default() };
+        content.call = call.and_then(|call| words(call));
+        let part = match order {
+            Some((_, part)) => Part { bytes: part.bytes.clone(), hash: part.hash },
+            None => self.part(content)?,
+        };
+        let mut entry = match call {
+            Some(call) => self.call_entry(Event::Denied, call, named.into_iter().collect()),
+            None => Entry { grants: named.into_iter().collect(), ..self.entry(Event::Denied, self.actor(key)) },
+        };
+        entry.order = order.map(|(id, _)| id);
+        entry.outcome = Outcome::Denied;
+        entry.reason = Some(refusal.reason);
+        let index = self.append(entry, &part)?;
+        Ok(Verdict::Refused { refusal, index: Some(index) })
+    }
+
+    /// One entry for denials that had none of their own.
+    fn sum_up(&mut self, More { key, count, reason }: More) -> Drafting<()> {
+        let detail = format!("{count} more denials of this key within a minute");
+        let part = self.part(Content { detail: Some(&detail), ..Content::default() })?;
+        let mut entry = self.entry(Event::Denied, self.actor(key));
+        entry.outcome = Outcome::Denied;
+        entry.reason = Some(reason);
+        entry.count = count;
+        self.append(entry, &part).map(|_| ())
+    }
+
+    fn finish(mut self, verdicts: Vec<Verdict>) -> Drafted {
+        self.head.epoch = self.authority.epoch();
+        let writes = &mut self.writes;
+        for slot in &self.known.slots.all {
+            if slot.is.through != slot.was.through {
+                writes.paths.hide(&slot.dataset, slot.path, slot.is.through);
+            }
+            if let Some(visible) = slot.is.visible.filter(|visible| Some(*visible) != slot.was.visible) {
+                writes.paths.show(&slot.dataset, slot.path, visible);
+            }
+        }
+        writes.usages = self.charged.iter().map(|id| (*id, self.known.usages.get(id).copied().unwrap_or_default())).collect();
+        let known = &self.known.requests;
+        writes.requests = self.requested.iter().filter_map(|key| Some((*key, known.get(key)?.to_row()))).collect();
+        writes.blobs = self.blobs.iter().map(|blob| (*blob).to_owned()).collect();
+        Drafted {
+            now: self.now,
+            base: self.base,
+            head: self.head,
+            authority: self.authority,
+            denials: self.denials,
+            verdicts,
+            marks: self.marks,
+            writes: self.writes,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Orders: whatever changes authority.
+
+use std::sync::Arc;
+
+use strongroom_core::grant::authority::is_authority;
+use strongroom_core::grant::{Grant, Refusal, Usage};
+use strongroom_core::ids::{GrantId, Index};
+use strongroom_core::ledger::{Actor, Entry, Event, Role};
+use strongroom_core::order::Instruction;
+use strongroom_core::reason::Reason;
+
+use super::{Draft, Drafting, Refused, Verdict};
+use crate::catalog::AuthorityRow;
+use crate::catalog::tenants::NewTenant;
+use crate::recorder::RecordError;
+use crate::recorder::attempt::Order;
+use crate::recorder::private::Part;
+
+impl<'a> Draft<'a> {
+    pub(super) fn order(&mut self, order: &'a Order, new: Option<&NewTenant>, part: &Part) -> Drafting<Verdict> {
+        let verified = &order.verified;
+        let content = verified.order();
+        let instruction = &content.instruction;
+        let id = verified.id();
+        let refusal = if let Some(accepted) = self.known.orders.get(&id) {
+            let words = format!("the order was accepted before, as entry {accepted}");
+            Some(Refusal::new(Reason::PreconditionFailed, words))
+        } else if let Some(new) = new {
+            self.check_new(new, instruction)
+        } else {
+            None
+        };
+        let named = match self.named(instruction) {
+            Ok(named) => named,
+            Err(error) => return Ok(Verdict::Failed(error)),
+        };
+        let admitted = match refusal {
+            Some(refusal) => Err(refusal),
+            None => self.authority.admit(verified, &self.tenant.origin, self.now, named.as_deref()),
+        };
+        if let Err(refusal) = admitted {
+            return self.deny(Refused {
+                key: order.caller.key,
+                source: order.caller.source,
+                call: None,
+                grant: None,
+                order: Some((id, part)),
+                refusal,
+            });
+        }
+        let actor = match instruction {
+            Instruction::CreateTenant { .. } => Actor { role: Role::Operator, key: verified.issuer() },
+            _ => self.actor(verified.issuer()),
+        };
+        let grants = match instruction {
+            Instruction::IssueGrant(terms) => [GrantId::from(id)].into_iter().chain(self.ids_of(terms.parent)?).collect(),
+            Instruction::RevokeGrant { grant, .. } => self.ids_of(Some(*grant))?,
+            _ => Vec::new(),
+        };
+        let event = Event::of_instruction(instruction);
+        let entry = Entry { order: Some(id), grants, request: Some(content.request), ..self.entry(event, actor) };
+        let start = self.writes.public.len() + 4;
+        let index = self.append(entry, part)?;
+        self.writes.orders.push((id, index));
+        self.known.orders.insert(id, index);
+        if is_authority(instruction) {
+            Arc::make_mut(&mut self.authority).apply(index, verified);
+            let signed = verified.clone().into_signed().bytes();
+            let signed = signed.map_err(|error| RecordError::Integrity(error.to_string()))?;
+            let public = self.writes.public[start..].to_vec();
+            self.writes.authority.push(AuthorityRow { entry: index, public, signed });
+        }
+        if let Instruction::IssueGrant(terms) = instruction {
+            self.keep_grant(Grant { id: id.into(), issued: index, issuer: verified.issuer(), terms: terms.clone() });
+        }
+        self.writes.tenant = new.cloned().or(self.writes.tenant.take());
+        Ok(Verdict::Ordered { index, id })
+    }
+
+    /// What keeps a tenant from being created.
+    fn check_new(&self, new: &NewTenant, instruction: &Instruction) -> Option<Refusal> {
+        if self.known.is_taken || self.head.size() != Index(0) {
+            return Some(Refusal::new(Reason::PreconditionFailed, "the tenant exists already"));
+        }
+        let fits = matches!(instruction, Instruction::CreateTenant { name, .. } if *name == new.name);
+        (!fits || new.id != self.tenant.id || new.name != self.tenant.name)
+            .then(|| Refusal::new(Reason::InvalidArgument, "the order creates another tenant"))
+    }
+
+    /// The grant that an instruction names, if it names one that there is.
+    fn named(&self, instruction: &Instruction) -> Result<Option<Arc<Grant>>, RecordError> {
+        let id = match instruction {
+            Instruction::RevokeGrant { grant, .. } => Some(grant),
+            Instruction::IssueGrant(terms) => terms.parent.as_ref(),
+            _ => None,
+        };
+        match id.and_then(|id| self.known.grants.get(id)) {
+            Some(Ok(grant)) => Ok(Some(grant.clone())),
+            Some(Err(why)) => Err(RecordError::Integrity(why.clone())),
+            None => Ok(None),
+        }
+    }
+
+    fn ids_of(&self, grant: Option<GrantId>) -> Drafting<Vec<GrantId>> {
+        Ok(self.chain(grant)?.iter().map(|held| held.grant.id).collect())
+    }
+
+    fn keep_grant(&mut self, grant: Grant) {
+        let grant = Arc::new(grant);
+        self.known.usages.insert(grant.id, Usage::default());
+        self.known.grants.insert(grant.id, Ok(grant.clone()));
+        self.writes.grants.push(grant);
+    }
+}

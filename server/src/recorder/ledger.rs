@@ -1,0 +1,227 @@
+//! What is known of a ledger in memory: what anybody may look at, and what the writer stands on.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+
+use strongroom_core::grant::{Authority, Grant, Usage};
+use strongroom_core::ids::{CallDigest, Digest, GrantId, Index, Millis, SessionId};
+use strongroom_core::ledger::charge::is_remembered;
+use strongroom_core::ledger::{Head, Seen};
+use tokio::sync::watch;
+
+use super::attempt::AcceptedCall;
+use super::denials::Denials;
+use super::{RecordError, View};
+use crate::sessions::Session;
+
+/// The most grants that are kept in memory; past it, all are read anew.
+const MAX_CACHED: usize = 100_000;
+/// The most calls of one session: their digests are kept while it lives.
+const MAX_CALLS: usize = 1 << 20;
+
+/// What anybody may look at: as of the last commit of this node.
+#[derive(Default)]
+pub(super) struct Ledger {
+    view: RwLock<Option<View>>,
+    grants: Mutex<HashMap<GrantId, Arc<Grant>>>,
+    /// Exact while the head is where this node left it; only the writer changes it.
+    usages: Mutex<HashMap<GrantId, Usage>>,
+    epoch: watch::Sender<u64>,
+    stopped: OnceLock<Stop>,
+}
+
+/// Why a ledger goes no further in this process.
+#[derive(Debug, Clone)]
+pub(super) enum Stop {
+    /// It contradicts what somebody remembers.
+    Diverged(String),
+    /// What it stands on was changed.
+    Integrity(String),
+}
+
+impl From<Stop> for RecordError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Diverged(why) => Self::Diverged(why),
+            Stop::Integrity(why) => Self::Integrity(why),
+        }
+    }
+}
+
+impl Stop {
+    pub(super) fn why(&self) -> &str {
+        match self {
+            Self::Diverged(why) | Self::Integrity(why) => why,
+        }
+    }
+}
+
+impl Ledger {
+    pub(super) fn view(&self) -> Option<View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Shows what the last commit came to; then, if something was taken away, says so.
+    pub(super) fn publish(&self, view: View) {
+        let epoch = view.head.epoch;
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(view);
+        self.epoch.send_if_modified(|old| std::mem::replace(old, epoch) != epoch);
+    }
+
+    pub(super) fn epochs(&self) -> watch::Receiver<u64> {
+        self.epoch.subscribe()
+    }
+
+    pub(super) fn grant(&self, id: &GrantId) -> Option<Arc<Grant>> {
+        lock(&self.grants).get(id).cloned()
+    }
+
+    pub(super) fn keep_grant(&self, grant: Arc<Grant>) {
+        let mut grants = lock(&self.grants);
+        if grants.len() >= MAX_CACHED {
+            grants.clear();
+        }
+        grants.insert(grant.id, grant);
+    }
+
+    pub(super) fn usage(&self, id: &GrantId) -> Option<Usage> {
+        lock(&self.usages).get(id).copied()
+    }
+
+    pub(super) fn keep_usages(&self, changed: impl IntoIterator<Item = (GrantId, Usage)>) {
+        let mut usages = lock(&self.usages);
+        if usages.len() >= MAX_CACHED {
+            usages.clear();
+        }
+        usages.extend(changed);
+    }
+
+    /// Forgets what is only exact while nobody else writes.
+    pub(super) fn forget_usages(&self) {
+        lock(&self.usages).clear();
+    }
+
+    pub(super) fn stopped(&self) -> Option<&Stop> {
+        self.stopped.get()
+    }
+
+    /// Stops the ledger, once, and says loudly why.
+    pub(super) fn stop(&self, tenant: &dyn std::fmt::Display, stop: Stop) -> RecordError {
+        let first = self.stopped.get().is_none();
+        let stop = self.stopped.get_or_init(|| stop);
+        if first {
+            tracing::error!(%tenant, why = stop.why(), "the tenant is stopped: nothing is recorded or released for it");
+        }
+        self.wake();
+        stop.clone().into()
+    }
+
+    /// Has streams look again at what they stand on.
+    pub(super) fn wake(&self) {
+        self.epoch.send_modify(|_| ());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the writer stands on.
+pub(super) struct State {
+    pub(super) head: Head,
+    pub(super) authority: Arc<Authority>,
+    pub(super) denials: Denials,
+    pub(super) calls: Calls,
+    /// The quarter of an hour in which forgotten requests were last swept.
+    pub(super) swept: u64,
+}
+
+/// The calls that were entered, of the sessions that live.
+///
+/// A call that was entered and forgotten must never be entered again, or an old call could be made to serve twice; replay
+/// refuses that. Requests that did something are rows; here are the digests of all, and the times of those that were refused.
+#[derive(Default)]
+pub(super) struct Calls {
+    sessions: HashMap<SessionId, (Weak<Session>, HashSet<u64>)>,
+    refused: HashMap<CallDigest, Millis>,
+    prune_at: usize,
+}
+
+/// Whether a call may have an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entered {
+    /// It had none.
+    No,
+    /// It had one, and is not over.
+    Yes,
+    /// It is over, or its session has had too many.
+    Over,
+}
+
+impl Calls {
+    /// Whether a call was entered. `is_request_known` says whether its request is remembered.
+    pub(super) fn entered(&self, call: &AcceptedCall, now: Millis, is_request_known: bool) -> Entered {
+        let Some((_, calls)) = self.sessions.get(&call.session.id) else { return Entered::No };
+        if !calls.contains(&short(&call.digest)) {
+            return if calls.len() < MAX_CALLS { Entered::No } else { Entered::Over };
+        }
+        let refused = || self.refused.get(&call.digest).is_some_and(|time| is_remembered(*time, now));
+        if is_request_known || refused() { Entered::Yes } else { Entered::Over }
+    }
+
+    /// Keeps a call that has an entry now.
+    pub(super) fn enter(&mut self, call: &AcceptedCall, refused_at: Option<Millis>) {
+        let session = self.sessions.entry(call.session.id);
+        session.or_insert_with(|| (Arc::downgrade(&call.session), HashSet::new())).1.insert(short(&call.digest));
+        if let Some(time) = refused_at {
+            self.refused.insert(call.digest, time);
+        }
+    }
+
+    /// Drops what belongs to sessions that are gone, now and then.
+    pub(super) fn prune(&mut self, now: Millis) {
+        if self.sessions.len() + self.refused.len() >= self.prune_at {
+            self.sessions.retain(|_, (session, _)| session.strong_count() > 0);
+            self.refused.retain(|_, time| is_remembered(*time, now));
+            self.prune_at = 2 * (self.sessions.len() + self.refused.len()) + 64;
+        }
+    }
+}
+
+/// Enough of a digest to know a call within its session by; a session that finds two alike is told to open another.
+fn short(digest: &CallDigest) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest.as_bytes()[..8]);
+    u64::from_be_bytes(bytes)
+}
+
+/// A commit whose outcome was not to be found out: what is to be marked if it turns out to have happened.
+pub(super) struct Unresolved {
+    pub(super) size: Index,
+    pub(super) tip: Digest,
+    pub(super) marks: Marks,
+}
+
+/// What is marked as recorded once a commit is known to have happened.
+#[derive(Default)]
+pub(super) struct Marks {
+    pub(super) sessions: Vec<Arc<Session>>,
+    /// Calls, and for refused ones the time.
+    pub(super) calls: Vec<(Arc<AcceptedCall>, Option<Millis>)>,
+}
+
+impl Marks {
+    pub(super) fn apply(&self, calls: &mut Calls) {
+        use std::sync::atomic::Ordering::Release;
+        self.sessions.iter().for_each(|session| session.recorded.store(true, Release));
+        for (call, refused_at) in &self.calls {
+            call.recorded.store(true, Release);
+            calls.enter(call, *refused_at);
+        }
+    }
+}
+
+/// What a client is to remember of this head.
+pub(super) fn seen_of(tenant: &crate::tenants::Tenant, head: &Head) -> Seen {
+    tenant.ledger_key.seen(&tenant.id, head.size(), head.tip())
+}

@@ -1,0 +1,290 @@
+//! The recorder: decides, records, and answers only when it is durable. The heart of the house.
+//!
+//! ```text
+//! record(Attempt) ─► queue ─► one writer: lock ─► load heads ─► gather ─► draft (decide each) ─► commit ─► Recorded
+//! view, standing  ◄───────────── what the last commit came to
+//! ```
+//!
+//! One task writes; whatever queued while its last commit ran is the next batch, of all tenants in one transaction. Everything
+//! that is decided is decided in there, under the lock that assigns the entry's index: that is what makes order a guarantee.
+//! After a revocation returns index r, the releases that can ever come out under it are those below r.
+//!
+//! Invariants:
+//! - A [`attempt::Recorded`] exists only for what is durable, and only [`append`] makes one.
+//! - Within a batch, what takes away is decided first; each attempt sees the effects of those before it.
+//! - Indices have no gaps and times never go back; a batch has one time.
+//! - A ledger that contradicts what this process, this node's folder or a client remembers goes no further.
+//! - A commit whose outcome is not known releases nothing; the ledger's head tells what became of it.
+//! - The database is re-read at the head of each batch: if the head is where this node left it, memory is exact.
+
+mod append;
+pub mod attempt;
+mod clock;
+mod denials;
+mod draft;
+mod gather;
+mod history;
+mod ledger;
+mod load;
+mod memory;
+mod private;
+mod queue;
+mod request;
+
+pub use clock::{Clock, SystemClock};
+pub use memory::NodeMemory;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use strongroom_core::grant::{Authority, Grant, Refusal, Usage};
+use strongroom_core::ids::{GrantId, Index, Millis, NodeId, TenantId};
+use strongroom_core::ledger::{Head, Seen};
+use strongroom_core::reason::Reason;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::tenants::Tenant;
+use append::Writer;
+use attempt::{Attempt, Recorded};
+use ledger::{Ledger, Stop};
+use queue::{Job, MAX_QUEUE, Waiting};
+
+/// Decides and records. Cheap to clone.
+#[derive(Clone)]
+pub struct Recorder {
+    inner: Arc<Inner>,
+    jobs: mpsc::Sender<Job>,
+}
+
+struct Inner {
+    catalog: Catalog,
+    node: NodeId,
+    clock: Arc<dyn Clock>,
+    memory: NodeMemory,
+    ledgers: RwLock<HashMap<TenantId, Arc<Ledger>>>,
+    /// Why nothing is recorded any more, for any tenant.
+    stopped: OnceLock<String>,
+}
+
+/// A ledger as of this node's last commit.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Who stands in which relation to the tenant.
+    pub authority: Arc<Authority>,
+    /// The head.
+    pub head: Arc<Head>,
+    /// What a client is to remember of it.
+    pub seen: Seen,
+}
+
+/// Why nothing was recorded, or only that it was refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RecordError {
+    /// Decided against.
+    #[error("{}", refusal.detail)]
+    Refused {
+        /// The reason, and what is wrong in words.
+        refusal: Refusal,
+        /// The entry that records the refusal, if it has one of its own.
+        index: Option<Index>,
+    },
+    /// The ledger contradicts what is remembered of it; the tenant is stopped.
+    #[error("the tenant is stopped: {0}")]
+    Diverged(String),
+    /// The entry could not be made durable; nothing was released.
+    #[error("the ledger cannot be written: {0}")]
+    Unavailable(String),
+    /// The clock is behind the ledger.
+    #[error("{0}")]
+    Clock(String),
+    /// What is stored does not fit its marks.
+    #[error("{0}")]
+    Integrity(String),
+    /// The recorder is shutting down.
+    #[error("the server is shutting down")]
+    Closed,
+}
+
+impl RecordError {
+    /// The stable reason code.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Refused { refusal, .. } => refusal.reason,
+            Self::Diverged(_) => Reason::LedgerDiverged,
+            Self::Unavailable(_) => Reason::LedgerUnavailable,
+            Self::Clock(_) => Reason::Clock,
+            Self::Integrity(_) => Reason::Integrity,
+            Self::Closed => Reason::Unavailable,
+        }
+    }
+
+    fn of_catalog(error: CatalogError) -> Self {
+        match error {
+            CatalogError::Integrity(why) => Self::Integrity(why),
+            CatalogError::Replaced => Self::Diverged(error.to_string()),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl Recorder {
+    /// Starts the writer over this catalog.
+    pub fn open(catalog: Catalog, node: NodeId, clock: Arc<dyn Clock>, memory: NodeMemory) -> Self {
+        let (ledgers, stopped) = Default::default();
+        let inner = Arc::new(Inner { catalog, node, clock, memory, ledgers, stopped });
+        let (jobs, waiting) = mpsc::channel(MAX_QUEUE);
+        tokio::spawn(queue::run(Writer::new(inner.clone()), waiting));
+        Self { inner, jobs }
+    }
+
+    /// The node's clock.
+    pub fn now(&self) -> Millis {
+        self.inner.clock.now()
+    }
+
+    /// Decides and records an attempt; answers once it is durable. An attempt whose caller no longer waits when it is its turn is
+    /// not carried out.
+    ///
+    /// # Errors
+    /// [`RecordError::Refused`] if it was decided against; else what kept it from being recorded.
+    pub async fn record(&self, tenant: &Arc<Tenant>, attempt: Attempt) -> Result<Recorded, RecordError> {
+        self.check_running(&tenant.id)?;
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting::new(tenant.clone(), attempt, answer);
+        let waiting = waiting.map_err(|error| RecordError::Unavailable(error.to_string()))?;
+        self.jobs.send(Job::Record(Box::new(waiting))).await.map_err(|_| RecordError::Closed)?;
+        answered.await.map_err(|_| RecordError::Closed)?
+    }
+
+    /// The ledger as of the last commit.
+    ///
+    /// # Errors
+    /// [`RecordError`] if the tenant is stopped, or its ledger cannot be read.
+    pub async fn view(&self, tenant: &Arc<Tenant>) -> Result<View, RecordError> {
+        self.check_running(&tenant.id)?;
+        match self.inner.ledger(&tenant.id).view() {
+            Some(view) => Ok(view),
+            None => self.load(tenant).await,
+        }
+    }
+
+    /// A grant and those above it, each with what was charged to it as of the last commit; empty if there is none of this id.
+    ///
+    /// # Errors
+    /// [`RecordError::Integrity`] if a grant's row was changed; else as [`Recorder::view`].
+    pub async fn standing(&self, tenant: &Arc<Tenant>, id: GrantId) -> Result<Vec<(Arc<Grant>, Usage)>, RecordError> {
+        self.check_running(&tenant.id)?;
+        let ledger = self.inner.ledger(&tenant.id);
+        let mut chain = Vec::new();
+        let mut next = Some(id);
+        while let Some(id) = next {
+            let found = match (ledger.grant(&id), ledger.usage(&id)) {
+                (Some(grant), Some(usage)) => Some((grant, usage)),
+                _ => {
+                    let found = self.inner.catalog.grant(&tenant.id, &tenant.ledger_key, &id).await;
+                    found.map_err(RecordError::of_catalog)?.map(|(grant, usage)| (Arc::new(grant), usage))
+                }
+            };
+            // A parent is issued before its child, so this ends.
+            next = found.as_ref().and_then(|(grant, _)| grant.terms.parent);
+            chain.extend(found);
+        }
+        Ok(chain)
+    }
+
+    /// Compares what a client remembers of the ledger with what it is; returns what to remember now.
+    ///
+    /// # Errors
+    /// [`RecordError::Refused`] if the memory is not one that this vault gave out; [`RecordError::Diverged`] if it is, and the
+    /// ledger is behind or apart from it: the tenant is stopped then.
+    pub async fn check_seen(&self, tenant: &Arc<Tenant>, seen: Option<Seen>) -> Result<Seen, RecordError> {
+        let mut view = self.view(tenant).await?;
+        let Some(seen) = seen else { return Ok(view.seen) };
+        if !tenant.ledger_key.check_seen(&tenant.id, &seen) {
+            let words = "what the client remembers of the ledger was not given out by this vault";
+            return Err(RecordError::Refused { refusal: Refusal::new(Reason::InvalidArgument, words), index: None });
+        }
+        if seen.size > view.head.size() {
+            // Another node may be ahead of this one.
+            view = self.load(tenant).await?;
+        }
+        let stop = |why: String| Err(self.inner.ledger(&tenant.id).stop(&tenant.id, Stop::Diverged(why)));
+        if seen.size > view.head.size() {
+            let (told, has) = (seen.size, view.head.size());
+            return stop(format!("a client was told of {told} entries, and the ledger has {has}: it was put back"));
+        }
+        let tip = if seen.size == view.head.size() {
+            Some(view.seen.tip)
+        } else {
+            self.inner.catalog.boundary(&tenant.id, seen.size).await.map_err(RecordError::of_catalog)?
+        };
+        if tip != Some(seen.tip) {
+            return stop(format!("a client was told of another ledger up to entry {}: it was rewritten", seen.size));
+        }
+        Ok(view.seen)
+    }
+
+    /// Moves whenever something was taken away, or the tenant was stopped: what a stream stands on is to be looked at again.
+    pub fn epochs(&self, tenant: &Arc<Tenant>) -> watch::Receiver<u64> {
+        self.inner.ledger(&tenant.id).epochs()
+    }
+
+    /// Why a tenant is stopped, if it is.
+    pub fn stopped(&self, tenant: &TenantId) -> Option<String> {
+        self.check_running(tenant).err().map(|error| error.to_string())
+    }
+
+    /// Records what waits, and then nothing more.
+    pub async fn shutdown(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.jobs.send(Job::Close(done)).await.is_ok() {
+            // If the writer is gone already, there is nothing to wait for.
+            let _ = ended.await;
+        }
+    }
+
+    fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    async fn load(&self, tenant: &Arc<Tenant>) -> Result<View, RecordError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::Load(tenant.clone(), answer)).await.map_err(|_| RecordError::Closed)?;
+        answered.await.map_err(|_| RecordError::Closed)?
+    }
+
+    fn check_running(&self, tenant: &TenantId) -> Result<(), RecordError> {
+        if let Some(why) = self.inner.stopped.get() {
+            return Err(RecordError::Diverged(why.clone()));
+        }
+        match self.inner.ledger(tenant).stopped() {
+            Some(stop) => Err(stop.clone().into()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Inner {
+    fn ledger(&self, tenant: &TenantId) -> Arc<Ledger> {
+        if let Some(ledger) = self.ledgers.read().unwrap_or_else(PoisonError::into_inner).get(tenant) {
+            return ledger.clone();
+        }
+        self.ledgers.write().unwrap_or_else(PoisonError::into_inner).entry(*tenant).or_default().clone()
+    }
+
+    /// Stops everything: the catalog is not the one that was opened.
+    fn stop_all(&self) -> RecordError {
+        let why = CatalogError::Replaced.to_string();
+        if self.stopped.set(why.clone()).is_ok() {
+            tracing::error!(why, "nothing is recorded or released any more");
+        }
+        for ledger in self.ledgers.read().unwrap_or_else(PoisonError::into_inner).values() {
+            ledger.wake();
+        }
+        RecordError::Diverged(why)
+    }
+}
+
+#[cfg(test)]
+mod tests;
