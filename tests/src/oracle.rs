@@ -1,0 +1,187 @@
+//! The judge: a tenant's ledger, read straight from the catalog's file, replayed from entry 0.
+//!
+//! It trusts no server: the file is opened beside a running one, or after a killed one, and every recorded release must have been
+//! allowed and asked for by the same function that decided it. After any fault, this is what must still hold.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row};
+use strongroom_core::ids::{Index, TenantId};
+use strongroom_core::ledger::batch::split;
+use strongroom_core::ledger::replay::{Finding, Replay, Summary};
+use strongroom_core::ledger::{Entry, Event, Head, Outcome, Private};
+use strongroom_core::origin::Origin;
+use strongroom_server::config::{BlobsUrl, CatalogUrl, Config};
+use strongroom_server::keys::vault::VaultFile;
+
+/// A ledger, whole.
+pub struct Ledger {
+    /// Its origin.
+    pub origin: Origin,
+    /// Exact bytes of each entry: public part, and private part unless it was erased.
+    pub entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// The head that the catalog holds.
+    pub head: Head,
+}
+
+impl Ledger {
+    /// Reads the ledger of the tenant of this name from the vault in `folder`.
+    ///
+    /// # Panics
+    /// If there is no such vault or tenant, or its batches do not hold what they say.
+    pub async fn read(folder: &Path, tenant: &str) -> Self {
+        let mut catalog = open(folder).await;
+        let id = tenant_id(&mut catalog, tenant).await;
+        // One transaction: a server beside goes on writing.
+        let mut read = catalog.begin().await.unwrap();
+        let bytes = |row: &sqlx::sqlite::SqliteRow, column: usize| row.get::<Vec<u8>, _>(column);
+        let head = sqlx::query("SELECT head FROM heads WHERE tenant = $1").bind(id.as_bytes().to_vec());
+        let head = Head::from_canonical_bytes(&bytes(&head.fetch_one(&mut *read).await.unwrap(), 0)).unwrap();
+        let batches = sqlx::query(
+            "SELECT b.first, b.entries, p.parts FROM batches b JOIN privates p USING (tenant, size) \
+             WHERE b.tenant = $1 ORDER BY b.size",
+        );
+        let mut entries = Vec::new();
+        for row in batches.bind(id.as_bytes().to_vec()).fetch_all(&mut *read).await.unwrap() {
+            assert_eq!(row.get::<i64, _>(0), entries.len() as i64, "a gap before a batch");
+            let (public, private) = (bytes(&row, 1), bytes(&row, 2));
+            let (public, private) = (split(&public).unwrap(), split(&private).unwrap());
+            assert_eq!(public.len(), private.len(), "a batch has as many private parts as entries");
+            entries.extend(
+                public
+                    .into_iter()
+                    .zip(private)
+                    .map(|(public, private)| (public.to_vec(), (!private.is_empty()).then(|| private.to_vec()))),
+            );
+        }
+        read.rollback().await.unwrap();
+        catalog.close().await.unwrap();
+        Self { origin: origin(folder, id), entries, head }
+    }
+
+    /// Replays it.
+    ///
+    /// # Errors
+    /// The first rule that an entry breaks.
+    pub fn replay(&self) -> Result<Summary, Finding> {
+        let mut replay = Replay::new(self.origin.clone());
+        for (public, private) in &self.entries {
+            replay.feed(public, private.as_deref())?;
+        }
+        replay.finish()
+    }
+
+    /// Asserts that it has no gap, that replay proves all of it, and that the head is the one that its entries come to.
+    #[must_use]
+    pub fn assert_clean(self) -> Self {
+        let summary = self.replay().unwrap_or_else(|finding| {
+            let at = usize::try_from(finding.index.0).unwrap();
+            let (public, private) = &self.entries[at];
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            panic!("{finding}\n{}\n{}", text(public), text(private.as_deref().unwrap_or_default()))
+        });
+        assert_eq!(summary.counts.uncheckable, 0, "nothing was erased");
+        assert_eq!(summary.counts.entries, self.entries.len() as u64);
+        assert_eq!(summary.head, self.head, "the head that stands in the catalog");
+        self
+    }
+
+    /// The public parts, in order.
+    pub fn parsed(&self) -> Vec<Entry> {
+        self.entries.iter().map(|(public, _)| Entry::from_bytes(public).unwrap()).collect()
+    }
+
+    /// The private parts, in order.
+    pub fn private_parts(&self) -> Vec<Private> {
+        self.entries.iter().map(|(_, private)| Private::from_bytes(private.as_ref().unwrap()).unwrap()).collect()
+    }
+
+    /// The entries with this event that were carried out, in order.
+    pub fn done(&self, event: Event) -> Vec<Entry> {
+        self.parsed().into_iter().filter(|entry| entry.event == event && entry.outcome == Outcome::Done).collect()
+    }
+
+    /// How many entries there are.
+    pub fn size(&self) -> Index {
+        Index(self.entries.len() as u64)
+    }
+}
+
+/// The blobs of a vault: what lies on the disk, and what the catalog says should.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Blobs {
+    /// The files below the blobs' folder, by the names that rows have for them.
+    pub on_disk: BTreeSet<String>,
+    /// The blobs that some object lies in.
+    pub of_objects: BTreeSet<String>,
+    /// The blobs of uploads that have not come to an end: open or condemned.
+    pub under_way: BTreeSet<String>,
+}
+
+impl Blobs {
+    /// Looks at the disk and at the rows.
+    pub async fn look(folder: &Path) -> Self {
+        let mut catalog = open(folder).await;
+        let mut names = async |sql: &'static str| {
+            let rows = sqlx::query(sql).fetch_all(&mut catalog).await.unwrap();
+            rows.iter().map(|row| row.get::<String, _>(0)).collect::<BTreeSet<_>>()
+        };
+        let of_objects = names("SELECT DISTINCT blob FROM objects").await;
+        let under_way = names("SELECT blob FROM uploads WHERE state <> 1").await;
+        catalog.close().await.unwrap();
+        let BlobsUrl::File(root) = config(folder).blobs;
+        let mut on_disk = BTreeSet::new();
+        walk(&root, &mut |path| {
+            on_disk.insert(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned());
+        });
+        Self { on_disk, of_objects, under_way }
+    }
+
+    /// Asserts that every object's blob is there, and that nothing lies on the disk that no row knows.
+    pub fn assert_whole(&self) {
+        let missing: Vec<_> = self.of_objects.difference(&self.on_disk).collect();
+        assert!(missing.is_empty(), "blobs of objects are missing: {missing:?}");
+        let known: BTreeSet<_> = self.of_objects.union(&self.under_way).cloned().collect();
+        let unknown: Vec<_> = self.on_disk.difference(&known).collect();
+        assert!(unknown.is_empty(), "blobs that no row knows: {unknown:?}");
+    }
+
+    /// Whether nothing lies on the disk but objects.
+    pub fn is_swept(&self) -> bool {
+        self.on_disk == self.of_objects && self.under_way.is_empty()
+    }
+}
+
+/// Calls `found` with every file below `folder`.
+pub fn walk(folder: &Path, found: &mut impl FnMut(&Path)) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        // A file that a running server removes meanwhile is no file.
+        let Ok(entry) = entry else { continue };
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => walk(&entry.path(), found),
+            Ok(_) => found(&entry.path()),
+            Err(_) => {}
+        }
+    }
+}
+
+pub(crate) fn config(folder: &Path) -> Config {
+    Config::load_with(folder, []).unwrap()
+}
+
+/// The catalog's file, opened beside whoever else has it open.
+pub(crate) async fn open(folder: &Path) -> SqliteConnection {
+    let CatalogUrl::Sqlite(path) = config(folder).catalog;
+    SqliteConnectOptions::new().filename(path).busy_timeout(std::time::Duration::from_secs(30)).connect().await.unwrap()
+}
+
+async fn tenant_id(catalog: &mut SqliteConnection, name: &str) -> TenantId {
+    let row = sqlx::query("SELECT id FROM tenants WHERE name = $1").bind(name).fetch_one(catalog).await.unwrap();
+    TenantId::try_from(&row.get::<Vec<u8>, _>(0)[..]).unwrap()
+}
+
+fn origin(folder: &Path, tenant: TenantId) -> Origin {
+    Origin::new(&config(folder).name, VaultFile::read(folder).unwrap().vault, tenant).unwrap()
+}

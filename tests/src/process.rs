@@ -1,0 +1,226 @@
+//! The real command, as processes of their own: what a person at a shell would see.
+//!
+//! No variable of this process that would set them reaches them, and every wait has an end: a process that
+//! hangs fails its test with what it said so far.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use strongroom_core::identity::Fingerprint;
+
+/// How long anything may take: far more than it needs on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The command's binary.
+#[derive(Debug, Clone, Copy)]
+pub struct Binary(pub &'static str);
+
+impl Binary {
+    /// The command in `folder`, without the variables that would set it.
+    pub fn command(self, folder: &Path) -> Command {
+        let mut command = Command::new(self.0);
+        command.current_dir(folder).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("STRONGROOM_") || name == "RUST_LOG" {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Runs the command in `folder` with these arguments, to its end.
+    pub fn run(self, folder: &Path, arguments: &[&str]) -> Ran {
+        self.run_with(folder, arguments, b"")
+    }
+
+    /// Runs the command with `input` on its standard input.
+    pub fn run_with(self, folder: &Path, arguments: &[&str], input: &[u8]) -> Ran {
+        let mut command = self.command(folder);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+        // A command that does not read its input closes it: that is no failure of the test.
+        let feeding = std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let (stdout, stderr) = (gather(child.stdout.take().unwrap()), gather(child.stderr.take().unwrap()));
+        let status = wait(&mut child, arguments);
+        feeding.join().unwrap();
+        let [stdout, stderr] = [stdout, stderr].map(|(bytes, reading)| {
+            reading.join().unwrap();
+            std::mem::take(&mut *bytes.lock().unwrap())
+        });
+        let stderr = String::from_utf8(stderr).unwrap();
+        Ran { arguments: arguments.join(" "), code: status.code(), stdout, stderr }
+    }
+
+    /// Starts a server over the vault in `vault`, on a free port, and waits until it listens.
+    pub fn serve(self, folder: &Path, vault: &str) -> ServerProcess {
+        self.serve_with(folder, vault, |_| ())
+    }
+
+    /// As [`Binary::serve`], with the command changed before it starts: variables, arguments.
+    pub fn serve_with(self, folder: &Path, vault: &str, change: impl FnOnce(&mut Command)) -> ServerProcess {
+        let mut command = self.command(folder);
+        command.args(["serve", vault, "--listen", "127.0.0.1:0"]);
+        change(&mut command);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (said, _) = gather(child.stderr.take().unwrap());
+        let lines = lines(child.stdout.take().unwrap());
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            // It ended, or hangs: either way it is over.
+            let _ = child.kill();
+            let status = child.wait();
+            panic!("the server does not listen ({status:?}): {}", text(&said))
+        });
+        let (address, vault_key) = parse_listening(&line).unwrap_or_else(|| panic!("not a line of readiness: {line:?}"));
+        ServerProcess { child, address, vault_key, line, said }
+    }
+}
+
+/// `strongroom listening on ADDR, vault key SHA256:…`
+fn parse_listening(line: &str) -> Option<(SocketAddr, Fingerprint)> {
+    let (address, key) = line.strip_prefix("strongroom listening on ")?.split_once(", vault key ")?;
+    Some((address.parse().ok()?, key.parse().ok()?))
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// What it was told to do.
+    pub arguments: String,
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Asserts that it went well.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}: {}", self.arguments, self.stderr);
+        self
+    }
+
+    /// Standard output as text, without the white space at its end.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap().trim_end()
+    }
+
+    /// The last word on standard output: what a command that makes something prints is its name.
+    #[track_caller]
+    pub fn word(&self) -> &str {
+        self.text().split_whitespace().last().unwrap_or_else(|| panic!("{} printed nothing", self.arguments))
+    }
+
+    /// Asserts that it failed as commands do: with this exit code, and on standard error one line that begins with `reason` and
+    /// ends with advice.
+    #[track_caller]
+    pub fn fails(&self, code: i32, reason: &str) -> &Self {
+        assert_eq!(self.code, Some(code), "{}: {}", self.arguments, self.stderr);
+        let line = self.stderr.strip_suffix('\n').unwrap_or(&self.stderr);
+        assert!(!line.contains('\n'), "{}: more than one line: {line}", self.arguments);
+        assert!(line.starts_with(&format!("{reason}: ")), "{}: {line}", self.arguments);
+        assert!(line.rsplit_once("; ").is_some_and(|(_, advice)| !advice.is_empty()), "no advice: {line}");
+        self
+    }
+}
+
+/// A server in a process of its own; killed when it is dropped.
+pub struct ServerProcess {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The fingerprint of its vault key.
+    pub vault_key: Fingerprint,
+    /// Its line of readiness.
+    pub line: String,
+    said: Arc<Mutex<Vec<u8>>>,
+}
+
+impl ServerProcess {
+    /// What it wrote to standard error so far.
+    pub fn stderr(&self) -> String {
+        text(&self.said)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a power cut would: SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends it as an operator would, SIGTERM, and waits for it.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.wait()
+    }
+
+    /// Waits for it to end by itself, as one does that fails on purpose.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child, &["serve"])
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait(child: &mut Child, arguments: &[&str]) -> ExitStatus {
+    // There is no wait with a time-out in std; polling a child of one's own costs nothing.
+    let until = std::time::Instant::now() + PATIENCE;
+    loop {
+        match child.try_wait().unwrap() {
+            Some(status) => return status,
+            None if std::time::Instant::now() > until => {
+                let _ = child.kill();
+                panic!("{} did not end", arguments.join(" "));
+            }
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+/// Reads everything, in a thread: a pipe that nobody reads stops its writer.
+fn gather(mut from: impl Read + Send + 'static) -> (Arc<Mutex<Vec<u8>>>, JoinHandle<()>) {
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let into = bytes.clone();
+    let reading = std::thread::spawn(move || {
+        let mut buffer = [0; 65536];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            into.lock().unwrap().extend_from_slice(&buffer[..count]);
+        }
+    });
+    (bytes, reading)
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            // Who listened for the first line alone is gone by now; the pipe must be read all the same.
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+fn text(bytes: &Mutex<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&bytes.lock().unwrap()).into_owned()
+}

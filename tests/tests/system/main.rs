@@ -1,0 +1,13 @@
+//! Everything together: real processes, real TLS, real disks, and the replay of the ledger as the judge.
+//!
+//! One binary, since links are dear. A module is a subject; its tests stand alone and may run side by side.
+
+mod bad_input;
+mod readme;
+mod secrecy;
+mod walkthrough;
+
+use strongroom_tests::process::Binary;
+
+/// The command.
+const STRONGROOM: Binary = Binary(env!("CARGO_BIN_EXE_strongroom-under-test"));
