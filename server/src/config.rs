@@ -442,9 +442,7 @@ mod tests {
         fs::write(folder.path().join(CONFIG_FILE), text).unwrap();
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut config = Config::load_with(folder.path(), variables)?;
-        for path in [&mut config.folder] {
-            *path = PathBuf::from("/vault");
-        }
+        config.folder = PathBuf::from("/vault");
         let CatalogUrl::Sqlite(path) = &mut config.catalog;
         *path = Path::new("/vault").join(path.strip_prefix(folder.path()).unwrap_or(path));
         let BlobsUrl::File(path) = &mut config.blobs;

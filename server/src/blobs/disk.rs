@@ -53,8 +53,8 @@ impl Disk {
 
     /// Makes a file's entry durable, and those of the folders above it.
     fn sync_entries(&self, path: &Path) -> io::Result<()> {
-        let folders = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
-        folders.map(|folder| self.sync_entry_of(folder)).collect::<io::Result<()>>()?;
+        let mut folders = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
+        folders.try_for_each(|folder| self.sync_entry_of(folder))?;
         sync_folder_of(path)
     }
 

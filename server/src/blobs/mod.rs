@@ -30,6 +30,7 @@ use futures::stream::{self, BoxStream};
 use object_store::local::LocalFileSystem;
 use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt};
 use strongroom_core::ids::TenantId;
+use strongroom_core::keys::secret::RandomError;
 use strongroom_core::reason::Reason;
 use strongroom_core::sealed::content::{Content, ContentError};
 
@@ -72,6 +73,9 @@ pub enum BlobError {
     /// What was uploaded is not the sealed object that it should be.
     #[error("the upload: {0}")]
     Content(#[from] ContentError),
+    /// There is no randomness for a name.
+    #[error(transparent)]
+    Random(#[from] RandomError),
     /// No room is left.
     #[error("the object store is full")]
     Full,
@@ -91,7 +95,7 @@ impl BlobError {
         match self {
             Self::Content(ContentError::Layout(_)) => Reason::TooLarge,
             Self::Name(_) | Self::Missing(_) | Self::Short(_) | Self::Content(_) => Reason::Integrity,
-            Self::Full | Self::Unavailable { .. } => Reason::Unavailable,
+            Self::Random(_) | Self::Full | Self::Unavailable { .. } => Reason::Unavailable,
         }
     }
 
@@ -115,14 +119,17 @@ impl Blobs {
     /// Begins a blob. Its name is [`Upload::name`]; nothing is written yet.
     ///
     /// # Errors
-    /// None on a disk.
+    /// [`BlobError::Random`].
     pub async fn begin(&self, tenant: &TenantId) -> Result<Upload, BlobError> {
-        Ok(Upload::new(self.disk.clone(), BlobName::draw(tenant)))
+        Ok(Upload::new(self.disk.clone(), BlobName::draw(tenant)?))
     }
 
     /// A fresh name for a pack.
-    pub fn pack_name(&self, tenant: &TenantId) -> String {
-        BlobName::draw(tenant).to_string()
+    ///
+    /// # Errors
+    /// [`BlobError::Random`].
+    pub fn pack_name(&self, tenant: &TenantId) -> Result<String, BlobError> {
+        Ok(BlobName::draw(tenant)?.to_string())
     }
 
     /// Writes a pack; when this returns it is durable. On an error nothing is left of it.

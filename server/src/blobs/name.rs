@@ -4,7 +4,8 @@ use std::fmt;
 
 use object_store::path::Path;
 use strongroom_core::ids::TenantId;
-use uuid::Uuid;
+use strongroom_core::keys::secret::{RandomError, random_bytes};
+use uuid::{Builder, Uuid};
 
 use super::BlobError;
 
@@ -17,8 +18,8 @@ pub(super) struct BlobName {
 
 impl BlobName {
     /// A fresh one.
-    pub(super) fn draw(tenant: &TenantId) -> BlobName {
-        BlobName { tenant: *tenant, uuid: Uuid::new_v4() }
+    pub(super) fn draw(tenant: &TenantId) -> Result<BlobName, RandomError> {
+        Ok(BlobName { tenant: *tenant, uuid: Builder::from_random_bytes(random_bytes()?).into_uuid() })
     }
 
     /// From exactly the text that [`BlobName`] writes: nothing else becomes a path.
@@ -50,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_name_has_one_text_form() {
-        let name = BlobName::draw(&TenantId::from_bytes([7; 16]));
+        let name = BlobName::draw(&TenantId::from_bytes([7; 16])).unwrap();
         let text = name.to_string();
         assert_eq!(BlobName::parse(&text).unwrap(), name);
         assert_eq!(name.path().as_ref(), text);

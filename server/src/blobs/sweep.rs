@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BlobError, Blobs};
 use crate::catalog::{Catalog, CatalogError};
+use crate::failpoint;
 
 /// Rows that one step takes: a sweep holds no lock for long.
 const STEP: u32 = 256;
@@ -96,7 +97,11 @@ impl Sweeper {
 
     async fn delete(&self, blob: &str) -> Result<(), SweepError> {
         self.blobs.delete(blob).await?;
+        failpoint::hit("sweep.deleted");
         self.catalog.forget(blob).await?;
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,7 @@ async fn parts_of_a_blob_are_read_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = open(folder.path());
     let bytes: Vec<u8> = (0..3 * CHUNK + 5).map(|at| u8::try_from(at % 251).unwrap()).collect();
-    let name = blobs.pack_name(&TENANT);
+    let name = blobs.pack_name(&TENANT).unwrap();
     blobs.put_pack(&name, bytes.clone().into()).await.unwrap();
     let end = bytes.len() as u64;
     for (offset, len) in [(0, end), (0, 0), (1, 1), (CHUNK - 1, 2), (7, 2 * CHUNK), (end - 1, 1), (end, 0)] {
@@ -122,7 +122,7 @@ async fn parts_of_a_blob_are_read_whole_or_not_at_all() {
 async fn what_is_not_there_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = open(folder.path());
-    let name = blobs.pack_name(&TENANT);
+    let name = blobs.pack_name(&TENANT).unwrap();
     assert!(matches!(blobs.range(&name, 0, 1).await, Err(BlobError::Missing(_))));
     assert!(matches!(blobs.stream(&name, 0, 1).await.err(), Some(BlobError::Missing(_))));
     blobs.put_pack(&name, Bytes::from_static(b"a pack")).await.unwrap();
@@ -149,7 +149,7 @@ async fn names_from_elsewhere_become_no_paths() {
 async fn a_blob_is_never_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = open(folder.path());
-    let name = blobs.pack_name(&TENANT);
+    let name = blobs.pack_name(&TENANT).unwrap();
     blobs.put_pack(&name, Bytes::from_static(b"first")).await.unwrap();
     assert!(blobs.put_pack(&name, Bytes::from_static(b"other")).await.is_err());
     assert_eq!(blobs.range(&name, 0, 5).await.unwrap(), "first");
@@ -217,7 +217,7 @@ async fn blobs_are_their_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let blobs = open(folder.path());
-    let name = blobs.pack_name(&TENANT);
+    let name = blobs.pack_name(&TENANT).unwrap();
     blobs.put_pack(&name, Bytes::from_static(b"pack")).await.unwrap();
     let path = folder.path().join("blobs").join(&name);
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -22,16 +22,21 @@ use rustls::sign::{CertifiedKey, Signer};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use strongroom_core::ed25519::SigningKey;
 use strongroom_core::identity::Identity;
+use strongroom_core::ids::Millis;
 use strongroom_core::keys::secret::random_bytes;
 use strongroom_proto::SERVER_NAME;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+use crate::recorder::{Clock, SystemClock};
+
+const DAY: u64 = 24 * 3600 * 1000;
 /// From this long before now on, for clients whose clocks are behind.
-const BACKDATED: Duration = DAY;
+const BACKDATED: u64 = DAY;
 /// Until this long after now.
-const LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+const LIFE: u64 = 30 * DAY;
 /// A certificate older than this is not shown to new connections.
-const RENEWED_AFTER: Duration = Duration::from_secs(10 * 24 * 3600);
+const RENEWED_AFTER: u64 = 10 * DAY;
+/// No date of a certificate lies past the year 9999.
+const LATEST: u64 = 250_000_000_000_000;
 
 /// The node's certificates, one at a time.
 pub(super) struct NodeCertificates {
@@ -41,13 +46,13 @@ pub(super) struct NodeCertificates {
 }
 
 struct Current {
-    issued: SystemTime,
+    issued: Millis,
     shown: Arc<CertifiedKey>,
 }
 
 impl NodeCertificates {
     /// Issues the first.
-    pub(super) fn new(vault_key: &SigningKey, now: SystemTime) -> Result<NodeCertificates, String> {
+    pub(super) fn new(vault_key: &SigningKey, now: Millis) -> Result<NodeCertificates, String> {
         let key = SigningKey::from_seed(vault_key.seed().duplicate()).map_err(|error| error.to_string())?;
         let parameters = anchor_parameters(&key);
         let anchor = parameters.self_signed(&key).map_err(|error| error.to_string())?.der().clone();
@@ -57,13 +62,11 @@ impl NodeCertificates {
     }
 
     /// The one to show at this time.
-    fn at(&self, now: SystemTime) -> Arc<CertifiedKey> {
+    fn at(&self, now: Millis) -> Arc<CertifiedKey> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back more than that makes it not valid yet: also a reason for another one.
-        let fresh = match now.duration_since(current.issued) {
-            Ok(age) => age < RENEWED_AFTER,
-            Err(ahead) => ahead.duration() < BACKDATED / 2,
-        };
+        // A clock that was set back makes it not valid yet: also a reason for another one.
+        let (age, ahead) = (now.0.saturating_sub(current.issued.0), current.issued.0.saturating_sub(now.0));
+        let fresh = age < RENEWED_AFTER && ahead < BACKDATED / 2;
         if !fresh {
             match issue(&self.issuer, &self.anchor, now) {
                 Ok(shown) => *current = Current { issued: now, shown },
@@ -77,7 +80,7 @@ impl NodeCertificates {
 
 impl ResolvesServerCert for NodeCertificates {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.at(SystemTime::now()))
+        Some(self.at(SystemClock.now()))
     }
 }
 
@@ -102,7 +105,7 @@ fn anchor_parameters(key: &SigningKey) -> CertificateParams {
 fn issue(
     issuer: &Issuer<'static, SigningKey>,
     anchor: &CertificateDer<'static>,
-    now: SystemTime,
+    now: Millis,
 ) -> Result<Arc<CertifiedKey>, String> {
     let key = Identity::generate().map_err(|error| error.to_string())?;
     let mut serial: [u8; 16] = random_bytes().map_err(|error| error.to_string())?;
@@ -116,11 +119,18 @@ fn issue(
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.key_identifier_method = KeyIdMethod::PreSpecified(key.fingerprint().as_bytes()[..20].to_vec());
-    parameters.not_before = (now - BACKDATED).into();
-    parameters.not_after = (now + LIFE).into();
+    if now.0 > LATEST {
+        return Err("the clock is off by thousands of years".to_owned());
+    }
+    parameters.not_before = date(now.0.saturating_sub(BACKDATED)).into();
+    parameters.not_after = date(now.0 + LIFE).into();
     let certificate = parameters.signed_by(&key, issuer).map_err(|error| error.to_string())?;
     let chain = vec![certificate.der().clone(), anchor.clone()];
     Ok(Arc::new(CertifiedKey::new(chain, Arc::new(NodeKey(Arc::new(key))))))
+}
+
+fn date(millis: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
 }
 
 fn named(name: &str) -> DistinguishedName {
@@ -165,23 +175,25 @@ mod tests {
     #[test]
     fn a_certificate_renews_itself() {
         let key = SigningKey::generate().unwrap();
-        let start = SystemTime::UNIX_EPOCH + 20_000 * DAY;
-        let certificates = NodeCertificates::new(&key, start).unwrap();
-        let first = certificates.at(start);
-        assert!(Arc::ptr_eq(&first, &certificates.at(start + RENEWED_AFTER - DAY)));
-        assert!(Arc::ptr_eq(&first, &certificates.at(start - Duration::from_secs(60))));
-        let second = certificates.at(start + RENEWED_AFTER);
+        let start = 20_000 * DAY;
+        let certificates = NodeCertificates::new(&key, Millis(start)).unwrap();
+        let at = |millis| certificates.at(Millis(millis));
+        let first = at(start);
+        assert!(Arc::ptr_eq(&first, &at(start + RENEWED_AFTER - 1)));
+        assert!(Arc::ptr_eq(&first, &at(start - 60_000)));
+        let second = at(start + RENEWED_AFTER);
         assert!(first.cert[0] != second.cert[0]);
         assert!(first.cert[1] == second.cert[1], "the anchor stays");
-        let third = certificates.at(start);
+        let third = at(start);
         assert!(second.cert[0] != third.cert[0], "a clock that was set back");
+        assert!(Arc::ptr_eq(&third, &at(u64::MAX)), "a clock that is nonsense");
     }
 
     #[test]
     fn the_anchor_is_the_vault_keys_on_every_node() {
         let key = SigningKey::generate().unwrap();
-        let node = |now| NodeCertificates::new(&key, now).unwrap().anchor;
-        let start = SystemTime::UNIX_EPOCH + 20_000 * DAY;
-        assert!(node(start) == node(start + DAY));
+        let node = |millis| NodeCertificates::new(&key, Millis(millis)).unwrap().anchor;
+        assert!(node(20_000 * DAY) == node(20_001 * DAY));
+        assert!(NodeCertificates::new(&key, Millis(u64::MAX)).is_err());
     }
 }

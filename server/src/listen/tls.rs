@@ -1,7 +1,6 @@
 //! TLS 1.3 as the server speaks it: any P-256 key may call, and proves that it is there.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -13,11 +12,12 @@ use strongroom_core::ed25519::SigningKey;
 use strongroom_core::identity::{Fingerprint, PublicKey};
 
 use super::certificate::NodeCertificates;
+use crate::recorder::{Clock, SystemClock};
 
 /// The settings of every connection.
 pub(super) fn config(vault_key: &SigningKey) -> Result<Arc<ServerConfig>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let certificates = NodeCertificates::new(vault_key, SystemTime::now())?;
+    let certificates = NodeCertificates::new(vault_key, SystemClock.now())?;
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| error.to_string())?
