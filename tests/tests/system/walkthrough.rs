@@ -66,7 +66,7 @@ async fn the_walkthrough_works_as_written() {
     }
     let json = shell.run("strongroom --home lab audit log acme --output json").ok();
     let entries: Vec<serde_json::Value> = json.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let indices: Vec<u64> = entries.iter().map(|entry| entry["index"].as_u64().unwrap()).collect();
+    let indices: Vec<u64> = entries.iter().map(|entry| entry["entry"]["index"].as_u64().unwrap()).collect();
     assert_eq!(indices, (0..entries.len() as u64).collect::<Vec<_>>());
 
     let ended = shell.server().terminate();

@@ -152,6 +152,7 @@ async fn with_an_opening_that_does_not_fit() {
     assert_eq!(open(&request).await, Reason::InvalidArgument);
     request.signature = vec![0; 63].into();
     assert_eq!(open(&request).await, Reason::InvalidArgument);
+    request.signature = vec![0; 64].into();
     request.key = vec![4; 65].into();
     assert_eq!(open(&request).await, Reason::Unauthenticated);
     request.opening = vec![b' '; 2049].into();

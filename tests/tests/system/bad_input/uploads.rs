@@ -10,7 +10,7 @@ use strongroom_core::sealed::header::Header;
 use strongroom_proto::v1;
 use strongroom_proto::v1::put_frame::Frame;
 use strongroom_tests::oracle::Blobs;
-use strongroom_tests::raw::{Raw, SealedObject, Target, put_frame, request_id};
+use strongroom_tests::raw::{Raw, SealedObject, Target, failure, item_result, put_frame, request_id};
 use strongroom_tests::{Lab, TestVault, sample, until};
 
 use super::{reason, refusal};
@@ -96,7 +96,8 @@ async fn one_that_falls_asleep() {
     .await;
     // Whoever wakes up now comes too late: what was condemned stays so.
     wake.send(()).unwrap();
-    assert!(putting.await.unwrap().is_err());
+    let woken = putting.await.unwrap().map_err(failure).and_then(|answer| item_result(answer.into_inner().result.unwrap()));
+    assert!(matches!(refusal(woken), Reason::Unavailable | Reason::PreconditionFailed));
     assert_nothing_left(&vault, &lab).await;
 }
 
@@ -202,7 +203,7 @@ async fn a_batch_that_is_not_what_was_signed() {
         (0..5).map(item).collect()
     };
     let put = async |request: v1::PutBatchRequest| {
-        let answer = raw.vault().put_batch(request).await.map_err(strongroom_tests::raw::failure);
+        let answer = raw.vault().put_batch(request).await.map_err(failure);
         refusal(answer)
     };
     for at in [0, 30, 300] {
