@@ -16,6 +16,7 @@ use strongroom_core::sealed::layout::Layout;
 
 use crate::blobs::Upload;
 use crate::error::Error;
+use crate::failpoint;
 use crate::recorder::attempt::{AcceptedCall, Attempt, Caller, NewObject, Put, Recorded};
 use crate::tenants::Tenant;
 use crate::vault::{Vault, standing};
@@ -51,7 +52,9 @@ pub(crate) async fn begin(vault: &Vault, intent: Intent) -> Result<Receiving, Er
     let dataset = dataset(vault, tenant, &intent.dataset).await?;
     let upload = vault.blobs.begin(&tenant.id).await?;
     let now = vault.recorder.now();
+    failpoint::hit("upload.opening");
     vault.catalog.open_upload(&tenant.id, &intent.put, &caller.key, upload.name(), now).await?;
+    failpoint::hit("upload.opened");
     Ok(Receiving { intent, dataset, upload, received: 0, touched: now })
 }
 
@@ -62,7 +65,7 @@ impl Receiving {
         // Sealing adds 60 bytes to 64 KiB: 1/512 is above that, and a header and one segment's worth is the least.
         let most = vault.limits.max_object + vault.limits.max_object / 512 + 1024;
         if self.received > most {
-            return Err(Error::TooLarge(format!("an object has at most {} bytes", vault.limits.max_object).into()));
+            return Err(too_large(vault));
         }
         self.touch(vault).await?;
         Ok(self.upload.write(data).await?)
@@ -96,7 +99,12 @@ impl Receiving {
     async fn try_publish(self, vault: &Vault, call: Arc<AcceptedCall>, keys: &[u8]) -> Result<Recorded, Error> {
         let Self { intent, dataset, upload, .. } = self;
         let item = only_item(&call, &intent)?.clone();
+        if item.size > vault.limits.max_object {
+            return Err(too_large(vault));
+        }
+        failpoint::hit("upload.received");
         let stored = upload.finish(item.size).await?;
+        failpoint::hit("upload.durable");
         if stored.content.root != item.content_root || stored.content.header != item.header {
             return Err(Error::Integrity("the bytes received are not those that were signed".into()));
         }
@@ -134,6 +142,11 @@ fn only_item<'a>(call: &'a AcceptedCall, intent: &Intent) -> Result<&'a PutItem,
         return Err(Error::TooLarge("the object is larger than the format allows".into()));
     }
     Ok(item)
+}
+
+/// The refusal of an object over the limit.
+pub(crate) fn too_large(vault: &Vault) -> Error {
+    Error::TooLarge(format!("an object has at most {} bytes", vault.limits.max_object).into())
 }
 
 /// The rows-to-be of a call's items, with their wrapped roots.

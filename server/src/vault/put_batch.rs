@@ -10,8 +10,9 @@ use strongroom_core::sealed::content::ContentHasher;
 use strongroom_core::sealed::{HEADER_LEN, SEGMENT_OVERHEAD, SEGMENT_SIZE};
 
 use crate::error::Error;
+use crate::failpoint;
 use crate::recorder::attempt::{AcceptedCall, Attempt, Put, Recorded};
-use crate::vault::put::{condemn, dataset, denied, new_objects};
+use crate::vault::put::{condemn, dataset, denied, new_objects, too_large};
 use crate::vault::{Vault, standing};
 
 /// Checks every object against the signed call, stores them as a pack, and has them recorded and made visible.
@@ -32,14 +33,20 @@ pub(crate) async fn put_batch(
     if let Err(error) = standing::check(vault, &tenant, call.caller.key, call.grant(), &places).await {
         return Err(denied(vault, &tenant, &call.caller, error).await);
     }
+    if items.iter().any(|item| item.size > vault.limits.max_object) {
+        return Err(too_large(vault));
+    }
     let offsets = check_objects(items, &objects)?;
     let datasets = datasets(vault, &call, items).await?;
     let wrapped = vault.keys.accept(&call, &datasets, keys).await?;
     let first = items.first().ok_or(Error::Invalid("a batch has items".into()))?.put;
-    let blob = vault.blobs.pack_name(&tenant.id);
+    let blob = vault.blobs.pack_name(&tenant.id)?;
+    failpoint::hit("upload.opening");
     vault.catalog.open_upload(&tenant.id, &first, &call.caller.key, &blob, vault.recorder.now()).await?;
+    failpoint::hit("upload.opened");
     let published = async {
         vault.blobs.put_pack(&blob, objects).await?;
+        failpoint::hit("upload.durable");
         let objects = new_objects(items, &datasets, wrapped, |at| (blob.clone(), offsets[at]))?;
         let put = Put { call: call.clone(), objects, obstacle: None };
         Ok::<_, Error>(vault.recorder.record(&tenant, Attempt::Put(put)).await?)
