@@ -19,7 +19,9 @@ impl Globals {
     /// How to reach the vault: as the home says that was named, else as the environment says.
     fn connect(&self) -> Outcome<Connect> {
         let home = self.home();
-        Ok(if self.home.is_some() { Connect::from_home(&home)? } else { Connect::from_env_or(&home)? })
+        let connect = if self.home.is_some() { Connect::from_home(&home) } else { Connect::from_env_or(&home) };
+        let advice = "log in: strongroom login HOST:PORT --server-key SHA256:…";
+        connect.map_err(|error| Failure::from(error).if_not_found(advice))
     }
 
     /// Connects, and does `work`.

@@ -119,6 +119,15 @@ impl Failure {
         self
     }
 
+    /// The same, with other advice where nothing by the name was found.
+    #[must_use]
+    pub fn if_not_found(mut self, advice: &'static str) -> Self {
+        if self.code == Reason::NotFound.code() {
+            self.advice = advice.into();
+        }
+        self
+    }
+
     /// Ctrl-C, or a request to end.
     pub fn interrupted() -> Self {
         let advice = "run it again: what was finished stays, nothing is half done";

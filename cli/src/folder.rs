@@ -103,6 +103,9 @@ pub fn pending(target: PathBuf) -> Outcome<(fs::File, Pending)> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
+    if !folder.is_dir() {
+        return Err(Failure::file(folder, &io::ErrorKind::NotFound.into()));
+    }
     let made = tempfile::Builder::new().prefix(".strongroom-").tempfile_in(folder).map(NamedTempFile::into_parts);
     let (file, temporary) = made.map_err(|error| Failure::file(folder, &error))?;
     Ok((file, Pending { temporary, target }))

@@ -81,7 +81,7 @@ impl Get {
             Ok((Sink::Folder(Folder::at(folder)), name.clone(), Some(place)))
         };
         match &self.out {
-            None => in_folder(Path::new(".")),
+            None => Ok((Sink::File(name.clone().into()), name.clone(), Some(name))),
             Some(out) if is_stdout(out) => Ok((Sink::Stdout, name, None)),
             Some(out) if is_folder(out) => in_folder(out),
             Some(out) => Ok((Sink::File(out.clone()), name, Some(out.display().to_string()))),

@@ -90,6 +90,11 @@ impl FromStr for End {
     }
 }
 
+/// Now, by this machine's clock: the one place that reads it.
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
 /// A moment as the ledger counts; none before 1970.
 pub fn millis(at: Timestamp) -> Millis {
     Millis(u64::try_from(at.as_millisecond()).unwrap_or(0))

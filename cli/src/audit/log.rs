@@ -104,7 +104,7 @@ impl Log {
                 Format::Table => Names::of(vault, &self.tenant).await?,
                 Format::Json => Names::default(),
             };
-            let mut lines = vault.query(&self.tenant, self.query(globals, Timestamp::now()));
+            let mut lines = vault.query(&self.tenant, self.query(globals, when::now()));
             let mut out = std::io::BufWriter::new(std::io::stdout());
             while let Some(entry) = lines.try_next().await? {
                 self.write(&mut out, globals.output, &names, &entry).map_err(|error| Failure::stdio(&error))?;

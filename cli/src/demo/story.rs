@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
 use strongroom_client::audit::Query;
 use strongroom_client::{Body, DatasetRef, GetOptions, ObjectName, PutOptions, Vault};
 use strongroom_core::grant::{Action, Holder, Limits, Part, Prefix, Scope, Terms};
@@ -167,7 +166,7 @@ async fn grant(tell: &mut Tell, cast: &Cast<'_>) -> Outcome<VendorId> {
 
 /// One hour to list and read `prefix`.
 async fn issue(cast: &Cast<'_>, vendor: VendorId, prefix: Prefix) -> Outcome<GrantId> {
-    let now = Timestamp::now();
+    let now = when::now();
     let expires = now.checked_add(jiff::SignedDuration::from_hours(1)).unwrap_or(now);
     let actions = vec![Action::List, Action::Read];
     let terms = Terms {

@@ -75,7 +75,7 @@ struct Issued {
 impl Issue {
     pub(super) async fn run(self, globals: &Globals, vault: &Vault) -> Outcome {
         let (tenant, scopes) = self.scopes()?;
-        let expires = self.expires(Timestamp::now())?;
+        let expires = self.expires(when::now())?;
         let holder = match &self.to {
             Grantee::Key(key) => Holder::Key(*key),
             Grantee::Vendor(vendor) => Holder::Vendor(vault.vendor(&vendor.tenant, &vendor.vendor).await?.id),

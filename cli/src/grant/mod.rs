@@ -4,7 +4,6 @@ mod issue;
 pub(crate) mod sentence;
 
 use clap::Subcommand;
-use jiff::Timestamp;
 use serde::Serialize;
 use strongroom_client::grants::{GrantInfo, GrantState};
 use strongroom_core::grant::{Holder, Terms, Usage};
@@ -116,7 +115,7 @@ impl Shown {
     }
 
     fn words(&self) -> String {
-        let sentence = sentence::sentence(&self.tenant, &self.holder(), &self.terms, &self.usage, Timestamp::now());
+        let sentence = sentence::sentence(&self.tenant, &self.holder(), &self.terms, &self.usage, when::now());
         let state = match self.state {
             "live" => "",
             "not-yet" => "\nIts time has not begun.",

@@ -103,7 +103,7 @@ impl Put {
     /// A file cannot be read, or the vault refuses.
     pub fn run(self, globals: &Globals) -> Outcome {
         let load = self.load()?;
-        globals.with_vault(async |vault| {
+        let done = globals.with_vault(async |vault| {
             if self.create {
                 create(vault, &self.target.dataset_ref()).await?;
             }
@@ -122,7 +122,8 @@ impl Put {
                     }
                 },
             }
-        })
+        });
+        done.map_err(|failure| failure.if_not_found("check the name; --create makes a dataset that is not there"))
     }
 
     fn load(&self) -> Outcome<Load> {
@@ -299,7 +300,7 @@ async fn check_digits(file: &Path, naming: &Naming) -> Outcome<u64> {
     }
     let digits = (lines - 1).to_string().len();
     Err(Failure::usage(
-        format!("{lines} lines do not fit into {} digits", naming.digits),
+        format!("{lines} lines do not fit into {}", counted(u64::from(naming.digits), "digit")),
         format!("add --digits {digits}"),
     ))
 }

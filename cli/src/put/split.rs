@@ -10,6 +10,7 @@ use bytes::Bytes;
 use strongroom_core::names::ObjectPath;
 use strongroom_core::reason::Reason;
 
+use crate::amount::counted;
 use crate::exit::{Failure, Outcome};
 
 /// The longest line: it is held in memory whole.
@@ -43,7 +44,11 @@ impl Naming {
     fn path(&self, number: u64) -> Outcome<ObjectPath> {
         if number >= self.capacity() {
             return Err(Failure::usage(
-                format!("more than {} lines do not fit into {} digits", self.capacity(), self.digits),
+                format!(
+                    "more than {} lines do not fit into {}",
+                    self.capacity(),
+                    counted(u64::from(self.digits), "digit")
+                ),
                 format!("add --digits {}", self.digits + 1),
             ));
         }
