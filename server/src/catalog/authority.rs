@@ -25,9 +25,8 @@ impl Tx {
         tenant: &TenantId,
         from: Index,
     ) -> Result<Vec<AuthorityRow>, CatalogError> {
-        let sql = self.sql(
-            "SELECT entry, public, signed FROM authority WHERE tenant = $1 AND entry >= $2 ORDER BY entry",
-        );
+        let sql =
+            self.sql("SELECT entry, public, signed FROM authority WHERE tenant = $1 AND entry >= $2 ORDER BY entry");
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(from.0));
         let row = |row: &AnyRow| {
             Ok(AuthorityRow { entry: Index(number(row, 0)?), public: row.try_get(1)?, signed: row.try_get(2)? })

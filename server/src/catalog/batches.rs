@@ -65,7 +65,8 @@ impl Tx {
     /// Appends a batch.
     pub(crate) async fn insert_batch(&mut self, tenant: &TenantId, batch: NewBatch) -> Result<(), CatalogError> {
         let sql = self.sql("INSERT INTO batches (tenant, size, first, tip, entries) VALUES ($1, $2, $3, $4, $5)");
-        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(batch.size.0)).bind(signed(batch.first.0));
+        let query =
+            sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(batch.size.0)).bind(signed(batch.first.0));
         query.bind(&batch.tip.as_bytes()[..]).bind(batch.entries).execute(self.connection()).await?;
         let sql = self.sql("INSERT INTO privates (tenant, size, parts) VALUES ($1, $2, $3)");
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(batch.size.0));

@@ -39,7 +39,8 @@ impl Catalog {
         if grant.id != *grant_id {
             return Err(CatalogError::integrity(format!("the row of grant {grant_id} holds another grant")));
         }
-        let used = |column| row.try_get::<Option<i64>, _>(column).map(|n| n.map_or(0, |n| u64::try_from(n).unwrap_or(0)));
+        let used =
+            |column| row.try_get::<Option<i64>, _>(column).map(|n| n.map_or(0, |n| u64::try_from(n).unwrap_or(0)));
         Ok(Some((grant, Usage { bytes: used(2)?, objects: used(3)?, uses: used(4)? })))
     }
 
@@ -53,9 +54,8 @@ impl Catalog {
         key: &LedgerKey,
         holder: &Holder,
     ) -> Result<Vec<Grant>, CatalogError> {
-        let sql = self.sql(
-            "SELECT content, mac FROM grants WHERE tenant = $1 AND holder = $2 ORDER BY issued DESC LIMIT 10000",
-        );
+        let sql = self
+            .sql("SELECT content, mac FROM grants WHERE tenant = $1 AND holder = $2 ORDER BY issued DESC LIMIT 10000");
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(holder_bytes(holder));
         let rows = query.fetch_all(self.reader()).await?;
         let grants: Vec<Grant> = rows.iter().map(|row| checked(row, key)).collect::<Result<_, _>>()?;
@@ -76,9 +76,8 @@ impl Catalog {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<Grant>, CatalogError> {
-        let sql = self.sql(
-            "SELECT content, mac FROM grants WHERE tenant = $1 AND issued < $2 ORDER BY issued DESC LIMIT $3",
-        );
+        let sql =
+            self.sql("SELECT content, mac FROM grants WHERE tenant = $1 AND issued < $2 ORDER BY issued DESC LIMIT $3");
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(before.map_or(i64::MAX, signed));
         let rows = query.bind(i64::from(limit)).fetch_all(self.reader()).await?;
         rows.iter().map(|row| checked(row, key)).collect()
@@ -102,7 +101,9 @@ impl Tx {
         let grant = |row: &AnyRow| {
             let id = GrantId::from_bytes(id(row, 2)?);
             let grant = checked(row, key).map_err(|error| error.to_string());
-            let own = |grant: Grant| if grant.id == id { Ok(grant) } else { Err(format!("the row of {id} holds {}", grant.id)) };
+            let own = |grant: Grant| {
+                if grant.id == id { Ok(grant) } else { Err(format!("the row of {id} holds {}", grant.id)) }
+            };
             Ok((id, grant.and_then(own)))
         };
         rows.iter().map(grant).collect()

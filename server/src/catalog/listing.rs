@@ -53,7 +53,7 @@ impl Catalog {
         };
         let limit = limit as usize;
         let mut page = ListPage::default();
-        let mut found = Vec::new();
+        let mut found: Vec<(String, u64, u64)> = Vec::new();
         let mut last = None;
         let mut leap = if folders { FIRST_LEAP } else { i64::MAX };
         while found.len() + page.folders.len() < limit {
@@ -77,7 +77,7 @@ impl Catalog {
                     page.folders.push(name);
                     break;
                 }
-                found.push((number(row, 1)?, number(row, 2)?));
+                found.push((path.to_owned(), number(row, 1)?, number(row, 2)?));
                 from = next_text(path);
                 last = Some(path.to_owned());
             }
@@ -91,12 +91,15 @@ impl Catalog {
             }
         }
         page.next = last;
-        let count = found.len();
-        if count > 0 {
-            page.objects = self.by_ordinal(tenant, key, found.into_iter()).await?;
+        if found.is_empty() {
+            return Ok(page);
         }
-        let astray = |object: &ObjectRow| object.dataset != *dataset || !prefix.covers(&object.path);
-        if page.objects.len() != count || page.objects.iter().any(astray) {
+        let places = found.iter().map(|(_, index, ordinal)| (*index, *ordinal));
+        page.objects = self.by_ordinal(tenant, key, places).await?;
+        let own = |((path, ..), object): (&(String, u64, u64), &ObjectRow)| {
+            object.dataset == *dataset && object.path.as_str() == path
+        };
+        if page.objects.len() != found.len() || !found.iter().zip(&page.objects).all(own) {
             return Err(CatalogError::integrity("a path stands for an object that is not its own"));
         }
         Ok(page)
@@ -146,6 +149,6 @@ mod tests {
         assert_eq!(after_all("a\u{10ffff}"), "b");
         assert!(after_all("") > "\u{10ffff}".repeat(256));
         assert_eq!(past("math/"), "math0");
-        assert!(past("math") > *"math" && past("math") < *"math/" && past("math") < *"math ");
+        assert!(*past("math") > *"math" && *past("math") < *"math/" && *past("math") < *"math ");
     }
 }

@@ -36,6 +36,8 @@ pub mod uploads;
 pub(crate) use authority::AuthorityRow;
 pub(crate) use batches::NewBatch;
 pub(crate) use paths::{PathRow, PathWrites};
+#[cfg(test)]
+pub(crate) use tx::Lost;
 pub(crate) use tx::Tx;
 
 use std::sync::Arc;
@@ -165,7 +167,8 @@ impl Catalog {
         let mut tx = self.begin().await?;
         let insert = self.0.dialect.sql("INSERT INTO vault (only, id) VALUES (1, $1) ON CONFLICT (only) DO NOTHING");
         sqlx::query(insert).bind(&vault.as_bytes()[..]).execute(tx.connection()).await?;
-        let row = sqlx::query(self.0.dialect.sql("SELECT id FROM vault WHERE only = 1")).fetch_one(tx.connection()).await?;
+        let row =
+            sqlx::query(self.0.dialect.sql("SELECT id FROM vault WHERE only = 1")).fetch_one(tx.connection()).await?;
         let found = id::<16>(&row, 0).map(VaultId::from_bytes)?;
         tx.commit().await?;
         if found == vault { Ok(()) } else { Err(CatalogError::OtherVault { found, wanted: vault }) }

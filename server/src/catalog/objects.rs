@@ -429,5 +429,7 @@ fn equal(ours: &Mac, theirs: &[u8]) -> bool {
 }
 
 fn astray(index: Index, ordinal: u32) -> CatalogError {
-    CatalogError::integrity(format!("the row of the object put as entry {index}, ordinal {ordinal}, does not carry its mark"))
+    CatalogError::integrity(format!(
+        "the row of the object put as entry {index}, ordinal {ordinal}, does not carry its mark"
+    ))
 }

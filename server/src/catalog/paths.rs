@@ -37,7 +37,12 @@ pub(crate) struct PathWrites {
 
 impl PathWrites {
     /// This generation is what is visible.
-    pub(crate) fn show(&mut self, dataset: &DatasetId, path: &str, (generation, index, ordinal): (Generation, Index, u32)) {
+    pub(crate) fn show(
+        &mut self,
+        dataset: &DatasetId,
+        path: &str,
+        (generation, index, ordinal): (Generation, Index, u32),
+    ) {
         let row = self.show.row().bytes(dataset.as_bytes()).text(path);
         row.number(generation.0).number(index.0).number(u64::from(ordinal));
     }
@@ -81,7 +86,8 @@ impl Tx {
         let mut found = vec![PathRow::default(); wanted.len()];
         for row in query.fetch_all(self.connection()).await? {
             let at = usize::try_from(number(&row, 0)?).unwrap_or(usize::MAX);
-            let slot = found.get_mut(at).ok_or_else(|| CatalogError::integrity("an answer to nothing that was asked"))?;
+            let slot =
+                found.get_mut(at).ok_or_else(|| CatalogError::integrity("an answer to nothing that was asked"))?;
             if row.try_get::<Option<i64>, _>(1)?.is_some() {
                 let ordinal = u32::try_from(number(&row, 3)?).unwrap_or(u32::MAX);
                 slot.visible = Some((Generation(number(&row, 1)?), Index(number(&row, 2)?), ordinal));

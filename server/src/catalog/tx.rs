@@ -17,6 +17,10 @@ impl Catalog {
     /// [`CatalogError::Replaced`] if the file is not the one that was opened; [`CatalogError::Sql`] if there is no lock to have.
     pub(crate) async fn begin(&self) -> Result<Tx, CatalogError> {
         self.0.file.check()?;
+        #[cfg(test)]
+        if self.loses(|lost| lost == Lost::Begin).is_some() {
+            return Err(CatalogError::Io(std::io::Error::other("the database cannot be reached")));
+        }
         let transaction = self.0.writer.begin_with(self.0.dialect.begin()).await?;
         Ok(Tx { catalog: self.clone(), transaction })
     }
@@ -37,9 +41,14 @@ impl Tx {
     /// [`CatalogError`]; with [`CatalogError::Replaced`], what was committed went into a file that has lost its name.
     pub(crate) async fn commit(self) -> Result<(), CatalogError> {
         #[cfg(test)]
-        if let Some(lost) = self.catalog.0.lost.lock().unwrap().take() {
-            if lost == Lost::Answer {
-                self.transaction.commit().await?;
+        if let Some(lost) = self.catalog.loses(|lost| lost != Lost::Begin) {
+            match lost {
+                Lost::Answer => self.transaction.commit().await?,
+                Lost::AnswerAndBegin => {
+                    self.transaction.commit().await?;
+                    self.catalog.lose_next_commit(Lost::Begin);
+                }
+                Lost::Commit | Lost::Begin => {}
             }
             return Err(CatalogError::Io(std::io::Error::other("the answer to a commit was lost")));
         }
@@ -56,12 +65,8 @@ pub(crate) enum Lost {
     Answer,
     /// It does not happen.
     Commit,
-}
-
-#[cfg(test)]
-impl Catalog {
-    /// Has the next commit fail.
-    pub(crate) fn lose_next_commit(&self, lost: Lost) {
-        *self.0.lost.lock().unwrap() = Some(lost);
-    }
+    /// It happens, nobody hears of it, and nobody can look.
+    AnswerAndBegin,
+    /// The next transaction does not begin.
+    Begin,
 }

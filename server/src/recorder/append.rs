@@ -116,14 +116,13 @@ impl Writer {
 
     /// Reads a ledger's standing and shows it.
     pub(super) async fn load(&mut self, tenant: &Arc<Tenant>) -> Result<View, RecordError> {
-        let unavailable = |error: CatalogError| RecordError::Unavailable(error.to_string());
         let mut tx = match self.inner.catalog.begin().await {
             Ok(tx) => tx,
             Err(CatalogError::Replaced) => return Err(self.inner.stop_all()),
-            Err(error) => return Err(unavailable(error)),
+            Err(error) => return Err(RecordError::of_catalog(error)),
         };
         let ledger = self.inner.ledger(&tenant.id);
-        let state = self.state(&mut tx, tenant, &ledger).await.map_err(unavailable)??;
+        let state = self.state(&mut tx, tenant, &ledger).await.map_err(RecordError::of_catalog)??;
         let state = state.ok_or_else(|| no_ledger(tenant))?;
         let view = view_of(tenant, &state);
         ledger.publish(view.clone());
@@ -134,7 +133,8 @@ impl Writer {
     /// Gives denials that had no entry of their own one together: those of minutes that are over, or all.
     pub(super) async fn sum_up(&mut self, all: bool) {
         let waits = |(_, (_, state)): &(&TenantId, &(Arc<Tenant>, State))| state.denials.is_waiting();
-        let tenants: Vec<Arc<Tenant>> = self.ledgers.iter().filter(waits).map(|(_, (tenant, _))| tenant.clone()).collect();
+        let tenants: Vec<Arc<Tenant>> =
+            self.ledgers.iter().filter(waits).map(|(_, (tenant, _))| tenant.clone()).collect();
         for tenant in tenants {
             let group = [Group { tenant, waiting: Vec::new() }];
             if let Err(failure) = self.try_record(&group, Some(all)).await {
@@ -149,7 +149,7 @@ impl Writer {
         groups: &[Group],
         sums: Option<bool>,
     ) -> Result<Vec<Result<Committed, RecordError>>, Failure> {
-        let before = |error: CatalogError| Failure::Before(RecordError::Unavailable(error.to_string()));
+        let before = |error: CatalogError| Failure::Before(RecordError::of_catalog(error));
         let mut tx = match self.inner.catalog.begin().await {
             Ok(tx) => tx,
             Err(CatalogError::Replaced) => return Err(Failure::Lost(self.inner.stop_all())),
@@ -403,11 +403,7 @@ fn no_ledger(tenant: &Tenant) -> RecordError {
 }
 
 fn view_of(tenant: &Tenant, state: &State) -> View {
-    View {
-        authority: state.authority.clone(),
-        head: Arc::new(state.head.clone()),
-        seen: seen_of(tenant, &state.head),
-    }
+    View { authority: state.authority.clone(), head: Arc::new(state.head.clone()), seen: seen_of(tenant, &state.head) }
 }
 
 fn answer_all(groups: Vec<Group>, results: Vec<Result<Committed, RecordError>>) {

@@ -131,4 +131,3 @@ fn fold(authority: &mut Authority, from: [u8; 32], rows: &[AuthorityRow], head: 
     }
     Ok(())
 }
-

@@ -57,7 +57,8 @@ mod tests {
     #[test]
     fn it_is_what_core_reads() {
         let claims = Claims { sdk: "s".into(), host: "h".into(), job: "j".into() };
-        let content = Content { source: Some("[::1]:1"), claims: Some(&claims), detail: Some("why"), ..Content::default() };
+        let content =
+            Content { source: Some("[::1]:1"), claims: Some(&claims), detail: Some("why"), ..Content::default() };
         let part = content.write().unwrap();
         let read = Private::from_bytes(&part.bytes).unwrap();
         assert_eq!(read.bytes().unwrap(), part.bytes);

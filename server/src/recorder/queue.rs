@@ -8,10 +8,10 @@ use strongroom_core::call::SignedCall;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant};
 
+use super::append::Writer;
 use super::attempt::{Attempt, Recorded};
 use super::private::{Content, Part, PartError};
 use super::request::request_key;
-use super::append::Writer;
 use super::{RecordError, View};
 use crate::catalog::requests::RequestKey;
 use crate::tenants::Tenant;

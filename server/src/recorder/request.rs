@@ -92,7 +92,8 @@ impl Request {
         self.released.extend(parts.into_iter().map(released));
         self.released.sort_unstable();
         self.released.dedup_by(|next, one| {
-            let follows = (next.item, next.index, next.ordinal, next.start) == (one.item, one.index, one.ordinal, one.end);
+            let follows =
+                (next.item, next.index, next.ordinal, next.start) == (one.item, one.index, one.ordinal, one.end);
             if follows {
                 one.end = next.end;
             }

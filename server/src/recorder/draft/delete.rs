@@ -94,7 +94,8 @@ impl<'a> Draft<'a> {
             if item.generation.is_some_and(|wanted| wanted != generation) {
                 return Ok(Err(Refusal::new(Reason::PreconditionFailed, "another generation is there")));
             }
-            let astray = || RecordError::Integrity(format!("the object put as entry {index}, ordinal {ordinal}, is astray"));
+            let astray =
+                || RecordError::Integrity(format!("the object put as entry {index}, ordinal {ordinal}, is astray"));
             let size = *self.known.sizes.get(&(index, ordinal)).ok_or_else(astray)?;
             let layout = Layout::new(size).map_err(|_| astray())?;
             taken.insert(slot);

@@ -113,7 +113,13 @@ struct Refused<'a> {
 type Drafting<T> = Result<T, RecordError>;
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(tenant: &'a Tenant, node: NodeId, now: Millis, state: Option<&'a State>, known: Known<'a>) -> Self {
+    pub(super) fn new(
+        tenant: &'a Tenant,
+        node: NodeId,
+        now: Millis,
+        state: Option<&'a State>,
+        known: Known<'a>,
+    ) -> Self {
         let base = state.map(|state| state.head.clone()).unwrap_or_default();
         Self {
             tenant,
@@ -158,7 +164,8 @@ impl<'a> Draft<'a> {
             Attempt::Order(order) => takes_away(&order.verified.order().instruction),
             _ => false,
         };
-        let order: Vec<usize> = (0..waiting.len()).filter(first).chain((0..waiting.len()).filter(|at| !first(at))).collect();
+        let order: Vec<usize> =
+            (0..waiting.len()).filter(first).chain((0..waiting.len()).filter(|at| !first(at))).collect();
         let mut verdicts: Vec<Option<Verdict>> = Vec::new();
         verdicts.resize_with(waiting.len(), || None);
         for at in order {
@@ -347,8 +354,7 @@ impl<'a> Draft<'a> {
         let chain = self.chain(grant)?;
         let holds = chain.first().is_some_and(|held| self.authority.is_holder(&held.grant.terms.holder, &key));
         let named = chain.first().map(|held| held.grant.id);
-        let is_known =
-            holds || self.authority.principal(&key) != Principal::Key || self.known.holders.contains(&key);
+        let is_known = holds || self.authority.principal(&key) != Principal::Key || self.known.holders.contains(&key);
         if !is_known || self.head.size().0 == 0 || !self.denials.admit(key, self.now, refusal.reason) {
             return Ok(Verdict::Refused { refusal, index: None });
         }
@@ -395,7 +401,8 @@ impl<'a> Draft<'a> {
                 writes.paths.show(&slot.dataset, slot.path, visible);
             }
         }
-        writes.usages = self.charged.iter().map(|id| (*id, self.known.usages.get(id).copied().unwrap_or_default())).collect();
+        writes.usages =
+            self.charged.iter().map(|id| (*id, self.known.usages.get(id).copied().unwrap_or_default())).collect();
         let known = &self.known.requests;
         writes.requests = self.requested.iter().filter_map(|key| Some((*key, known.get(key)?.to_row()))).collect();
         writes.blobs = self.blobs.iter().map(|blob| (*blob).to_owned()).collect();

@@ -53,7 +53,9 @@ impl<'a> Draft<'a> {
             _ => self.actor(verified.issuer()),
         };
         let grants = match instruction {
-            Instruction::IssueGrant(terms) => [GrantId::from(id)].into_iter().chain(self.ids_of(terms.parent)?).collect(),
+            Instruction::IssueGrant(terms) => {
+                [GrantId::from(id)].into_iter().chain(self.ids_of(terms.parent)?).collect()
+            }
             Instruction::RevokeGrant { grant, .. } => self.ids_of(Some(*grant))?,
             _ => Vec::new(),
         };

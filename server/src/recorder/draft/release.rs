@@ -109,11 +109,7 @@ impl<'a> Draft<'a> {
         })
     }
 
-    pub(super) fn refuse(
-        &mut self,
-        call: &std::sync::Arc<AcceptedCall>,
-        refusal: Refusal,
-    ) -> Drafting<Verdict> {
+    pub(super) fn refuse(&mut self, call: &std::sync::Arc<AcceptedCall>, refusal: Refusal) -> Drafting<Verdict> {
         self.deny(Refused {
             key: call.caller.key,
             source: call.caller.source,
@@ -131,10 +127,9 @@ pub(super) fn other_request() -> Refusal {
 
 fn asked(call: &AcceptedCall) -> Vec<Place<'_>> {
     match &call.signed.call.work {
-        Work::Get(items) | Work::ReleaseKeys(items) => items
-            .iter()
-            .map(|item| Place { action: Action::Read, dataset: &item.dataset, path: &item.path })
-            .collect(),
+        Work::Get(items) | Work::ReleaseKeys(items) => {
+            items.iter().map(|item| Place { action: Action::Read, dataset: &item.dataset, path: &item.path }).collect()
+        }
         Work::Put(_) | Work::Delete(_) => Vec::new(),
     }
 }

@@ -1,0 +1,82 @@
+//! Orders: once, in time, by whoever may.
+
+use super::*;
+
+#[tokio::test]
+async fn an_order_is_accepted_once() {
+    let lab = Lab::new().await;
+    let order = lab.signed(&lab.admin.identity, Instruction::CreateDataset { name: "other".parse().unwrap() });
+    let again = Order { caller: order.caller.clone(), verified: order.verified.clone() };
+    let index = lab.record(Attempt::Order(Box::new(order))).await.unwrap().index();
+    match lab.record(Attempt::Order(Box::new(again))).await {
+        Err(RecordError::Refused { refusal, .. }) => {
+            assert_eq!(refusal.reason, Reason::PreconditionFailed);
+            assert!(refusal.detail.ends_with(&format!("entry {index}")), "{}", refusal.detail);
+        }
+        _ => panic!("it was accepted again"),
+    }
+    // Too late, and by somebody who may not.
+    let late = lab.signed(&lab.admin.identity, Instruction::CreateDataset { name: "late".parse().unwrap() });
+    lab.clock.0.fetch_add(60_001, Ordering::Relaxed);
+    assert_eq!(reason(lab.record(Attempt::Order(Box::new(late))).await), Reason::PreconditionFailed);
+    let other = Identity::generate().unwrap();
+    let make = Instruction::CreateDataset { name: "mine".parse().unwrap() };
+    assert_eq!(reason(lab.order_by(&other, make).await), Reason::OutOfScope);
+    // The tenant is there already.
+    assert_eq!(reason(lab.create().await), Reason::PreconditionFailed);
+    lab.replay().await;
+}
+
+#[tokio::test]
+async fn a_grant_can_be_used_in_the_batch_that_issues_it() {
+    let lab = Lab::new().await;
+    lab.put_path("math/1", 10).await;
+    let person = Person::new(&lab.tenant);
+    let terms = lab.terms(Holder::Key(person.key()), &[Action::Read], "math/", Limits::default());
+    let order = lab.signed(&lab.admin.identity, Instruction::IssueGrant(terms));
+    let grant = GrantId::from(order.verified.id());
+    let release = lab.release_of(&person.call(get(&["math/1"]), Some(grant))).await;
+    let (issued, released) =
+        tokio::join!(lab.record(Attempt::Order(Box::new(order))), lab.record(Attempt::Release(release)));
+    assert!(issued.unwrap().index() < released.unwrap().index());
+    // The holder finds it, and so does an admin.
+    let own = lab.catalog.grants_of(&lab.tenant.id, &lab.tenant.ledger_key, &Holder::Key(person.key())).await.unwrap();
+    assert_eq!(own.iter().map(|grant| grant.id).collect::<Vec<_>>(), [grant]);
+    let all = lab.catalog.list_grants(&lab.tenant.id, &lab.tenant.ledger_key, None, 10).await.unwrap();
+    assert_eq!(all, own);
+    let issued = Some(all[0].issued.0);
+    assert!(lab.catalog.list_grants(&lab.tenant.id, &lab.tenant.ledger_key, issued, 10).await.unwrap().is_empty());
+    lab.replay().await;
+}
+
+#[tokio::test]
+async fn two_tenants_of_one_name_are_not_made() {
+    let lab = Lab::new().await;
+    let other = tenant_of(random_id(TenantId::from_bytes));
+    let content = OrderContent {
+        ledger: other.origin.clone(),
+        request: random_id(RequestId::from_bytes),
+        not_after: Millis(u64::MAX >> 12),
+        instruction: Instruction::CreateTenant { name: other.name.clone(), admins: vec![lab.admin.key()] },
+    };
+    let verified = content.sign(&lab.operator).unwrap().verify().unwrap();
+    let order = Order { caller: lab.admin.caller.clone(), verified };
+    let key = vec![1; 60];
+    let new = NewTenant {
+        id: other.id,
+        name: other.name.clone(),
+        ledger_key: key.clone(),
+        log_key: key.clone(),
+        tenant_key: key,
+    };
+    let attempt = Attempt::CreateTenant(Box::new(order), Box::new(new));
+    assert_eq!(reason(lab.recorder.record(&other, attempt).await), Reason::PreconditionFailed);
+    assert_eq!(reason(lab.recorder.view(&other).await), Reason::LedgerDiverged);
+    let tenants = lab.catalog.list_tenants(None, 10).await.unwrap();
+    assert_eq!(tenants.len(), 1);
+    assert_eq!(tenants[0].1, lab.seen().await.size);
+    assert_eq!(lab.catalog.tenant_named(&"acme".parse().unwrap()).await.unwrap().unwrap().id, lab.tenant.id);
+    assert!(lab.catalog.tenant(&other.id).await.unwrap().is_none());
+    let keys = lab.catalog.tenant_keys(&lab.tenant.id).await.unwrap();
+    assert_eq!((keys.len(), keys[0].version, keys[0].active), (1, 1, true));
+}
