@@ -220,10 +220,16 @@ pub(crate) fn pack(dataset: &DatasetName, condition: Condition, objects: &[(Obje
 /// A fresh header, with the key under which its object is sealed.
 fn fresh() -> Result<(Header, Key)> {
     let key = Key::random().map_err(|error| Error::internal(error.to_string()))?;
-    let random = random_bytes().map_err(|error| Error::internal(error.to_string()))?;
-    // A UUIDv7 (RFC 9562 §5.7).
-    let id = uuid::Builder::from_unix_timestamp_millis(crate::admin::now()?.0, &random).into_uuid();
-    Ok((Header::new(ObjectId::from_bytes(*id.as_bytes())), key))
+    Ok((Header::new(object_id()?), key))
+}
+
+/// A UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then randomness around the version and the variant.
+fn object_id() -> Result<ObjectId> {
+    let mut id: [u8; 16] = random_bytes().map_err(|error| Error::internal(error.to_string()))?;
+    id[..6].copy_from_slice(&crate::admin::now()?.0.to_be_bytes()[2..]);
+    id[6] = 0x70 | (id[6] & 0x0f);
+    id[8] = 0x80 | (id[8] & 0x3f);
+    Ok(ObjectId::from_bytes(id))
 }
 
 pub(crate) fn put_id() -> Result<PutId> {
