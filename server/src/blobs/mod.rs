@@ -12,7 +12,7 @@
 //!
 //! Invariants:
 //! - A name out of the catalog is parsed before it becomes a path: a written database must not read or delete other files.
-//! - A stream is never held whole: an upload keeps two batches ([`disk::BATCH`]), a read one chunk ahead.
+//! - A stream is never held whole: an upload keeps two batches of a mebibyte, a read one chunk ahead.
 //! - No file is written or read on a thread of the runtime.
 
 mod disk;
@@ -33,6 +33,7 @@ use strongroom_core::ids::TenantId;
 use strongroom_core::keys::secret::RandomError;
 use strongroom_core::reason::Reason;
 use strongroom_core::sealed::content::{Content, ContentError};
+use tokio::task::spawn_blocking;
 
 use self::disk::Disk;
 pub use self::disk::Upload;
@@ -221,21 +222,25 @@ impl Blobs {
     }
 }
 
-/// Reads a range of a file chunk by chunk, one ahead of its consumer.
+/// Reads a range of a file chunk by chunk, one ahead of its consumer and one at a time: the file has one position.
 fn read_file(file: File, range: Range<u64>, blob: String) -> BoxStream<'static, Result<Bytes, BlobError>> {
-    stream::unfold(Some((Arc::new(file), range.start)), move |state| {
-        let (blob, end) = (blob.clone(), range.end);
+    let file = Arc::new(file);
+    let start = move |at: u64| {
+        let len = CHUNK.min(range.end.saturating_sub(at));
+        let file = file.clone();
+        (len > 0).then(|| (at + len, len, spawn_blocking(move || read_chunk(&file, at, len))))
+    };
+    let first = start(range.start);
+    stream::unfold((first, start), move |(reading, start)| {
+        let blob = blob.clone();
         async move {
-            let (file, at) = state.filter(|(_, at)| *at < end)?;
-            let len = CHUNK.min(end - at);
-            let reader = file.clone();
-            let chunk = tokio::task::spawn_blocking(move || read_chunk(&reader, at, len)).await;
-            let failed = |error: std::io::Error| BlobError::unavailable("read", error);
-            match chunk.map_err(|error| failed(error.into())).and_then(|chunk| chunk.map_err(failed)) {
-                Ok(chunk) if chunk.len() as u64 == len => Some((Ok(chunk), Some((file, at + len)))),
-                Ok(_) => Some((Err(BlobError::Short(blob)), None)),
-                Err(error) => Some((Err(error), None)),
-            }
+            let (next, len, job) = reading?;
+            let chunk = match job.await.map_err(std::io::Error::from).flatten() {
+                Ok(chunk) if chunk.len() as u64 == len => chunk,
+                Ok(_) => return Some((Err(BlobError::Short(blob)), (None, start))),
+                Err(error) => return Some((Err(BlobError::unavailable("read", error)), (None, start))),
+            };
+            Some((Ok(chunk), (start(next), start)))
         }
     })
     .boxed()
