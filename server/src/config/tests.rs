@@ -1,0 +1,134 @@
+use super::*;
+
+const OPERATOR: &str = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(CONFIG_FILE), text).unwrap();
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let mut config = Config::load_with(folder.path(), variables)?;
+    config.folder = PathBuf::from("/vault");
+    let CatalogUrl::Sqlite(path) = &mut config.catalog;
+    *path = Path::new("/vault").join(path.strip_prefix(folder.path()).unwrap_or(path));
+    let BlobsUrl::File(path) = &mut config.blobs;
+    *path = Path::new("/vault").join(path.strip_prefix(folder.path()).unwrap_or(path));
+    Ok(config)
+}
+
+fn refused(text: &str, variables: &[(&str, &str)], why: &str) {
+    let error = load(text, variables).unwrap_err().to_string();
+    assert!(error.contains(why), "{error:?} does not say {why:?}");
+}
+
+#[test]
+fn a_name_is_all_that_must_be_there() {
+    let config = load("name = \"a.b-1\"", &[]).unwrap();
+    assert_eq!(config.name, "a.b-1");
+    assert_eq!(config.listen, DEFAULT_LISTEN);
+    assert_eq!(config.catalog, CatalogUrl::Sqlite("/vault/catalog.db".into()));
+    assert_eq!(config.blobs, BlobsUrl::File("/vault/blobs".into()));
+    assert_eq!(config.limits, Limits::default());
+    assert!(config.operators.is_empty());
+    refused("", &[], "name: is missing");
+}
+
+#[test]
+fn every_key_can_come_from_file_and_environment() {
+    let text = format!(
+        "name = \"a\"\nlisten = \"0.0.0.0:1\"\noperators = [\"{OPERATOR}\"]\n\
+         [catalog]\nurl = \"sqlite:///srv/c.db\"\n[blobs]\nurl = \"file:b\"\n[root]\nprovider = \"file\"\n\
+         [limits]\nmax_object = 7\nupload_idle = 8\nmax_connections = 9\nmax_streams = 10\nhandshake = 11\n\
+         key_cache = 12\n"
+    );
+    let config = load(&text, &[]).unwrap();
+    assert_eq!(config.catalog, CatalogUrl::Sqlite("/srv/c.db".into()));
+    assert_eq!(config.operators, [OPERATOR.parse().unwrap()]);
+    assert_eq!((config.limits.max_object, config.limits.max_connections), (7, 9));
+    assert_eq!(config.limits.key_cache, Duration::from_secs(12));
+
+    let two = format!("{OPERATOR}, {OPERATOR}");
+    let variables = [
+        ("STRONGROOM_NAME", "b"),
+        ("STRONGROOM_LISTEN", "[::1]:2"),
+        ("STRONGROOM_OPERATORS", &two),
+        ("STRONGROOM_CATALOG_URL", "sqlite:x.db"),
+        ("STRONGROOM_BLOBS_URL", "file:/y"),
+        ("STRONGROOM_ROOT_PROVIDER", "file"),
+        ("STRONGROOM_LIMITS_MAX_OBJECT", "70"),
+        ("STRONGROOM_LIMITS_UPLOAD_IDLE", "80"),
+        ("STRONGROOM_LIMITS_MAX_CONNECTIONS", "90"),
+        ("STRONGROOM_LIMITS_MAX_STREAMS", "100"),
+        ("STRONGROOM_LIMITS_HANDSHAKE", "110"),
+        ("STRONGROOM_LIMITS_KEY_CACHE", "120"),
+        ("STRONGROOM_HOME", "the client's"),
+        ("STRONGROOM_ROOT_PASSPHRASE", "no setting"),
+        ("STRONGROOM_BLOBS_SERVICE_HOST", "made by Kubernetes"),
+        ("PATH", "/bin"),
+    ];
+    assert_eq!(variables.len() - 4, KEYS.len());
+    let config = load(&text, &variables).unwrap();
+    assert_eq!((config.name.as_str(), config.listen.port(), config.operators.len()), ("b", 2, 2));
+    assert_eq!(config.catalog, CatalogUrl::Sqlite("/vault/x.db".into()));
+    assert_eq!(config.blobs, BlobsUrl::File("/y".into()));
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        config.limits,
+        Limits {
+            max_object: 70,
+            upload_idle: seconds(80),
+            max_connections: 90,
+            max_streams: 100,
+            handshake: seconds(110),
+            key_cache: seconds(120),
+        }
+    );
+}
+
+#[test]
+fn what_is_unknown_is_refused() {
+    refused("name = \"a\"\nlimit = 1", &[], "limit");
+    refused("name = \"a\"\n[limits]\nmax_objects = 1", &[], "max_objects");
+    refused("name = \"a\"\n[metrics]\nlisten = \"x\"", &[], "metrics");
+    refused("name = \"a\"\n[limits]\nmax_object = \"1\"", &[], "max_object");
+    refused("name = \"a\"", &[("STRONGROOM_LIMITS_OBJECT", "1")], "STRONGROOM_LIMITS_OBJECT: no such setting");
+}
+
+#[test]
+fn wrong_values_are_named_with_their_place() {
+    refused("name = \"A\"", &[], "strongroom.toml: name: is 1 to 253");
+    refused("name = \"a\"", &[("STRONGROOM_NAME", "")], "STRONGROOM_NAME: name");
+    refused("name = \"a\"\nlisten = \"localhost\"", &[], "listen: is an IP address and a port");
+    refused("name = \"a\"\noperators = [\"me\"]", &[], "operators: \"me\"");
+    refused("name = \"a\"\n[limits]\nhandshake = 0", &[], "limits.handshake: is a number from 1");
+    refused("name = \"a\"", &[("STRONGROOM_LIMITS_MAX_STREAMS", "many")], "STRONGROOM_LIMITS_MAX_STREAMS");
+    refused("name = \"a\"\n[catalog]\nurl = \"sqlite:\"", &[], "names no file");
+    refused("name = \"a\"\n[catalog]\nurl = \"sqlite://c.db\"", &[], "names no file");
+    refused("name = \"a\"\n[catalog]\nurl = \"mysql:x\"", &[], "begins with sqlite:");
+    refused("name = \"a\"\n[blobs]\nurl = \"blobs\"", &[], "begins with file:");
+    refused("name = \"a\"\n[root]\nprovider = \"none\"", &[], "is no provider");
+}
+
+#[test]
+fn what_comes_later_is_unsupported_and_keeps_its_password() {
+    for (text, key) in [
+        ("[catalog]\nurl = \"postgres://me:hunter2@db/x\"", "catalog.url"),
+        ("[blobs]\nurl = \"s3://bucket/prefix\"", "blobs.url"),
+        ("[blobs]\nurl = \"az://bucket\"", "blobs.url"),
+        ("[blobs]\nurl = \"gs://bucket\"", "blobs.url"),
+        ("[root]\nprovider = \"pkcs11\"", "root.provider"),
+        ("[root]\nprovider = \"aws-kms\"", "root.provider"),
+    ] {
+        let error = load(&format!("name = \"a\"\n{text}"), &[]).unwrap_err();
+        assert_eq!(error.reason(), Reason::Unsupported);
+        let error = error.to_string();
+        assert!(error.contains(key) && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_without_configuration_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Config::load_with(folder.path(), []).unwrap_err();
+    assert_eq!(error.reason(), Reason::NotFound);
+    assert!(error.to_string().contains(CONFIG_FILE));
+}
