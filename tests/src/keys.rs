@@ -36,7 +36,10 @@ pub async fn all(folder: &Path) -> Vec<Named> {
     };
     let vault = file.vault;
     let wrapped = data_encoding::HEXLOWER.decode(file.wrapped_key.as_bytes()).unwrap();
-    add("the vault key".into(), &open(RootTuple { purpose: Purpose::VaultKey, vault, tenant: None, version: 1 }, &wrapped));
+    add(
+        "the vault key".into(),
+        &open(RootTuple { purpose: Purpose::VaultKey, vault, tenant: None, version: 1 }, &wrapped),
+    );
 
     let mut catalog = crate::oracle::open(folder).await;
     let tenants = sqlx::query(

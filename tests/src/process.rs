@@ -77,7 +77,8 @@ impl Binary {
             let status = child.wait();
             panic!("the server does not listen ({status:?}): {}", text(&said))
         });
-        let (address, vault_key) = parse_listening(&line).unwrap_or_else(|| panic!("not a line of readiness: {line:?}"));
+        let (address, vault_key) =
+            parse_listening(&line).unwrap_or_else(|| panic!("not a line of readiness: {line:?}"));
         ServerProcess { child, address, vault_key, line, said }
     }
 }

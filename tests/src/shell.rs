@@ -70,7 +70,12 @@ impl Shell {
     fn serve(&mut self, arguments: &[&str]) -> Ran {
         let ["serve", vault, "--listen", ADDRESS] = arguments else { panic!("not a server's line: {arguments:?}") };
         let server = self.binary.serve(self.folder(), vault);
-        let ran = Ran { arguments: arguments.join(" "), code: Some(0), stdout: server.line.clone().into(), stderr: String::new() };
+        let ran = Ran {
+            arguments: arguments.join(" "),
+            code: Some(0),
+            stdout: server.line.clone().into(),
+            stderr: String::new(),
+        };
         self.server = Some(server);
         ran
     }

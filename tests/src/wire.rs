@@ -13,7 +13,10 @@ use strongroom_server::tap::{Direction, Tap};
 
 /// All bytes of all connections of a vault. Clones share them.
 #[derive(Clone, Default)]
-pub struct Wire(Arc<Mutex<BTreeMap<(SocketAddr, bool), Vec<u8>>>>);
+pub struct Wire(Arc<Mutex<Heard>>);
+
+/// By the connection's other end, and whether it was said to the server.
+type Heard = BTreeMap<(SocketAddr, bool), Vec<u8>>;
 
 impl Tap for Wire {
     fn heard(&self, connection: SocketAddr, direction: Direction, bytes: &[u8]) {

@@ -101,7 +101,10 @@ async fn with_a_key_that_nobody_knows() {
     let sdk = vault.connect(&stranger).await;
     let get = sdk.get_bytes(&lab.object("rlhf/a"), GetOptions::default()).await;
     assert_eq!(reason(get), Reason::Unauthenticated);
-    assert_eq!(reason(sdk.create_tenant(&"mine".parse().unwrap(), &[stranger.fingerprint()]).await), Reason::OutOfScope);
+    assert_eq!(
+        reason(sdk.create_tenant(&"mine".parse().unwrap(), &[stranger.fingerprint()]).await),
+        Reason::OutOfScope
+    );
     // Who is nobody leaves no entry: else strangers could fill the ledger.
     assert_eq!(vault.ledger("acme").await.entries.len(), 2);
 }
@@ -144,9 +147,7 @@ async fn with_an_opening_that_does_not_fit() {
         claims: None,
     };
     let mut sessions = v1::sessions_client::SessionsClient::new(raw.channel.clone());
-    let mut open = async |request: &v1::OpenRequest| {
-        refusal(sessions.open(request.clone()).await.map_err(failure))
-    };
+    let mut open = async |request: &v1::OpenRequest| refusal(sessions.open(request.clone()).await.map_err(failure));
     assert_eq!(open(&request).await, Reason::InvalidArgument);
     request.signature = admin.sign(Purpose::Order, &request.opening).unwrap().to_vec().into();
     assert_eq!(open(&request).await, Reason::InvalidArgument);

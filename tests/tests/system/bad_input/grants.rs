@@ -1,8 +1,10 @@
 //! Grants that do not reach: ended, not begun, somebody else's, of another tenant, beside what is asked for, or used up.
 
-use strongroom_client::{Action, GetOptions, GrantId, Holder, Limits, Millis, ObjectName, PutOptions, Reason, Terms, Vault};
-use strongroom_core::ids::RequestId;
+use strongroom_client::{
+    Action, GetOptions, GrantId, Holder, Limits, Millis, ObjectName, PutOptions, Reason, Terms, Vault,
+};
 use strongroom_core::call::{Call, GetItem, Work};
+use strongroom_core::ids::RequestId;
 use strongroom_core::ledger::{Event, Outcome};
 use strongroom_server::recorder::Clock;
 use strongroom_tests::{GRANT_LIFE, Lab, TestVault, Worker, sample};
@@ -41,8 +43,7 @@ async fn its_time_is_over_or_has_not_begun() {
     let grant = lab.let_read(&worker, "rlhf/math/").await;
     let terms = lab.terms(worker.holder, &[(&[Action::Read], "rlhf/math/")]);
     let (start, end) = (now + GRANT_LIFE + 600_000, now + 3 * GRANT_LIFE);
-    let later =
-        lab.grant(Terms { not_before: Some(Millis(start)), expires: Millis(end), ..terms.clone() }).await;
+    let later = lab.grant(Terms { not_before: Some(Millis(start)), expires: Millis(end), ..terms.clone() }).await;
     // One that would never be live, or for longer than a day, is not issued.
     for expires in [0, now - 1, now + 86_400_000 + 60_000] {
         let issued = lab.vault.issue_grant(&lab.tenant, Terms { expires: Millis(expires), ..terms.clone() }).await;

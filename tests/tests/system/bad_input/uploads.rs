@@ -96,7 +96,8 @@ async fn one_that_falls_asleep() {
     .await;
     // Whoever wakes up now comes too late: what was condemned stays so.
     wake.send(()).unwrap();
-    let woken = putting.await.unwrap().map_err(failure).and_then(|answer| item_result(answer.into_inner().result.unwrap()));
+    let woken =
+        putting.await.unwrap().map_err(failure).and_then(|answer| item_result(answer.into_inner().result.unwrap()));
     assert!(matches!(refusal(woken), Reason::Unavailable | Reason::PreconditionFailed));
     assert_nothing_left(&vault, &lab).await;
 }
@@ -198,7 +199,10 @@ async fn a_batch_that_is_not_what_was_signed() {
     let (raw, session) = vault.raw_session(&lab.admin, "acme").await;
     let items = || -> Vec<(Target, SealedObject)> {
         let item = |at: usize| {
-            (Target::new("acme", None, "rlhf", &format!("{at}")), SealedObject::seal(&sample::bytes(at as u64, 100 + at)))
+            (
+                Target::new("acme", None, "rlhf", &format!("{at}")),
+                SealedObject::seal(&sample::bytes(at as u64, 100 + at)),
+            )
         };
         (0..5).map(item).collect()
     };
@@ -263,7 +267,7 @@ async fn a_put_id_that_comes_again() {
     let (raw, session) = vault.raw_session(&lab.admin, "acme").await;
     let batch = session.batch(None, &[(target.clone(), SealedObject { key: object.key.duplicate(), ..copy(&object) })]);
     let results = raw.vault().put_batch(batch).await.unwrap().into_inner().results;
-    assert_eq!(results, [first.clone()]);
+    assert_eq!(results, std::slice::from_ref(&first));
 
     // With other bytes, at another path, in another dataset, by somebody else: refused.
     let other = SealedObject::seal(b"other bytes");

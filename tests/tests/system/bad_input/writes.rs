@@ -1,8 +1,6 @@
 //! Writes with conditions, and writes without the right to them.
 
-use strongroom_client::{
-    Action, Condition, DeleteOptions, Generation, GetOptions, PutOptions, Reason, Vault,
-};
+use strongroom_client::{Action, Condition, DeleteOptions, Generation, GetOptions, PutOptions, Reason, Vault};
 use strongroom_core::ledger::Event;
 use strongroom_tests::{Lab, TestVault};
 
@@ -85,7 +83,10 @@ async fn a_writer_that_may_not_read() {
     lab.grant(lab.terms(worker.holder, &[(&[Action::Write], "rlhf/labels/")])).await;
     assert_eq!(put(&worker.vault, &lab, "rlhf/labels/1", "good", Condition::Absent).await, Ok(1));
     assert_eq!(get(&worker.vault, &lab, "rlhf/labels/1").await, Err(Reason::OutOfScope));
-    assert_eq!(reason(worker.vault.stat(&lab.object("rlhf/labels/1"), GetOptions::default()).await), Reason::OutOfScope);
+    assert_eq!(
+        reason(worker.vault.stat(&lab.object("rlhf/labels/1"), GetOptions::default()).await),
+        Reason::OutOfScope
+    );
     let delete = worker.vault.delete(&lab.object("rlhf/labels/1"), DeleteOptions::default()).await;
     assert_eq!(reason(delete), Reason::OutOfScope);
     assert_eq!(get(&lab.vault, &lab, "rlhf/labels/1").await.as_deref(), Ok("good"));
