@@ -1,4 +1,4 @@
-//! What must be secret is: after a session of work, no plaintext and no key stands in the vault's folder, in what passed inside
+//! What must be secret is: after a day of use, no plaintext and no key stands in the vault's folder, in what passed inside
 //! TLS, in the logs, or in a vendor's home. That the search finds what is there is shown by words that were planted to be found.
 
 use std::collections::BTreeSet;
@@ -42,7 +42,7 @@ impl Data {
     }
 }
 
-/// A session of work: a lab puts, a vendor reads what it may and writes back, over-reaches, and is suspended.
+/// A day of use: a lab puts, a vendor reads what it may and writes back, over-reaches, and is suspended.
 async fn work(vault: &Vault, vendor: &Vault, lab: &Identity, at: &str, data: &Data, vendor_key: &Identity) {
     let tenant = at.parse().unwrap();
     let dataset = format!("{at}/{IN_A_NAME}").parse().unwrap();
