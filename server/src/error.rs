@@ -11,6 +11,7 @@ use strongroom_core::session::OpeningError;
 
 use crate::blobs::BlobError;
 use crate::catalog::CatalogError;
+use crate::config::ConfigError;
 use crate::keys::KeyError;
 use crate::recorder::RecordError;
 
@@ -71,8 +72,11 @@ pub enum Error {
     #[error("{0}")]
     Integrity(Cow<'static, str>),
     /// A configuration that cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A part of the server that cannot be set up as it is configured.
     #[error("{0}")]
-    Config(String),
+    Setup(String),
     /// The operating system refused something.
     #[error("{what}: {source}")]
     Io {
@@ -105,7 +109,8 @@ impl Error {
             Self::NotFound(_) => Reason::NotFound,
             Self::TooLarge(_) => Reason::TooLarge,
             Self::Integrity(_) => Reason::Integrity,
-            Self::Config(_) => Reason::InvalidArgument,
+            Self::Config(error) => error.reason(),
+            Self::Setup(_) => Reason::InvalidArgument,
             Self::Io { .. } | Self::Unavailable(_) => Reason::Unavailable,
         }
     }

@@ -72,7 +72,7 @@ impl Server {
     /// # Errors
     /// [`Error`] if a file is missing or was changed, the root key does not open, or the catalog belongs to another vault.
     pub async fn open(folder: &Path, options: Options) -> Result<Self, Error> {
-        let config = Config::load(folder).map_err(|error| Error::Config(error.to_string()))?;
+        let config = Config::load(folder)?;
         let file = VaultFile::read(folder)?;
         let ask = options.passphrase.unwrap_or_else(|| Box::new(|| None));
         let root: Arc<dyn RootKey> = Arc::new(open_root(folder.to_owned(), ask).await?);
@@ -138,7 +138,7 @@ impl Server {
         let bound = Listener::bind(self.listen, &self.vault.vault_key, &self.config.limits, on_end).await;
         let listener = bound.map_err(|error| match error {
             ListenError::Bind { address, source } => Error::io(format!("cannot listen on {address}"))(source),
-            ListenError::Tls(why) => Error::Config(format!("TLS: {why}")),
+            ListenError::Tls(why) => Error::Setup(format!("TLS: {why}")),
         })?;
         #[cfg(feature = "tap")]
         let listener = listener.tapped(self.tap.clone());
@@ -173,7 +173,7 @@ impl Listening {
             .register_encoded_file_descriptor_set(strongroom_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
-            .map_err(|error| Error::Config(error.to_string()))?;
+            .map_err(|error| Error::Setup(error.to_string()))?;
         let routes = api::routes(&vault).add_service(health).add_service(reflection);
         let serving = tonic::transport::Server::builder()
             .initial_stream_window_size(STREAM_WINDOW)

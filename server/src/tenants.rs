@@ -51,9 +51,9 @@ impl Tenants {
     /// The origin of a tenant's ledger.
     ///
     /// # Errors
-    /// [`Error::Config`] if the vault's name in the configuration breaks the grammar.
+    /// [`Error::Setup`] if the vault's name in the configuration breaks the grammar.
     pub fn origin(&self, tenant: TenantId) -> Result<Origin, Error> {
-        Origin::new(&self.vault_name, self.vault, tenant).map_err(|error| Error::Config(error.to_string()))
+        Origin::new(&self.vault_name, self.vault, tenant).map_err(|error| Error::Setup(error.to_string()))
     }
 
     /// The tenant of this name.

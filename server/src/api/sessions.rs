@@ -37,8 +37,8 @@ async fn open(vault: &Vault, request: &Request<v1::OpenRequest>) -> Result<v1::O
     let signature = signature.map_err(|_| Error::Invalid("a signature has 64 bytes".into()))?;
     let seen = message.seen.as_ref().map(seen_from).transpose()?;
     let claims = claims(message.claims.as_ref())?;
-    let opened =
-        session::open(vault, &connection, &caller.key, &message.opening, key, signature, claims, seen).await?;
+    let shown = session::Shown { opening: &message.opening, key, signature, claims, seen };
+    let opened = session::open(vault, &connection, &caller.key, shown).await?;
     Ok(v1::OpenResponse {
         statement: opened.statement.into(),
         signature: opened.signature.to_vec().into(),

@@ -83,7 +83,16 @@ async fn send_all(
     sender: &cuts::Sender<v1::GetFrame>,
 ) -> Result<(), Stop> {
     let with_data = matches!(call.signed.call.work, Work::Get(_));
-    let Plan { steps, errors, hides } = plan(vault, call, skip).await?;
+    let asked = Instant::now();
+    let Plan { steps, errors, hides } = match plan(vault, call, skip).await {
+        // A row that was changed is an obstacle as one that is missing is: told to callers in scope only.
+        Err(error) if error.reason() == Reason::Integrity => {
+            let obstacle = Refusal::new(Reason::Integrity, error.to_string());
+            return Err(Stop::Failed(refuse(vault, call, obstacle).await));
+        }
+        planned => planned?,
+    };
+    tracing::trace!(plan = ?asked.elapsed(), steps = steps.len(), "planned");
     let mut steps = steps.into_iter();
     let Some(mut step) = steps.next() else {
         let obstacle = errors.first().map(|(_, refusal)| refusal.clone());

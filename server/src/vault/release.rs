@@ -7,6 +7,7 @@ use strongroom_core::grant::Refusal;
 use tokio::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::failpoint;
 use crate::recorder::attempt::{AcceptedCall, Attempt, Recorded, Release, ReleasePart};
 use crate::vault::Vault;
 
@@ -32,9 +33,13 @@ pub(crate) async fn release(
     hides: u64,
 ) -> Result<Released, Error> {
     let attempt = Release { call: call.clone(), parts, first, obstacle: None, hides };
+    let asked = Instant::now();
     let recorded = vault.recorder.record(&call.session.tenant, Attempt::Release(attempt)).await?;
-    let until = Instant::now() + SEND_WITHIN;
+    let committed = Instant::now();
+    let until = committed + SEND_WITHIN;
     let parcel = vault.keys.seal_cover(&recorded).await?;
+    tracing::trace!(record = ?committed - asked, seal = ?committed.elapsed(), "released");
+    failpoint::hit("release.sealed");
     Ok(Released { recorded, parcel: parcel.into(), until })
 }
 

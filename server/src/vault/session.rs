@@ -27,17 +27,26 @@ pub(crate) struct Opened {
     pub(crate) seen: Seen,
 }
 
+/// What a caller shows to open a session.
+pub(crate) struct Shown<'a> {
+    /// The opening's exact bytes, the key that signed them, and its signature.
+    pub(crate) opening: &'a [u8],
+    pub(crate) key: PublicKey,
+    pub(crate) signature: Signature,
+    /// What the caller says about itself.
+    pub(crate) claims: Claims,
+    /// What it remembers of the ledger.
+    pub(crate) seen: Option<Seen>,
+}
+
 /// Opens a session: the opening must be signed by the connection's key and name this connection and this vault.
 pub(crate) async fn open(
     vault: &Vault,
     connection: &Connection,
     caller: &Fingerprint,
-    opening: &[u8],
-    key: PublicKey,
-    signature: Signature,
-    claims: Claims,
-    seen: Option<Seen>,
+    shown: Shown<'_>,
 ) -> Result<Opened, Error> {
+    let Shown { opening, key, signature, claims, seen } = shown;
     if key.fingerprint() != *caller {
         return Err(Error::Unauthenticated("the opening is signed by another key than the connection's"));
     }
