@@ -84,12 +84,7 @@ impl Raw {
     ///
     /// # Errors
     /// What the server refuses.
-    pub async fn open(
-        &self,
-        identity: &Identity,
-        tenant: &str,
-        vault_key: Fingerprint,
-    ) -> Result<RawSession, Failure> {
+    pub async fn open(&self, identity: &Identity, tenant: &str, vault_key: Fingerprint) -> Result<RawSession, Failure> {
         self.open_with(identity, tenant, vault_key, |_| ()).await
     }
 
@@ -377,7 +372,8 @@ pub fn point(identity: &Identity) -> Bytes {
     data_encoding::HEXLOWER.decode(hex.as_str().unwrap().as_bytes()).unwrap().into()
 }
 
-fn tls(identity: Option<&Identity>) -> ClientConfig {
+/// How a caller speaks TLS that shows the certificate of `identity`, or none, and believes any server.
+pub fn tls(identity: Option<&Identity>) -> ClientConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])

@@ -8,7 +8,7 @@ use strongroom_server::config::{BlobsUrl, CatalogUrl};
 
 use crate::oracle;
 
-/// Carries out statements in one transaction; returns how many rows the last one changed.
+/// Carries out statements in one transaction.
 ///
 /// # Panics
 /// If one of them fails, or changes nothing: an attack that does nothing shows nothing.
@@ -92,7 +92,8 @@ pub async fn put_rows_back(folder: &Path, copy: &Path) {
 /// Where an object lies: the blob's file, and where in it the object begins.
 pub async fn place(folder: &Path, path: &str) -> (PathBuf, u64) {
     let mut catalog = oracle::open(folder).await;
-    let row = sqlx::query("SELECT blob, start FROM objects WHERE path = $1 ORDER BY generation DESC LIMIT 1").bind(path);
+    let row =
+        sqlx::query("SELECT blob, start FROM objects WHERE path = $1 ORDER BY generation DESC LIMIT 1").bind(path);
     let row = row.fetch_one(&mut catalog).await.unwrap();
     catalog.close().await.unwrap();
     let BlobsUrl::File(root) = oracle::config(folder).blobs;

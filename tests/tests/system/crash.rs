@@ -166,8 +166,7 @@ async fn charged(lab: &Lab, worker: &Worker) -> Usage {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_dies_with_the_server_is_charged_once() {
     let (mut site, lab) = site_and_lab().await;
-    let points =
-        [("record.committing", 0), ("record.committed", 1), ("record.remembered", 1), ("release.sealed", 1)];
+    let points = [("record.committing", 0), ("record.committed", 1), ("record.remembered", 1), ("release.sealed", 1)];
     let mut repeats = 0;
     for (at, (point, repeated)) in (0..).zip(points) {
         let bytes = Bytes::from(sample::bytes(at, 150_000));

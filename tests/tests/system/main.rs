@@ -2,7 +2,10 @@
 //!
 //! One binary, since links are dear. A module is a subject; its tests stand alone and may run side by side.
 
+mod attacks;
 mod bad_input;
+mod crash;
+mod order;
 mod readme;
 mod secrecy;
 mod walkthrough;

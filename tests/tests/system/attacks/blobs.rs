@@ -24,7 +24,12 @@ async fn vault_and_lab() -> (TestVault, Lab) {
 }
 
 /// Reads until the end or an error: what came, and how it ended. Whatever comes is the beginning of what was put.
-async fn read(vault: &Vault, name: &ObjectName, range: Option<Range<u64>>, bytes: &[u8]) -> (usize, Result<(), Reason>) {
+async fn read(
+    vault: &Vault,
+    name: &ObjectName,
+    range: Option<Range<u64>>,
+    bytes: &[u8],
+) -> (usize, Result<(), Reason>) {
     let reader = match range {
         Some(range) => vault.get_range(name, range, GetOptions::default()).await,
         None => vault.get(name, GetOptions::default()).await,

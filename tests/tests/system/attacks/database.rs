@@ -90,6 +90,9 @@ const ALL: [Attack; 21] = [
     TenantKeyExchanged,
 ];
 
+/// How long the grant lives that is prolonged: 5 seconds.
+const SHORT: u64 = 5000;
+
 /// What a caller gets: the object that was put at this path, or why not.
 type Gets = Result<&'static str, Reason>;
 
@@ -152,7 +155,7 @@ impl Scene {
         let worker = site.vendor(&lab, "labelco").await;
         let mut terms = lab.terms(worker.holder, &[(&[Action::Read], "rlhf/math/")]);
         match attack {
-            GrantProlonged => terms.expires.0 = terms.expires.0 - GRANT_LIFE + 1500,
+            GrantProlonged => terms.expires.0 = terms.expires.0 - GRANT_LIFE + SHORT,
             UsageSetBack => terms.limits.uses = Some(1),
             _ => {}
         }
@@ -212,11 +215,17 @@ impl Scene {
         let newest = format!("tenant = {t} AND entry = (SELECT max(entry) FROM authority WHERE tenant = {t})");
         match attack {
             ObjectMoved => vec![
-                format!("INSERT INTO paths SELECT dataset, 'math/new', generation, entry, ordinal {}", object("private/1")),
+                format!(
+                    "INSERT INTO paths SELECT dataset, 'math/new', generation, entry, ordinal {}",
+                    object("private/1")
+                ),
                 format!("UPDATE objects SET path = 'math/new' {}", of("private/1")),
             ],
             PathLeadsElsewhere => {
-                vec![format!("INSERT INTO paths SELECT dataset, 'math/new', generation, entry, ordinal {}", object("private/1"))]
+                vec![format!(
+                    "INSERT INTO paths SELECT dataset, 'math/new', generation, entry, ordinal {}",
+                    object("private/1")
+                )]
             }
             ObjectOfAnotherTenant => vec![
                 format!(
@@ -225,7 +234,10 @@ impl Scene {
                      WHERE tenant = {n} AND path = 'private/1'",
                     object("math/1")
                 ),
-                format!("INSERT INTO paths SELECT dataset, 'math/new', generation, entry, ordinal {}", object("math/new")),
+                format!(
+                    "INSERT INTO paths SELECT dataset, 'math/new', generation, entry, ordinal {}",
+                    object("math/new")
+                ),
             ],
             WrappedKeyMoved => {
                 vec![format!("UPDATE objects SET wrapped = (SELECT wrapped {}) {}", object("private/1"), of("math/1"))]
@@ -243,7 +255,8 @@ impl Scene {
             )],
             GrantWidened => vec![edited("\"math/\"", "\"\"")],
             GrantProlonged => {
-                let content = tamper::bytes(&site.folder(), &format!("SELECT content FROM grants WHERE id = {grant}")).await;
+                let content =
+                    tamper::bytes(&site.folder(), &format!("SELECT content FROM grants WHERE id = {grant}")).await;
                 let content: serde_json::Value = serde_json::from_slice(&content).unwrap();
                 let expires = content["terms"]["expires"].as_u64().unwrap();
                 vec![edited(&format!("\"expires\":{expires}"), &format!("\"expires\":{}", expires + GRANT_LIFE))]
@@ -282,7 +295,8 @@ impl Scene {
                 }
             }
             HeadEdited => {
-                let mut head = tamper::bytes(&site.folder(), &format!("SELECT head FROM heads WHERE tenant = {t}")).await;
+                let mut head =
+                    tamper::bytes(&site.folder(), &format!("SELECT head FROM heads WHERE tenant = {t}")).await;
                 head[15] ^= 1;
                 vec![format!("UPDATE heads SET head = {} WHERE tenant = {t}", hex(&head))]
             }
@@ -308,12 +322,17 @@ impl Scene {
             DeleteUndone => {
                 self.lab.vault.delete(&self.lab.object("rlhf/math/2"), DeleteOptions::default()).await.unwrap();
                 vec![
-                    format!("DELETE FROM tombstones WHERE path = 'math/2' AND dataset = (SELECT dataset {})", object("math/2")),
+                    format!(
+                        "DELETE FROM tombstones WHERE path = 'math/2' AND dataset = (SELECT dataset {})",
+                        object("math/2")
+                    ),
                     format!("INSERT INTO paths SELECT dataset, path, generation, entry, ordinal {}", object("math/2")),
                 ]
             }
             LedgerKeyExchanged => {
-                vec![format!("UPDATE tenants SET ledger_key = (SELECT ledger_key FROM tenants WHERE id = {n}) WHERE id = {t}")]
+                vec![format!(
+                    "UPDATE tenants SET ledger_key = (SELECT ledger_key FROM tenants WHERE id = {n}) WHERE id = {t}"
+                )]
             }
             TenantKeyExchanged => vec![format!(
                 "UPDATE tenant_keys SET wrapped = (SELECT wrapped FROM tenant_keys WHERE tenant = {n}) WHERE tenant = {t}"
@@ -401,7 +420,7 @@ fn stopped(attack: Attack, restarted: bool) -> Option<&'static str> {
     match attack {
         SuspensionRemoved if restarted => Some("a row was removed or added"),
         SuspensionOverwritten if restarted => Some("does not hold its order"),
-        HeadEdited if restarted => Some("does not carry its mark"),
+        HeadEdited => Some("does not carry its mark"),
         HeadPutBack => Some("it was put back"),
         _ => None,
     }
@@ -430,8 +449,10 @@ async fn attack_all(restarted: bool) {
     let neighbour_id = id_of(&neighbour).await;
     let mut scenes = Vec::new();
     let mut statements = Vec::new();
+    let mut begun = tokio::time::Instant::now();
     for attack in ALL {
         let mut scene = Scene::new(&site, attack, &neighbour_id).await;
+        begun = tokio::time::Instant::now();
         // The server has seen it all before: what it keeps in memory is warm.
         if !matches!(attack, UsageSetBack) {
             let got = scene.get(&site, Who::Vendor, "math/1").await;
@@ -449,8 +470,8 @@ async fn attack_all(restarted: bool) {
     if restarted {
         site.restart(None);
     }
-    // The prolonged grant is over by now.
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    // The grant that was prolonged is over by now.
+    tokio::time::sleep_until(begun + std::time::Duration::from_millis(SHORT)).await;
 
     for (attack, scene) in &scenes {
         for Probe { who, path, running, stopped } in probes(*attack) {
@@ -528,7 +549,7 @@ async fn history_rewritten() {
     let release = honest.done(strongroom_core::ledger::Event::Release).remove(0);
     let vendor = worker.identity.fingerprint().to_string();
     let admin = lab.admin.fingerprint().to_string();
-    let (time, later) = (format!("\"time\":{}", release.time), format!("\"time\":{}", release.time.0 + 1));
+    let (time, later) = (format!("\"time\":{}", release.time.0), format!("\"time\":{}", release.time.0 + 1));
     let edits = [
         // Somebody else did it.
         replaced("batches", "entries", &vendor, &admin),
