@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::grant::decide::Refusal;
 use crate::grant::{Grant, Holder, Part, Terms};
 use crate::identity::Fingerprint;
-use crate::ids::{DatasetId, GrantId, Index, Millis, VendorId};
+use crate::ids::{DatasetId, GrantId, Index, Millis, OrderId, VendorId};
 use crate::ledger::Event;
 use crate::names::{DatasetName, TenantName, VendorName};
 use crate::order::{Instruction, VerifiedOrder};
@@ -65,6 +65,8 @@ pub struct Authority {
     keys: BTreeMap<Fingerprint, VendorId>,
     datasets: BTreeMap<DatasetName, Dataset>,
     revoked: BTreeMap<GrantId, Index>,
+    /// The orders that were taken in, each accepted once.
+    orders: BTreeMap<OrderId, Index>,
     epoch: u64,
 }
 
@@ -148,7 +150,8 @@ impl Authority {
 
     /// Whether an order may be accepted at `now`. `grant` is the one that the instruction names, where it names one.
     ///
-    /// That an order is accepted once only is for whoever remembers orders.
+    /// An order of the authority log that was taken in is not accepted again, whatever else of it was forgotten: an old order
+    /// to add or to resume would give back what was taken away since. Orders to grant are remembered by whoever keeps grants.
     ///
     /// # Errors
     /// A [`Refusal`] with the reason and what is wrong in words.
@@ -160,6 +163,10 @@ impl Authority {
         grant: Option<&Grant>,
     ) -> Result<(), Refusal> {
         let content = order.order();
+        if let Some(accepted) = self.orders.get(&order.id()) {
+            let words = format!("the order was accepted before, as entry {accepted}");
+            return Err(Refusal::new(Reason::PreconditionFailed, words));
+        }
         if content.ledger != *origin {
             return Err(Refusal::new(Reason::PreconditionFailed, "the order is for another ledger"));
         }
@@ -254,6 +261,9 @@ impl Authority {
     /// Takes in an order that was accepted as entry `index`. Grants are kept beside, by whoever keeps them.
     pub fn apply(&mut self, index: Index, order: &VerifiedOrder) {
         let instruction = &order.order().instruction;
+        if is_authority(instruction) {
+            self.orders.insert(order.id(), index);
+        }
         self.epoch += u64::from(takes_away(instruction));
         match instruction {
             Instruction::CreateTenant { name, admins } => {
