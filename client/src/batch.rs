@@ -525,10 +525,10 @@ impl<S: Stream> Stream for Groups<S> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Vec<S::Item>>> {
         let this = &mut *self;
         loop {
-            if let Some(item) = this.over.take() {
-                if let Some(full) = this.add(item) {
-                    return Poll::Ready(Some(full));
-                }
+            if let Some(item) = this.over.take()
+                && let Some(full) = this.add(item)
+            {
+                return Poll::Ready(Some(full));
             }
             match this.input.as_mut().poll_next(cx) {
                 Poll::Ready(Some(item)) => {

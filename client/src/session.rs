@@ -171,7 +171,7 @@ impl Opener {
         let answer = answer?.into_inner();
         let (origin, secret) = self.accept(tenant, &id, &recipient, shown, &answer)?;
         let (channel, closed) = (link.channel.clone(), link.closed.clone());
-        Ok(Arc::new(Session { id, origin, secret: secret, call_key, channel, closed }))
+        Ok(Arc::new(Session { id, origin, secret, call_key, channel, closed }))
     }
 
     /// Checks an answer to an opening, and takes the secret out of it.
