@@ -345,7 +345,7 @@ pub(crate) fn next_token(this: &str, next: String) -> Result<String> {
 }
 
 /// This machine's clock: how long an order may be held back is for its signer to say.
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, reason = "this crate's one place")]
 pub(crate) fn now() -> Result<Millis> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let since = since.map_err(|_| Error::new(Reason::Clock, "this machine's clock stands before 1970"))?;

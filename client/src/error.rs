@@ -172,10 +172,25 @@ impl From<tonic::Status> for Error {
         let failure = from_status(&status);
         // A status without our details was made by the transport, on either side.
         let transport = failure.reason == Reason::Unavailable && status.details().is_empty();
-        let detail = if transport { format!("the connection broke ({})", failure.detail) } else { failure.detail };
+        let detail = if transport { broken(&failure.detail, &status) } else { failure.detail };
         let place = if transport { Place::Transport } else { Place::Answer };
         Self(Box::new(Content { reason: failure.reason, detail, request: failure.request, place }))
     }
+}
+
+/// What a transport says, down to its cause: the outermost word is seldom more than "transport error".
+fn broken(detail: &str, status: &tonic::Status) -> String {
+    let mut causes = std::iter::successors(std::error::Error::source(status), |error| error.source());
+    match causes.by_ref().take(8).last() {
+        // rustls says this in four lines, with a link.
+        Some(cause) if is_eof(cause) => "the connection broke (the other side is gone)".to_owned(),
+        Some(cause) => format!("the connection broke ({detail}: {cause})"),
+        None => format!("the connection broke ({detail})"),
+    }
+}
+
+fn is_eof(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof)
 }
 
 /// One object of many that failed; the others go on.

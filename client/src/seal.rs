@@ -236,7 +236,6 @@ pub(crate) fn put_id() -> Result<PutId> {
     random_bytes().map(PutId::from_bytes).map_err(|error| Error::internal(error.to_string()))
 }
 
-#[allow(clippy::needless_pass_by_value)]
 pub(crate) fn source_error(error: std::io::Error) -> Error {
     Error::new(Reason::InvalidArgument, format!("the source cannot be read: {error}"))
 }
