@@ -91,11 +91,7 @@ fn bytes_id<'a, T: TryFrom<&'a [u8]>>(what: &'static str, bytes: &'a [u8]) -> Re
 }
 
 pub(crate) fn seen_message(seen: ledger::Seen) -> v1::Seen {
-    v1::Seen {
-        size: seen.size.0,
-        tip: seen.tip.as_bytes().to_vec().into(),
-        mac: seen.mac.as_bytes().to_vec().into(),
-    }
+    v1::Seen { size: seen.size.0, tip: seen.tip.as_bytes().to_vec().into(), mac: seen.mac.as_bytes().to_vec().into() }
 }
 
 fn seen_from(message: &v1::Seen) -> Result<ledger::Seen, Error> {

@@ -28,10 +28,7 @@ impl v1::vault_server::Vault for VaultApi {
         answer(put_stream(&self.0, request).await)
     }
 
-    async fn put_batch(
-        &self,
-        request: Request<v1::PutBatchRequest>,
-    ) -> Result<Response<v1::PutBatchResponse>, Status> {
+    async fn put_batch(&self, request: Request<v1::PutBatchRequest>) -> Result<Response<v1::PutBatchResponse>, Status> {
         let (connection, caller) = caller(&request).map_err(|error| refuse(&error, None))?;
         let message = request.into_inner();
         let call = accepted(&connection, caller, message.call.as_ref())?;
@@ -50,7 +47,10 @@ impl v1::vault_server::Vault for VaultApi {
 
     type ReleaseKeysStream = cuts::Receiver<v1::GetFrame>;
 
-    async fn release_keys(&self, request: Request<v1::GetRequest>) -> Result<Response<Self::ReleaseKeysStream>, Status> {
+    async fn release_keys(
+        &self,
+        request: Request<v1::GetRequest>,
+    ) -> Result<Response<Self::ReleaseKeysStream>, Status> {
         self.read(&request)
     }
 
@@ -200,11 +200,9 @@ fn delete_results(recorded: &Recorded) -> Result<Vec<v1::DeleteResult>, Error> {
         return Err(Error::Integrity("the recorder answered for another attempt".into()));
     };
     let result = |outcome: &Result<crate::recorder::attempt::Hidden, _>| match outcome {
-        Ok(hidden) => v1::DeleteResult {
-            generation: hidden.generation.0,
-            index: hidden.index.0,
-            ..v1::DeleteResult::default()
-        },
+        Ok(hidden) => {
+            v1::DeleteResult { generation: hidden.generation.0, index: hidden.index.0, ..v1::DeleteResult::default() }
+        }
         Err(refusal) => {
             let (reason, detail) = reason_of(refusal);
             v1::DeleteResult { reason, detail, ..v1::DeleteResult::default() }
@@ -292,4 +290,3 @@ async fn list_datasets(
     });
     Ok(v1::ListDatasetsResponse { datasets: datasets.collect() })
 }
-

@@ -58,7 +58,11 @@ pub(crate) async fn page(
             continue;
         }
         let places = places(vault, tenant, &entry, secret.as_ref()).await?;
-        if !filter.dataset.as_ref().is_none_or(|dataset| touches(dataset, filter.prefix.as_ref(), &places, secret.as_ref())) {
+        if !filter
+            .dataset
+            .as_ref()
+            .is_none_or(|dataset| touches(dataset, filter.prefix.as_ref(), &places, secret.as_ref()))
+        {
             continue;
         }
         let names = places.iter().map(|(dataset, path)| format!("{dataset}/{path}")).collect();
@@ -108,7 +112,10 @@ async fn places(
 ) -> Result<Vec<(DatasetName, ObjectPath)>, Error> {
     if entry.outcome == Outcome::Denied {
         // What was refused may not exist: the caller's own words are all there is.
-        return Ok(private.and_then(|private| private.call.as_ref()).map(|call| asked(&call.call.work)).unwrap_or_default());
+        return Ok(private
+            .and_then(|private| private.call.as_ref())
+            .map(|call| asked(&call.call.work))
+            .unwrap_or_default());
     }
     let mut wanted: Vec<(Index, u32)> = entry.objects.iter().map(|object| (object.1, object.2)).collect();
     wanted.extend((0_u32..).zip(&entry.puts).map(|(ordinal, _)| (entry.index, ordinal)));
@@ -136,10 +143,11 @@ fn touches(
     private: Option<&Private>,
 ) -> bool {
     let object = |(name, path): &(DatasetName, ObjectPath)| name == dataset && prefix.is_none_or(|p| p.covers(path));
-    let ordered = private.and_then(|private| private.order.as_ref()).is_some_and(|order| match &order.order.instruction {
-        Instruction::CreateDataset { name } | Instruction::DeleteDataset { name } => name == dataset,
-        Instruction::IssueGrant(terms) => terms.scopes.iter().any(|scope| scope.dataset == *dataset),
-        _ => false,
-    });
+    let ordered =
+        private.and_then(|private| private.order.as_ref()).is_some_and(|order| match &order.order.instruction {
+            Instruction::CreateDataset { name } | Instruction::DeleteDataset { name } => name == dataset,
+            Instruction::IssueGrant(terms) => terms.scopes.iter().any(|scope| scope.dataset == *dataset),
+            _ => false,
+        });
     places.iter().any(object) || (prefix.is_none() && ordered)
 }

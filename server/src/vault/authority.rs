@@ -32,11 +32,7 @@ pub(crate) async fn order(
 }
 
 /// Creates a tenant: its keys, and its ledger with the operator's order as entry 0.
-pub(crate) async fn create_tenant(
-    vault: &Vault,
-    caller: Caller,
-    bytes: &[u8],
-) -> Result<(Recorded, OrderId), Error> {
+pub(crate) async fn create_tenant(vault: &Vault, caller: Caller, bytes: &[u8]) -> Result<(Recorded, OrderId), Error> {
     let verified = accept(bytes, |instruction| matches!(instruction, Instruction::CreateTenant { .. }))?;
     if !verified.signers().iter().all(|signer| vault.is_operator(signer)) {
         return Err(Refusal::new(Reason::OutOfScope, "only an operator of this vault may create tenants").into());

@@ -322,10 +322,8 @@ async fn taken_away(vault: &Vault, call: &AcceptedCall, epochs: &mut watch::Rece
     let (Work::Get(items) | Work::ReleaseKeys(items)) = &call.signed.call.work else {
         return std::future::pending().await;
     };
-    let places: Vec<Place<'_>> = items
-        .iter()
-        .map(|item| Place { action: Action::Read, dataset: &item.dataset, path: &item.path })
-        .collect();
+    let places: Vec<Place<'_>> =
+        items.iter().map(|item| Place { action: Action::Read, dataset: &item.dataset, path: &item.path }).collect();
     loop {
         if epochs.changed().await.is_err() {
             return Error::Unavailable("the server is shutting down".into());

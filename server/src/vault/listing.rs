@@ -30,9 +30,7 @@ pub(crate) async fn stat(
     let place = Place { action: Action::List, dataset: name, path };
     let decided = match grant {
         Some(_) => standing::check(vault, tenant, caller.key, grant, &[place]).await,
-        None => {
-            standing::check_list(vault, tenant, caller.key, None, name, &Prefix::Exact(path.clone())).await
-        }
+        None => standing::check_list(vault, tenant, caller.key, None, name, &Prefix::Exact(path.clone())).await,
     };
     if let Err(error) = decided {
         return Err(denied(vault, tenant, caller, error).await);

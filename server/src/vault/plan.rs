@@ -41,7 +41,9 @@ pub(crate) async fn plan(vault: &Vault, call: &AcceptedCall, skip: u64) -> Resul
             None => errors.push((at, Refusal::new(Reason::NotFound, "no such object"))),
             Some(row) => match parts_of(at, item, Arc::new(row))? {
                 Some(of_item) => parts.extend(of_item),
-                None => errors.push((at, Refusal::new(Reason::InvalidArgument, "the range lies past the object's end"))),
+                None => {
+                    errors.push((at, Refusal::new(Reason::InvalidArgument, "the range lies past the object's end")))
+                }
             },
         }
     }

@@ -159,24 +159,25 @@ pub(crate) fn new_objects(
     if wrapped.len() != items.len() || datasets.len() != items.len() {
         return Err(Error::Integrity("the key holder answered for another number of objects".into()));
     }
-    let objects = items.iter().zip(datasets).zip(wrapped).enumerate().map(|(at, ((item, dataset), (key_version, wrapped)))| {
-        let (blob, offset) = place(at);
-        NewObject {
-            item: u32::try_from(at).unwrap_or(u32::MAX),
-            put: item.put,
-            dataset: *dataset,
-            dataset_name: item.dataset.clone(),
-            path: item.path.clone(),
-            condition: item.condition,
-            header: item.header,
-            size: item.size,
-            content_root: item.content_root,
-            key_version,
-            wrapped,
-            blob,
-            offset,
-        }
-    });
+    let objects =
+        items.iter().zip(datasets).zip(wrapped).enumerate().map(|(at, ((item, dataset), (key_version, wrapped)))| {
+            let (blob, offset) = place(at);
+            NewObject {
+                item: u32::try_from(at).unwrap_or(u32::MAX),
+                put: item.put,
+                dataset: *dataset,
+                dataset_name: item.dataset.clone(),
+                path: item.path.clone(),
+                condition: item.condition,
+                header: item.header,
+                size: item.size,
+                content_root: item.content_root,
+                key_version,
+                wrapped,
+                blob,
+                offset,
+            }
+        });
     Ok(objects.collect())
 }
 

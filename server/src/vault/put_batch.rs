@@ -26,10 +26,8 @@ pub(crate) async fn put_batch(
         return Err(Error::Invalid("the call is not one to put".into()));
     };
     let tenant = call.session.tenant.clone();
-    let places: Vec<Place<'_>> = items
-        .iter()
-        .map(|item| Place { action: Action::Write, dataset: &item.dataset, path: &item.path })
-        .collect();
+    let places: Vec<Place<'_>> =
+        items.iter().map(|item| Place { action: Action::Write, dataset: &item.dataset, path: &item.path }).collect();
     if let Err(error) = standing::check(vault, &tenant, call.caller.key, call.grant(), &places).await {
         return Err(denied(vault, &tenant, &call.caller, error).await);
     }
@@ -78,7 +76,11 @@ fn check_objects(items: &[PutItem], objects: &[u8]) -> Result<Vec<u64>, Error> {
         offsets.push(at as u64);
         at += length;
     }
-    if at == objects.len() { Ok(offsets) } else { Err(Error::Invalid("the batch has more bytes than its items".into())) }
+    if at == objects.len() {
+        Ok(offsets)
+    } else {
+        Err(Error::Invalid("the batch has more bytes than its items".into()))
+    }
 }
 
 async fn datasets(vault: &Vault, call: &AcceptedCall, items: &[PutItem]) -> Result<Vec<DatasetId>, Error> {

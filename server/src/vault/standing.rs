@@ -50,9 +50,8 @@ pub(crate) async fn check_list(
         Some(id) => vec![id],
         None => held_by(vault, tenant, principal, key).await?.iter().map(|grant| grant.id).collect(),
     };
-    let covers = |grant: &Grant| {
-        grant.terms.scopes.iter().any(|scope| scope.covers_prefix(Action::List, dataset, prefix))
-    };
+    let covers =
+        |grant: &Grant| grant.terms.scopes.iter().any(|scope| scope.covers_prefix(Action::List, dataset, prefix));
     let none = Refusal::new(Reason::OutOfScope, "no grant of this key covers it");
     // A suspended vendor, or an unknown key, is told so before anything else.
     let mut refusal = decided(vault, &authority, key, None, &[], &[]).err().unwrap_or_else(|| none.clone());
@@ -88,7 +87,9 @@ pub(crate) async fn held_by(
 pub(crate) async fn check_admin(vault: &Vault, tenant: &Arc<Tenant>, key: &Fingerprint) -> Result<(), Error> {
     match vault.recorder.view(tenant).await?.authority.principal(key) {
         Principal::Admin => Ok(()),
-        Principal::Vendor(_) => Err(Refusal::new(Reason::OutOfScope, "only an admin of the tenant may see this").into()),
+        Principal::Vendor(_) => {
+            Err(Refusal::new(Reason::OutOfScope, "only an admin of the tenant may see this").into())
+        }
         Principal::Key => Err(Error::UnknownTenant),
     }
 }
