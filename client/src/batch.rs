@@ -7,13 +7,11 @@
 //! One object that fails does not stop the others: its error stands in its place.
 
 use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use futures::stream::{BoxStream, Fuse};
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use strongroom_core::call::MAX_ITEMS;
 use strongroom_core::grant::{Action, Prefix};
@@ -23,14 +21,16 @@ use strongroom_core::reason::Reason;
 use strongroom_core::sealed::SEGMENT_SIZE;
 use strongroom_proto::MAX_BATCH;
 
-use crate::assembly::{Ask, Facts};
+use crate::assembly::Ask;
 use crate::connect::Vault;
 use crate::error::{Error, Failed, Result};
 use crate::fetch::{Answer, Outcome};
 use crate::get::{GetOptions, Reader};
 use crate::grants::{Want, WantPlace};
+use crate::groups::{Busy, Groups};
 use crate::listing::{DeleteOptions, Deleted, ListOptions, Listed, ObjectInfo};
 use crate::name::DatasetRef;
+use crate::piece::Facts;
 use crate::put::{PutDone, PutOptions};
 use crate::seal::packed_len;
 
@@ -462,89 +462,4 @@ fn joined(mut pieces: Vec<Bytes>) -> Bytes {
     let mut all = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
     pieces.iter().for_each(|piece| all.extend_from_slice(piece));
     all.freeze()
-}
-
-/// Counts a group as under way as long as it lives.
-struct Busy(Arc<AtomicUsize>);
-
-impl Busy {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Groups a stream's items by what they cost together, 1 to [`MAX_ITEMS`] each.
-struct Groups<S: Stream> {
-    input: Pin<Box<Fuse<S>>>,
-    cost: fn(&S::Item) -> usize,
-    budget: usize,
-    group: Vec<S::Item>,
-    spent: usize,
-    /// An item that did not fit into the last group.
-    over: Option<S::Item>,
-    /// Groups that are under way.
-    busy: Arc<AtomicUsize>,
-}
-
-impl<S: Stream> Unpin for Groups<S> {}
-
-impl<S: Stream> Groups<S> {
-    fn new(input: S, cost: fn(&S::Item) -> usize, budget: usize) -> Self {
-        let input = Box::pin(input.fuse());
-        Self { input, cost, budget, group: Vec::new(), spent: 0, over: None, busy: Arc::default() }
-    }
-
-    /// Adds an item; gives the group back if it is full.
-    fn add(&mut self, item: S::Item) -> Option<Vec<S::Item>> {
-        let cost = (self.cost)(&item);
-        if !self.group.is_empty() && self.spent + cost > self.budget {
-            self.over = Some(item);
-            return Some(self.take());
-        }
-        self.spent += cost;
-        self.group.push(item);
-        (self.spent >= self.budget || self.group.len() >= MAX_ITEMS).then(|| self.take())
-    }
-
-    fn take(&mut self) -> Vec<S::Item> {
-        self.spent = 0;
-        std::mem::take(&mut self.group)
-    }
-}
-
-impl<S: Stream> Stream for Groups<S> {
-    type Item = Vec<S::Item>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Vec<S::Item>>> {
-        let this = &mut *self;
-        loop {
-            if let Some(item) = this.over.take()
-                && let Some(full) = this.add(item)
-            {
-                return Poll::Ready(Some(full));
-            }
-            match this.input.as_mut().poll_next(cx) {
-                Poll::Ready(Some(item)) => {
-                    if let Some(full) = this.add(item) {
-                        return Poll::Ready(Some(full));
-                    }
-                }
-                Poll::Ready(None) => {
-                    let last = this.take();
-                    return Poll::Ready((!last.is_empty()).then_some(last));
-                }
-                Poll::Pending if this.busy.load(Ordering::Acquire) == 0 && !this.group.is_empty() => {
-                    return Poll::Ready(Some(this.take()));
-                }
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
 }

@@ -21,11 +21,12 @@ use strongroom_proto::v1::get_frame::Frame;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::assembly::{Ask, Assembly, Facts, Piece};
+use crate::assembly::{Ask, Assembly};
 use crate::connect::{Vault, request_id};
 use crate::error::{Error, Result};
 use crate::listing::refused;
 use crate::name::DatasetRef;
+use crate::piece::{Facts, Piece};
 use crate::retry::Safety;
 use crate::session::Session;
 use crate::workers::finished;

@@ -14,12 +14,13 @@ use strongroom_core::ids::{Generation, GrantId, ObjectId};
 use strongroom_core::reason::Reason;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::assembly::{Ask, Facts};
+use crate::assembly::Ask;
 use crate::connect::Vault;
 use crate::error::{Error, Result};
 use crate::fetch::{Answer, Opened, Outcome};
 use crate::grants::{Want, WantPlace};
 use crate::name::ObjectName;
+use crate::piece::Facts;
 
 /// The most that is set aside for an object in one piece before its bytes are there.
 const RESERVE: u64 = 64 * 1024 * 1024;

@@ -1,7 +1,7 @@
 //! The SDK of strongroom: how a labelling pipeline reads and writes a vault's data.
 //!
 //! ```no_run
-//! use futures::{StreamExt, TryStreamExt};
+//! use futures::TryStreamExt;
 //! use strongroom_client::{GetOptions, ObjectName, PrefixName, PutOptions, Result, Vault};
 //!
 //! # fn label(item: &[u8]) -> Vec<u8> { item.to_vec() }
@@ -30,8 +30,9 @@
 //!     }
 //!
 //!     // Labels go the other way, sealed here before they leave.
-//!     let done = vault.put_bytes(&"acme/rlhf/labels/000007.json".parse()?, label(&item).into(), PutOptions::default());
-//!     println!("generation {}", done.await?.generation);
+//!     let name: ObjectName = "acme/rlhf/labels/000007.json".parse()?;
+//!     let done = vault.put_bytes(&name, label(&item).into(), PutOptions::default()).await?;
+//!     println!("generation {}", done.generation);
 //!
 //!     vault.flush().await
 //! }
@@ -76,10 +77,12 @@ mod error;
 mod fetch;
 mod get;
 pub mod grants;
+mod groups;
 mod home;
 mod listing;
 mod memory;
 mod name;
+mod piece;
 mod put;
 mod retry;
 mod seal;

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+use strongroom_core::ids::ObjectId;
 use strongroom_core::keys::secret::Key;
 use strongroom_core::sealed::content::{Content, segment_digest};
 use strongroom_core::sealed::tree::ObjectRoot;
-use strongroom_core::sealed::{SEGMENT_OVERHEAD, WINDOW_SEGMENTS};
+use strongroom_core::sealed::{SEGMENT_OVERHEAD, SEGMENT_SIZE, WINDOW_SEGMENTS, segment};
 
 use super::*;
 
