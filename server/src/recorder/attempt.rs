@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use strongroom_core::call::{Condition, SignedCall};
-use strongroom_core::grant::{Action, Refusal, Usage};
+use strongroom_core::grant::Refusal;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{
     CallDigest, DatasetId, Digest, Generation, GrantId, Index, Millis, OrderId, PutId, RequestId, SegmentRange,
@@ -94,8 +94,6 @@ pub struct Release {
     pub call: Arc<AcceptedCall>,
     /// What to release. Empty only where `obstacle` stands.
     pub parts: Vec<ReleasePart>,
-    /// Whether this is the first step of its call: charged as a use.
-    pub first: bool,
     /// What the objects' state says against the whole call: told only to callers in scope.
     pub obstacle: Option<Refusal>,
     /// `Head::hides` as of the moment before the parts' rows were read.
@@ -113,8 +111,6 @@ pub struct ReleasePart {
     pub range: SegmentRange,
     /// Plaintext bytes of these segments.
     pub bytes: u64,
-    /// Whether this is the object's first window in the call: charged as an object.
-    pub first: bool,
 }
 
 /// Sealed objects whose blobs are durable and whose keys are wrapped.
@@ -258,23 +254,5 @@ impl Recorded {
     /// What was recorded.
     pub fn what(&self) -> &What {
         &self.what
-    }
-}
-
-impl Release {
-    /// What it would cost, were it no repeat.
-    pub fn charge(&self) -> Usage {
-        Usage {
-            bytes: self.parts.iter().map(|part| part.bytes).sum(),
-            objects: self.parts.iter().filter(|part| part.first).count() as u64,
-            uses: u64::from(self.first),
-        }
-    }
-}
-
-impl NewObject {
-    /// The actions that a grant must allow for it: what is written, and if something visible stands there, overwritten.
-    pub fn actions(&self, overwrites: bool) -> &'static [Action] {
-        if overwrites { &[Action::Write, Action::Overwrite] } else { &[Action::Write] }
     }
 }

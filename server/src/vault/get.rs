@@ -99,7 +99,7 @@ async fn send_all(
         let nothing = || Refusal::new(Reason::InvalidArgument, "nothing is left of the call to send");
         return Err(Stop::Failed(refuse(vault, call, obstacle.unwrap_or_else(nothing)).await));
     };
-    let mut released = release(vault, call, step.clone(), skip == 0, hides).await?;
+    let mut released = release(vault, call, step.clone(), hides).await?;
     for (item, refusal) in errors {
         let (reason, detail) = (refusal.reason.code().to_owned(), refusal.detail.into_owned());
         sender.send(frame(Frame::Error(v1::ItemError { item, reason, detail }))).await?;
@@ -112,7 +112,7 @@ async fn send_all(
         let Some(next) = steps.next() else {
             return if with_data { data.send(None::<std::future::Ready<()>>).await.map(|_| ()) } else { Ok(()) };
         };
-        let coming = release(vault, call, next.clone(), false, hides);
+        let coming = release(vault, call, next.clone(), hides);
         let next_released = if with_data {
             data.send(Some(coming)).await?.ok_or(Error::Unavailable("the next step was not asked for".into()))?
         } else {

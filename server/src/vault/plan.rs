@@ -63,10 +63,10 @@ fn parts_of(item: u32, asked: &GetItem, object: Arc<ObjectRow>) -> Result<Option
     let range = asked.segments(&layout);
     let Some(range) = range else { return Ok(None) };
     let windows = layout.window_of(range.start())..=layout.window_of(range.end() - 1);
-    let parts = windows.enumerate().filter_map(|(nth, window)| {
+    let parts = windows.filter_map(|window| {
         let range = layout.window(window).intersect(range)?;
         let bytes = layout.plain_bytes(range);
-        Some(ReleasePart { item, object: object.clone(), range, bytes, first: nth == 0 })
+        Some(ReleasePart { item, object: object.clone(), range, bytes })
     });
     Ok(Some(parts.collect()))
 }

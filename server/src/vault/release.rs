@@ -29,10 +29,9 @@ pub(crate) async fn release(
     vault: &Vault,
     call: &Arc<AcceptedCall>,
     parts: Vec<ReleasePart>,
-    first: bool,
     hides: u64,
 ) -> Result<Released, Error> {
-    let attempt = Release { call: call.clone(), parts, first, obstacle: None, hides };
+    let attempt = Release { call: call.clone(), parts, obstacle: None, hides };
     let asked = Instant::now();
     let recorded = vault.recorder.record(&call.session.tenant, Attempt::Release(attempt)).await?;
     let committed = Instant::now();
@@ -46,7 +45,7 @@ pub(crate) async fn release(
 /// Records that a call came to nothing: whoever is in scope is told why, whoever is not learns only that.
 pub(crate) async fn refuse(vault: &Vault, call: &Arc<AcceptedCall>, obstacle: Refusal) -> Error {
     let attempt =
-        Release { call: call.clone(), parts: Vec::new(), first: true, obstacle: Some(obstacle.clone()), hides: 0 };
+        Release { call: call.clone(), parts: Vec::new(), obstacle: Some(obstacle.clone()), hides: 0 };
     match vault.recorder.record(&call.session.tenant, Attempt::Release(attempt)).await {
         Ok(_) => Error::Refused(obstacle),
         Err(error) => Error::Record(error),

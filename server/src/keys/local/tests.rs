@@ -145,7 +145,7 @@ fn put_item(number: u8, size: u64) -> PutItem {
 
 fn part(item: u32, object: &ObjectRow, start: u32, end: u32) -> ReleasePart {
     let range = SegmentRange::new(start, end).unwrap();
-    ReleasePart { item, object: Arc::new(object.clone()), range, bytes: 1, first: true }
+    ReleasePart { item, object: Arc::new(object.clone()), range, bytes: 1 }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);

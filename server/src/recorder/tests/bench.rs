@@ -1,6 +1,8 @@
 //! How fast the recorder alone is, its callers' signatures made beforehand:
 //! `cargo test --release -p strongroom-server --lib bench -- --ignored --nocapture --test-threads 1`.
 
+#![allow(clippy::print_stderr, reason = "a measurement is printed")]
+
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -24,7 +26,7 @@ async fn releases(callers: usize, count: usize) {
     for caller in 0..callers {
         let release = |_| {
             let call = people[caller % people.len()].call(get(&["math/1"]), grant);
-            Release { call, parts: vec![window(0, object.clone(), 0)], first: true, obstacle: None, hides }
+            Release { call, parts: vec![window(0, object.clone(), 0)], obstacle: None, hides }
         };
         work.push((0..count / callers).map(release).collect());
     }

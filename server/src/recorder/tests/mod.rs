@@ -270,7 +270,7 @@ impl Lab {
             items.iter().map(|item| (item.path.as_str(), item.generation.map(|generation| generation.0))).collect();
         let (found, hides) = self.resolve(&paths).await;
         let parts = (0..).zip(found).filter_map(|(at, found)| found.map(|object| first_window(at, object))).collect();
-        Release { call: call.clone(), parts, first: true, obstacle: None, hides }
+        Release { call: call.clone(), parts, obstacle: None, hides }
     }
 
     async fn read(&self, person: &Person, grant: Option<GrantId>, paths: &[&str]) -> Result<Recorded, RecordError> {
@@ -357,7 +357,7 @@ fn first_window(item: u32, object: ObjectRow) -> ReleasePart {
 fn window(item: u32, object: Arc<ObjectRow>, window: u32) -> ReleasePart {
     let layout = Layout::new(object.size).unwrap();
     let range = layout.window(window);
-    ReleasePart { item, range, bytes: layout.plain_bytes(range), first: window == 0, object }
+    ReleasePart { item, range, bytes: layout.plain_bytes(range), object }
 }
 
 fn outcomes(recorded: &Recorded) -> Vec<PutOutcome> {

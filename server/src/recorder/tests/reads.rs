@@ -169,13 +169,13 @@ async fn windows_of_one_object_are_one_object() {
     let object = Arc::new(found[0].clone().unwrap());
     for at in 0..4 {
         let parts = vec![window(0, object.clone(), at)];
-        let step = Release { call: call.clone(), parts, first: at == 0, obstacle: None, hides };
+        let step = Release { call: call.clone(), parts, obstacle: None, hides };
         assert!(!is_repeat(&lab.record(Attempt::Release(step)).await.unwrap()));
     }
     assert_eq!(lab.usage(grant).await, Usage { bytes: size, objects: 1, uses: 1 });
     // A stream that stalls for longer than its request is remembered is over.
     lab.clock.0.fetch_add(REQUEST_LIFE + 1, Ordering::Relaxed);
-    let step = Release { call, parts: vec![window(0, object, 0)], first: false, obstacle: None, hides };
+    let step = Release { call, parts: vec![window(0, object, 0)], obstacle: None, hides };
     assert_eq!(reason(lab.record(Attempt::Release(step)).await), Reason::SessionUnknown);
     lab.replay().await;
 }
@@ -196,7 +196,6 @@ async fn scope_comes_before_existence() {
     let nothing = |paths: &[&str]| Release {
         call: person.call(get(paths), grant),
         parts: Vec::new(),
-        first: true,
         obstacle: obstacle.clone(),
         hides: 0,
     };

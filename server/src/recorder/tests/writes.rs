@@ -74,7 +74,7 @@ async fn one_item_that_fails_does_not_fail_the_others() {
     let failed: Vec<bool> = outcomes.iter().map(Result::is_err).collect();
     // Overwriting needs its own action; object ids and put ids are used once.
     assert_eq!(failed, [true, false, true, false, true]);
-    assert!(outcomes.iter().flat_map(|outcome| refused(outcome)).all(|reason| reason == Reason::PreconditionFailed));
+    assert!(outcomes.iter().flat_map(refused).all(|reason| reason == Reason::PreconditionFailed));
     // The limit counts what succeeded; what would overrun it fails as a whole, and leaves nothing behind.
     let put = lab.put_of(&person, grant, vec![item("labels/x", 1), item("labels/y", 1)]).await;
     assert_eq!(reason(lab.record(Attempt::Put(put)).await), Reason::QuotaExceeded);
