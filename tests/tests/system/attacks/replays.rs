@@ -6,7 +6,7 @@ use strongroom_core::identity::Signature;
 use strongroom_core::ids::SessionId;
 use strongroom_core::keys::parcel::{Binding, KeyParcel, ParcelError, SessionSecret};
 use strongroom_core::ledger::Event;
-use strongroom_core::order::{Instruction, Order, OrderSignature, SignedOrder};
+use strongroom_core::order::{Instruction, Order, SignedOrder};
 use strongroom_core::origin::Origin;
 use strongroom_proto::v1;
 use strongroom_proto::v1::get_frame::Frame;
@@ -82,9 +82,7 @@ async fn an_order_again() {
     lab.vault.add_admin(&lab.tenant, second.fingerprint()).await.unwrap();
     let mut more = suspend.clone();
     let other = suspend.order.clone().sign(&second).unwrap();
-    more.signatures.extend(
-        other.signatures.into_iter().map(|OrderSignature { key, signature }| OrderSignature { key, signature }),
-    );
+    more.signatures.extend(other.signatures);
     let again = [suspend.clone(), flipped(&suspend), more];
     for one in &again {
         let verified = one.clone().verify().expect("each of them is well signed");
