@@ -46,6 +46,8 @@ const MAX_INTERMEDIATES: usize = 4;
 const STREAM_WINDOW: u32 = 1 << 20;
 /// What all streams of the connection may.
 const CONNECTION_WINDOW: u32 = 8 << 20;
+/// The largest HTTP/2 frame that is taken: with the usual 16 KiB a message of 256 KiB is cut into 16.
+const HTTP2_FRAME: u32 = 1 << 20;
 
 /// A connection that stands, or stood.
 pub(crate) struct Link {
@@ -124,6 +126,7 @@ async fn channel(io: Io, closed: &Closed) -> Result<Channel, Error> {
         .map_err(|error| Error::internal(error.to_string()))?
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(HTTP2_FRAME)
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true)

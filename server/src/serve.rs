@@ -30,6 +30,8 @@ use crate::vault::Vault;
 /// HTTP/2 windows: 64 KiB caps a stream at 740 MB/s, 4 MiB costs memory for nothing.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// The largest HTTP/2 frame that is taken: with the usual 16 KiB a message of 256 KiB is cut into 16.
+const HTTP2_FRAME: u32 = 1 << 20;
 /// How often condemned blobs are swept.
 const SWEEP_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 /// How long calls under way may take after the server was told to stop.
@@ -178,6 +180,7 @@ impl Listening {
         let serving = tonic::transport::Server::builder()
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(HTTP2_FRAME)
             .max_concurrent_streams(config.limits.max_streams)
             .http2_keepalive_interval(Some(std::time::Duration::from_secs(20)))
             .add_routes(routes)

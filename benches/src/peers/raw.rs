@@ -100,6 +100,7 @@ pub async fn serve() -> Result<()> {
     Server::builder()
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
+        .max_frame_size(1 << 20)
         .add_service(service)
         .serve_with_incoming(incoming)
         .await?;
@@ -127,7 +128,8 @@ async fn connect(address: String, certificate: CertificateDer<'static>) -> Resul
     });
     let endpoint = Endpoint::from_static("http://localhost")
         .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20);
+        .initial_connection_window_size(4 << 20)
+        .max_frame_size(1 << 20);
     Ok(endpoint.connect_with_connector(connect).await?)
 }
 
