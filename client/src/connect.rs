@@ -145,6 +145,7 @@ impl Connect {
             policy: Policy::default(),
             connection: tokio::sync::Mutex::default(),
             grants: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
         }));
         vault.connection().await?;
         Ok(vault)
@@ -179,6 +180,8 @@ struct Inner {
     policy: Policy,
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
     grants: Mutex<GrantCache>,
+    /// Held while a standing is asked for, so that many callers ask once.
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -235,6 +238,11 @@ impl Vault {
 
     pub(crate) fn grant_cache(&self) -> std::sync::MutexGuard<'_, GrantCache> {
         self.0.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The turn to ask for a standing.
+    pub(crate) async fn asking(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.asking.lock().await
     }
 
     /// The connection, dialled if there is none that stands.

@@ -191,24 +191,13 @@ impl Vault {
     }
 
     async fn read(&self, name: &ObjectName, range: Option<(u64, u64)>, options: GetOptions) -> Result<Reader> {
-        let want = want_to_read(name);
         let ask = Ask { path: name.path.clone(), generation: options.generation, range };
         let dataset = name.dataset_ref();
-        let grant = match options.grant {
-            Some(grant) => Some(grant),
-            None => self.pick(&name.tenant, &want).await?,
+        let begin = |grant| {
+            let answer = self.fetch(&dataset, vec![ask.clone()], grant);
+            async move { Reader::begin(answer?).await }
         };
-        let error = match Reader::begin(self.fetch(&dataset, vec![ask.clone()], grant)?).await {
-            Ok(reader) => return Ok(reader),
-            Err(error) => error,
-        };
-        if options.grant.is_none() && self.is_stale(&name.tenant, &error) {
-            let picked = self.pick(&name.tenant, &want).await?;
-            if picked != grant {
-                return Reader::begin(self.fetch(&dataset, vec![ask], picked)?).await;
-            }
-        }
-        Err(error)
+        self.under_grant(&name.tenant, options.grant, &want_to_read(name), begin).await
     }
 }
 

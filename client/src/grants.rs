@@ -141,11 +141,40 @@ impl Vault {
         if let Some(standing) = self.grant_cache().fresh(tenant) {
             return Ok(standing);
         }
+        let _turn = self.asking().await;
+        if let Some(standing) = self.grant_cache().fresh(tenant) {
+            return Ok(standing);
+        }
         let admin = self.who_am_i(tenant).await?.admin;
         let grants = if admin { Vec::new() } else { self.my_grants(tenant).await? };
         let standing = Arc::new(OwnStanding { admin, grants });
         self.grant_cache().keep(tenant, standing.clone());
         Ok(standing)
+    }
+
+    /// Does `work` under the grant that was named, or else under the one that is picked; again if that was refused and the vault
+    /// now tells of a better one.
+    pub(crate) async fn under_grant<T, F>(
+        &self,
+        tenant: &TenantName,
+        named: Option<GrantId>,
+        want: &Want<'_>,
+        work: impl Fn(Option<GrantId>) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        if named.is_some() {
+            return work(named).await;
+        }
+        let grant = self.pick(tenant, want).await?;
+        match work(grant).await {
+            Err(error) if self.is_stale(tenant, &error) => match self.pick(tenant, want).await? {
+                same if same == grant => Err(error),
+                other => work(other).await,
+            },
+            done => done,
+        }
     }
 
     /// Whether another grant might do better than the one that was picked: then the standing is asked for again.

@@ -142,24 +142,22 @@ impl Vault {
     /// `NOT_FOUND` if there is none; `OUT_OF_SCOPE` if no grant of the caller lets it look.
     pub async fn stat(&self, name: &ObjectName, options: GetOptions) -> Result<ObjectInfo> {
         let ObjectName { tenant, dataset, path } = name;
-        let grant = match options.grant {
-            Some(grant) => Some(grant),
-            None => {
-                let place = WantPlace::Path(path);
-                self.pick(tenant, &Want { action: Action::List, besides: None, dataset, place }).await?
-            }
+        let place = WantPlace::Path(path);
+        let want = Want { action: Action::List, besides: None, dataset, place };
+        let ask = |grant: Option<GrantId>| {
+            let request = v1::StatRequest {
+                tenant: tenant.to_string(),
+                dataset: dataset.to_string(),
+                path: path.to_string(),
+                generation: options.generation.unwrap_or_default().0,
+                grant: grant.as_ref().map(ToString::to_string).unwrap_or_default(),
+            };
+            self.with_channel(Safety::Idempotent, move |channel| {
+                let request = request.clone();
+                async move { vault_client(channel).stat(request).await }
+            })
         };
-        let request = v1::StatRequest {
-            tenant: tenant.to_string(),
-            dataset: dataset.to_string(),
-            path: path.to_string(),
-            generation: options.generation.unwrap_or_default().0,
-            grant: grant.as_ref().map(ToString::to_string).unwrap_or_default(),
-        };
-        let answer = self.with_channel(Safety::Idempotent, |channel| {
-            let request = request.clone();
-            async move { vault_client(channel).stat(request).await }
-        });
+        let answer = self.under_grant(tenant, options.grant, &want, ask);
         let info = info(&answer.await?.into_inner())?;
         if info.path != *path || options.generation.is_some_and(|asked| asked != info.generation) {
             return Err(Error::integrity("the vault tells of another object than was asked for"));
@@ -173,9 +171,14 @@ impl Vault {
     /// `NOT_FOUND` if nothing is visible there; `PRECONDITION_FAILED` if another generation is; `OUT_OF_SCOPE` if no grant of the
     /// caller lets it delete.
     pub async fn delete(&self, name: &ObjectName, options: DeleteOptions) -> Result<Deleted> {
-        let paths = [name.path.clone()];
-        let mut results = self.delete_batch(&name.dataset_ref(), &paths, options.generation, options.grant).await;
-        results.pop().unwrap_or_else(|| Err(Error::internal("nothing became of the delete")))
+        let ObjectName { tenant, dataset, path } = name;
+        let want = Want { action: Action::Delete, besides: None, dataset, place: WantPlace::Path(path) };
+        let (whole, paths) = (&name.dataset_ref(), std::slice::from_ref(path));
+        let delete = |grant| async move {
+            let mut results = self.delete_batch(whole, paths, options.generation, grant).await;
+            results.pop().unwrap_or_else(|| Err(Error::internal("nothing became of the delete")))
+        };
+        self.under_grant(tenant, options.grant, &want, delete).await
     }
 
     /// Hides up to 1024 objects in one call; a result for each.
@@ -223,25 +226,24 @@ impl Pages {
     /// Asks for the page at `token`.
     async fn turn(&mut self, token: String) -> Result<()> {
         let DatasetRef { tenant, dataset } = &self.dataset;
-        let grant = match self.options.grant {
-            Some(grant) => Some(grant),
-            None => {
-                let place = WantPlace::Prefix(&self.prefix);
-                self.vault.pick(tenant, &Want { action: Action::List, besides: None, dataset, place }).await?
-            }
+        let place = WantPlace::Prefix(&self.prefix);
+        let want = Want { action: Action::List, besides: None, dataset, place };
+        let (vault, options) = (&self.vault, &self.options);
+        let ask = |grant: Option<GrantId>| {
+            let request = v1::ListRequest {
+                tenant: tenant.to_string(),
+                dataset: dataset.to_string(),
+                prefix: self.prefix.to_string(),
+                delimiter: if options.delimiter { "/".to_owned() } else { String::new() },
+                page: Some(v1::Page { limit: 0, token: token.clone() }),
+                grant: grant.as_ref().map(ToString::to_string).unwrap_or_default(),
+            };
+            vault.with_channel(Safety::Idempotent, move |channel| {
+                let request = request.clone();
+                async move { vault_client(channel).list(request).await }
+            })
         };
-        let request = v1::ListRequest {
-            tenant: tenant.to_string(),
-            dataset: dataset.to_string(),
-            prefix: self.prefix.to_string(),
-            delimiter: if self.options.delimiter { "/".to_owned() } else { String::new() },
-            page: Some(v1::Page { limit: 0, token: token.clone() }),
-            grant: grant.as_ref().map(ToString::to_string).unwrap_or_default(),
-        };
-        let answer = self.vault.with_channel(Safety::Idempotent, |channel| {
-            let request = request.clone();
-            async move { vault_client(channel).list(request).await }
-        });
+        let answer = vault.under_grant(tenant, options.grant, &want, ask);
         let answer = answer.await?.into_inner();
         self.ready = page(&self.prefix, &answer)?.into();
         let next = next_token(&token, answer.next)?;

@@ -9,6 +9,7 @@
 //! repeat them with the same put id, which the vault commits once. A stream cannot be read twice: if its connection breaks the
 //! put fails, unless the vault says that this very object is there.
 
+use std::collections::VecDeque;
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ use crate::session::Session;
 
 /// Frames that may wait for the connection.
 const QUEUE: usize = 4;
+/// Less than this is sealed at once: waking a thread would take longer.
+const SMALL: usize = 16 * 1024;
 /// How long the vault may take to make an upload durable and visible.
 const COMMIT_WITHIN: Duration = Duration::from_secs(600);
 
@@ -135,9 +138,15 @@ impl Vault {
     /// As [`Vault::put`].
     pub async fn put_bytes(&self, name: &ObjectName, bytes: Bytes, options: PutOptions) -> Result<PutDone> {
         if bytes.len() <= SEGMENT_SIZE {
-            let objects = vec![(name.path.clone(), bytes)];
-            let mut results = self.put_batch(&name.dataset_ref(), objects, &options).await;
-            return results.pop().unwrap_or_else(|| Err(Error::internal("nothing became of the put")));
+            let (dataset, objects) = (&name.dataset_ref(), &[(name.path.clone(), bytes)]);
+            let condition = options.condition;
+            let put = |grant| async move {
+                let (pack, _) = self.pack(dataset, condition, objects.to_vec()).await?;
+                let mut results = self.put_pack(dataset, grant, &pack).await?;
+                results.pop().unwrap_or_else(|| Err(Error::internal("nothing became of the put")))
+            };
+            let want = want_to_write(&name.dataset, &name.path, condition);
+            return self.under_grant(&name.tenant, options.grant, &want, put).await;
         }
         let sealer = Sealer::new(Cursor::new(bytes), Vec::new(), self.workers().clone())?;
         let mut upload = Upload::new(self, name, sealer, &options, true).await?;
@@ -207,31 +216,30 @@ impl Vault {
         objects: Vec<(ObjectPath, Bytes)>,
         options: &PutOptions,
     ) -> Result<Vec<Result<PutDone>>> {
-        let mut calls = self.by_grant_to_write(dataset, objects, options).await?;
-        if let [(grant, objects)] = &mut calls[..] {
-            let (grant, objects) = (*grant, std::mem::take(objects));
-            let packed = self.pack(dataset, options.condition, objects).await?;
-            let (pack, objects) = packed;
-            let result = self.put_pack(dataset, grant, &pack).await;
-            let again = match &result {
-                Err(error) if options.grant.is_none() && self.is_stale(&dataset.tenant, error) => {
-                    self.by_grant_to_write(dataset, objects, options).await?
+        let mut results = Vec::with_capacity(objects.len());
+        let mut calls = VecDeque::from(self.by_grant_to_write(dataset, objects, options).await?);
+        let mut picked_again = options.grant.is_some();
+        while let Some((grant, objects)) = calls.pop_front() {
+            let (pack, objects) = self.pack(dataset, options.condition, objects).await?;
+            let error = match self.put_pack(dataset, grant, &pack).await {
+                Ok(done) => {
+                    results.extend(done);
+                    continue;
                 }
-                _ => Vec::new(),
+                Err(error) => error,
             };
-            return match (&again[..], result) {
-                ([(other, _)], Err(_)) if *other != grant => self.put_pack(dataset, *other, &pack).await,
-                (_, result) => result,
-            };
-        }
-        let mut results = Vec::new();
-        for (grant, objects) in calls {
             let count = objects.len();
-            let (pack, _) = self.pack(dataset, options.condition, objects).await?;
-            match self.put_pack(dataset, grant, &pack).await {
-                Ok(done) => results.extend(done),
-                Err(error) => results.extend((0..count).map(|_| Err(error.clone()))),
+            if !picked_again && self.is_stale(&dataset.tenant, &error) {
+                picked_again = true;
+                let rest = objects.into_iter().chain(calls.drain(..).flat_map(|(_, objects)| objects)).collect();
+                calls = self.by_grant_to_write(dataset, rest, options).await?.into();
+                // The same grant for the same objects would be refused again.
+                if calls.front().is_none_or(|(other, objects)| *other != grant || objects.len() != count) {
+                    continue;
+                }
+                calls.pop_front();
             }
+            results.extend((0..count).map(|_| Err(error.clone())));
         }
         Ok(results)
     }
@@ -265,6 +273,9 @@ impl Vault {
         objects: Vec<(ObjectPath, Bytes)>,
     ) -> Result<(Pack, Vec<(ObjectPath, Bytes)>)> {
         let dataset = dataset.dataset.clone();
+        if objects.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() <= SMALL {
+            return pack(&dataset, condition, &objects).map(|pack| (pack, objects));
+        }
         self.workers().run(move || pack(&dataset, condition, &objects).map(|pack| (pack, objects))).await?
     }
 
