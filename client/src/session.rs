@@ -17,7 +17,6 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use data_encoding::HEXLOWER;
 use strongroom_core::call::Call;
 use strongroom_core::ed25519::{SigningKey, VerifyingKey};
 use strongroom_core::exact;
@@ -157,7 +156,7 @@ impl Opener {
         let shown = self.memory.seen(tenant);
         let request = v1::OpenRequest {
             opening: opening.clone().into(),
-            key: point(&self.identity)?.into(),
+            key: self.identity.public_key().as_bytes().to_vec().into(),
             signature: signature.to_vec().into(),
             seen: shown.as_ref().map(seen_message),
             claims: Some(self.claims.clone()),
@@ -231,13 +230,6 @@ fn open_message(recipient: &age::x25519::Identity, message: &[u8]) -> Option<Ses
     reader.read_exact(&mut *secret).ok()?;
     let ends = reader.read(&mut [0; 1]).is_ok_and(|more| more == 0);
     ends.then(|| SessionSecret::from_bytes(*secret))
-}
-
-/// The uncompressed point of an identity's key: its text form is the hex of it.
-fn point(identity: &Identity) -> Result<Vec<u8>> {
-    let text = serde_json::to_value(identity.public_key()).ok();
-    let point = text.as_ref().and_then(|text| text.as_str()).and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok());
-    point.ok_or_else(|| Error::internal("the identity has no public key"))
 }
 
 pub(crate) fn seen_message(seen: &Seen) -> v1::Seen {

@@ -173,6 +173,11 @@ impl PublicKey {
         point.try_into().ok().map(Self)
     }
 
+    /// The 65 bytes of the uncompressed point.
+    pub const fn as_bytes(&self) -> &[u8; 65] {
+        &self.0
+    }
+
     /// The key's name.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of_spki(&[&P256_SPKI[..], &self.0].concat())

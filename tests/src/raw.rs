@@ -368,8 +368,7 @@ pub fn request_id() -> RequestId {
 
 /// The 65 bytes of an identity's public point.
 pub fn point(identity: &Identity) -> Bytes {
-    let hex = serde_json::to_value(identity.public_key()).unwrap();
-    data_encoding::HEXLOWER.decode(hex.as_str().unwrap().as_bytes()).unwrap().into()
+    Bytes::copy_from_slice(identity.public_key().as_bytes())
 }
 
 /// How a caller speaks TLS that shows the certificate of `identity`, or none, and believes any server.
