@@ -44,8 +44,7 @@ pub(crate) async fn release(
 
 /// Records that a call came to nothing: whoever is in scope is told why, whoever is not learns only that.
 pub(crate) async fn refuse(vault: &Vault, call: &Arc<AcceptedCall>, obstacle: Refusal) -> Error {
-    let attempt =
-        Release { call: call.clone(), parts: Vec::new(), obstacle: Some(obstacle.clone()), hides: 0 };
+    let attempt = Release { call: call.clone(), parts: Vec::new(), obstacle: Some(obstacle.clone()), hides: 0 };
     match vault.recorder.record(&call.session.tenant, Attempt::Release(attempt)).await {
         Ok(_) => Error::Refused(obstacle),
         Err(error) => Error::Record(error),
