@@ -1,5 +1,5 @@
-//! How fast the recorder alone is, its callers' signatures made beforehand:
-//! `cargo test --release -p strongroom-server --lib bench -- --ignored --nocapture --test-threads 1`.
+//! The recorder alone under many callers, their signatures made beforehand. As a test it is small and the replay judges; as a
+//! measurement, `STRONGROOM_BENCH=1 cargo test --release -p strongroom-server --lib bench -- --nocapture --test-threads 1`.
 
 #![allow(clippy::print_stderr, reason = "a measurement is printed")]
 
@@ -50,7 +50,12 @@ async fn releases(callers: usize, count: usize) {
     for task in tasks {
         each.extend(task.await.unwrap());
     }
-    report(&format!("releases, {callers} callers"), each.len(), started.elapsed(), each);
+    let (took, recorded) = (started.elapsed(), each.len() as u64);
+    report(&format!("releases, {callers} callers"), each.len(), took, each);
+    assert_eq!(lab.usage(grant.unwrap()).await.uses, recorded, "each is charged once");
+    if !measures() {
+        assert_eq!(lab.replay().await.counts.releases, recorded);
+    }
 }
 
 async fn puts(callers: usize, calls: usize, objects: usize) {
@@ -96,21 +101,26 @@ async fn puts(callers: usize, calls: usize, objects: usize) {
     report("objects resolved", 20 * objects, started.elapsed(), vec![started.elapsed() / 20]);
 }
 
-#[ignore = "a measurement"]
+/// Whether figures are wanted, or only that it works.
+fn measures() -> bool {
+    std::env::var_os("STRONGROOM_BENCH").is_some()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bench_releases() {
-    for _ in 0..3 {
-        releases(1, 500).await;
-        releases(64, 100_000).await;
-        releases(1024, 200_000).await;
+    let (runs, more) = if measures() { (3, 100) } else { (1, 1) };
+    for _ in 0..runs {
+        releases(1, 20 * more).await;
+        releases(64, 640 * more).await;
+        releases(1024, 2048 * more).await;
     }
 }
 
-#[ignore = "a measurement"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bench_puts() {
-    for _ in 0..3 {
-        puts(1, 50, 1000).await;
-        puts(4, 25, 1000).await;
+    let (runs, more) = if measures() { (3, 25) } else { (1, 1) };
+    for _ in 0..runs {
+        puts(1, 2 * more, 1000).await;
+        puts(4, more, 1000).await;
     }
 }
