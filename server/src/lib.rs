@@ -3,6 +3,7 @@
 //! Plaintext never passes here. The way of a key is `Attempt → Recorded → KeyParcel`: the vault's steps build an attempt, the
 //! recorder decides and commits it, and only the proof that it did moves the key holder to seal keys.
 
+mod answer;
 mod api;
 pub mod blobs;
 pub mod catalog;

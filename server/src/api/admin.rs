@@ -8,7 +8,8 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, order, parse, seen_message};
+use super::{answer, caller, order, parse};
+use crate::answer::seen_message;
 use crate::error::Error;
 use crate::vault::listing::MAX_PAGE;
 use crate::vault::{Vault, authority};

@@ -9,7 +9,8 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{caller, optional, parse, refuse, seen_message, tenant_name};
+use super::{caller, optional, parse, tenant_name};
+use crate::answer::{refuse, seen_message};
 use crate::cuts::{self, Gone};
 use crate::error::Error;
 use crate::tenants::Tenant;

@@ -10,16 +10,14 @@ mod vendors;
 use std::sync::Arc;
 
 use strongroom_core::grant::Refusal;
-use strongroom_core::ids::RequestId;
 use strongroom_core::ledger;
 use strongroom_core::names::{NameError, TenantName};
 use strongroom_core::order::Instruction;
-use strongroom_core::reason::Reason;
-use strongroom_proto::status::{Failure, to_status};
 use strongroom_proto::{MAX_MESSAGE, v1};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
+use crate::answer::{refuse, seen_message};
 use crate::error::Error;
 use crate::listen::Connection;
 use crate::recorder::attempt::Caller;
@@ -51,19 +49,6 @@ fn caller<T>(request: &Request<T>) -> Result<(Connection, Caller), Error> {
     Ok((connection, caller))
 }
 
-/// The status of an error; what is inside stays in the log.
-pub(crate) fn refuse(error: &Error, request: Option<RequestId>) -> Status {
-    let reason = error.reason();
-    match reason {
-        Reason::Internal | Reason::Integrity | Reason::LedgerDiverged | Reason::Clock => {
-            tracing::error!(%reason, detail = %error, "request failed");
-        }
-        Reason::LedgerUnavailable | Reason::Unavailable => tracing::warn!(%reason, detail = %error, "request failed"),
-        _ => tracing::debug!(%reason, detail = %error, "request refused"),
-    }
-    to_status(&Failure { reason, detail: error.to_string(), request: request.map(|id| id.to_string()) })
-}
-
 /// Answers with a message, or with the status of what went wrong.
 fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(|error| refuse(&error, None))
@@ -88,10 +73,6 @@ fn optional<T: std::str::FromStr>(what: &'static str, text: &str) -> Result<Opti
 
 fn bytes_id<'a, T: TryFrom<&'a [u8]>>(what: &'static str, bytes: &'a [u8]) -> Result<T, Error> {
     T::try_from(bytes).map_err(|_| Error::Invalid(format!("{what} has the wrong length").into()))
-}
-
-pub(crate) fn seen_message(seen: ledger::Seen) -> v1::Seen {
-    v1::Seen { size: seen.size.0, tip: seen.tip.as_bytes().to_vec().into(), mac: seen.mac.as_bytes().to_vec().into() }
 }
 
 fn seen_from(message: &v1::Seen) -> Result<ledger::Seen, Error> {

@@ -8,7 +8,8 @@ use strongroom_core::session::Claims;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, seen_from, seen_message, tenant_name};
+use super::{answer, caller, seen_from, tenant_name};
+use crate::answer::seen_message;
 use crate::error::Error;
 use crate::vault::{Vault, session};
 

@@ -10,7 +10,8 @@ use strongroom_proto::v1;
 use strongroom_proto::v1::put_frame::Frame;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{answer, bytes_id, caller, optional, order, parse, reason_of, refuse, seen_message, tenant_name};
+use super::{answer, bytes_id, caller, optional, order, parse, reason_of, tenant_name};
+use crate::answer::{refuse, seen_message};
 use crate::catalog::objects::ObjectRow;
 use crate::cuts;
 use crate::error::Error;

@@ -19,7 +19,7 @@ use strongroom_proto::{MAX_FRAME, v1};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::api::{refuse as status, seen_message};
+use crate::answer::{refuse as status, seen_message};
 use crate::cuts::{self, Gone};
 use crate::error::Error;
 use crate::recorder::attempt::{AcceptedCall, ReleasePart};
