@@ -19,13 +19,13 @@ async fn releases(callers: usize, count: usize) {
     lab.put_path("math/1", 1000).await;
     let people: Vec<Arc<Person>> = (0..callers.min(64)).map(|_| Person::new(&lab.tenant)).collect();
     let vendor = lab.vendor("labelco", &people.iter().map(|person| &**person).collect::<Vec<_>>()).await;
-    let grant = Some(lab.grant(Holder::Vendor(vendor), &[Action::Read], "math/", Limits::default()).await);
+    let grant = lab.grant(Holder::Vendor(vendor), &[Action::Read], "math/", Limits::default()).await;
     let (found, hides) = lab.resolve(&[("math/1", None)]).await;
     let object = Arc::new(found[0].clone().unwrap());
     let mut work: Vec<Vec<Release>> = Vec::new();
     for caller in 0..callers {
         let release = |_| {
-            let call = people[caller % people.len()].call(get(&["math/1"]), grant);
+            let call = people[caller % people.len()].call(get(&["math/1"]), Some(grant));
             Release { call, parts: vec![window(0, object.clone(), 0)], obstacle: None, hides }
         };
         work.push((0..count / callers).map(release).collect());
@@ -52,7 +52,7 @@ async fn releases(callers: usize, count: usize) {
     }
     let (took, recorded) = (started.elapsed(), each.len() as u64);
     report(&format!("releases, {callers} callers"), each.len(), took, each);
-    assert_eq!(lab.usage(grant.unwrap()).await.uses, recorded, "each is charged once");
+    assert_eq!(lab.usage(grant).await.uses, recorded, "each is charged once");
     if !measures() {
         assert_eq!(lab.replay().await.counts.releases, recorded);
     }
