@@ -46,7 +46,7 @@ impl Tx {
         }
         let sql = self.sql(
             "INSERT INTO authority (tenant, entry, public, signed) \
-             SELECT $2, CAST(j.value->>0 AS BIGINT), unhex(j.value->>1), unhex(j.value->>2) FROM json_each($1) j",
+             SELECT $2, CAST(j.value->>0 AS BIGINT), unhex(j.value->>1), unhex(j.value->>2) FROM jsonb_each($1) j",
         );
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         query.execute(self.connection()).await?;

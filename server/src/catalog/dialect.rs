@@ -1,6 +1,6 @@
 //! What differs between databases.
 //!
-//! Statements are written once, as SQLite reads them: `json_each($n)` for the rows of a JSON parameter (first in a `CROSS JOIN`,
+//! Statements are written once, as SQLite reads them: `jsonb_each($n)` for the rows of a JSON parameter (first in a `CROSS JOIN`,
 //! or SQLite turns the join around), `unhex(x)` for bytes in it.
 
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ impl Dialect {
         match self {
             Self::Sqlite => {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 16000; \
-                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536; PRAGMA busy_timeout = 5000"
+                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384; PRAGMA busy_timeout = 5000"
             }
         }
     }

@@ -93,7 +93,7 @@ impl Tx {
         grants: &[GrantId],
     ) -> Result<Vec<(GrantId, Result<Grant, String>)>, CatalogError> {
         let sql = self.sql(
-            "SELECT g.content, g.mac, g.id FROM json_each($1) j \
+            "SELECT g.content, g.mac, g.id FROM jsonb_each($1) j \
              CROSS JOIN grants g ON g.tenant = $2 AND g.id = unhex(j.value->>0)",
         );
         let query = sqlx::query(sql).bind(ids(grants)).bind(&tenant.as_bytes()[..]);
@@ -120,7 +120,7 @@ impl Tx {
             bulk.row().bytes(&holder_bytes(&Holder::Key(*key))).number(at);
         }
         let sql = self.sql(
-            "SELECT CAST(j.value->>1 AS BIGINT) FROM json_each($1) j WHERE EXISTS \
+            "SELECT CAST(j.value->>1 AS BIGINT) FROM jsonb_each($1) j WHERE EXISTS \
              (SELECT 1 FROM grants g WHERE g.tenant = $2 AND g.holder = unhex(j.value->>0))",
         );
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
@@ -149,7 +149,7 @@ impl Tx {
         let sql = self.sql(
             "INSERT INTO grants (tenant, id, holder, issued, content, mac) \
              SELECT $2, unhex(j.value->>0), unhex(j.value->>1), CAST(j.value->>2 AS BIGINT), unhex(j.value->>3), \
-             unhex(j.value->>4) FROM json_each($1) j",
+             unhex(j.value->>4) FROM jsonb_each($1) j",
         );
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         query.execute(self.connection()).await?;
@@ -163,7 +163,7 @@ impl Tx {
         grants: &[GrantId],
     ) -> Result<HashMap<GrantId, Usage>, CatalogError> {
         let sql = self.sql(
-            "SELECT u.grant_id, u.bytes, u.objects, u.uses FROM json_each($1) j \
+            "SELECT u.grant_id, u.bytes, u.objects, u.uses FROM jsonb_each($1) j \
              CROSS JOIN usages u ON u.tenant = $2 AND u.grant_id = unhex(j.value->>0)",
         );
         let query = sqlx::query(sql).bind(ids(grants)).bind(&tenant.as_bytes()[..]);
@@ -188,7 +188,7 @@ impl Tx {
         let sql = self.sql(
             "INSERT INTO usages (tenant, grant_id, bytes, objects, uses) \
              SELECT $2, unhex(j.value->>0), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
-             CAST(j.value->>3 AS BIGINT) FROM json_each($1) j WHERE true \
+             CAST(j.value->>3 AS BIGINT) FROM jsonb_each($1) j WHERE true \
              ON CONFLICT (tenant, grant_id) DO UPDATE SET bytes = excluded.bytes, objects = excluded.objects, \
              uses = excluded.uses",
         );

@@ -277,7 +277,7 @@ macro_rules! resolve {
         concat!(
             "SELECT CAST(j.value->>0 AS BIGINT), ",
             columns!(),
-            " FROM json_each($1) j \
+            " FROM jsonb_each($1) j \
              CROSS JOIN paths p ON p.dataset = unhex(j.value->>1) AND p.path = j.value->>2 \
              CROSS JOIN objects o ON o.tenant = $2 AND o.entry = p.entry AND o.ordinal = p.ordinal \
              WHERE j.value->>3 IS NULL OR CAST(j.value->>3 AS BIGINT) = p.generation",
@@ -293,7 +293,7 @@ const RESOLVE_NEWEST: &str = resolve!();
 const RESOLVE_ANY: &str = resolve!(
     " UNION ALL SELECT CAST(j.value->>0 AS BIGINT), ",
     columns!(),
-    " FROM json_each($1) j \
+    " FROM jsonb_each($1) j \
      CROSS JOIN superseded s ON s.dataset = unhex(j.value->>1) AND s.path = j.value->>2 \
      AND s.generation = CAST(j.value->>3 AS BIGINT) \
      CROSS JOIN objects o ON o.tenant = $2 AND o.entry = s.entry AND o.ordinal = s.ordinal \
@@ -304,7 +304,7 @@ const RESOLVE_ANY: &str = resolve!(
 const BY_ORDINAL: &str = concat!(
     "SELECT CAST(j.value->>0 AS BIGINT) AS n, ",
     columns!(),
-    " FROM json_each($1) j CROSS JOIN objects o ON o.tenant = $2 AND o.entry = CAST(j.value->>1 AS BIGINT) \
+    " FROM jsonb_each($1) j CROSS JOIN objects o ON o.tenant = $2 AND o.entry = CAST(j.value->>1 AS BIGINT) \
      AND o.ordinal = CAST(j.value->>2 AS BIGINT) ORDER BY n"
 );
 
@@ -323,7 +323,7 @@ impl Tx {
         let sql = self.sql(concat!(
             "SELECT 0, ",
             columns!(),
-            " FROM json_each($1) j CROSS JOIN objects o ON o.tenant = $2 AND o.put = unhex(j.value->>0)"
+            " FROM jsonb_each($1) j CROSS JOIN objects o ON o.tenant = $2 AND o.put = unhex(j.value->>0)"
         ));
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         query.fetch_all(self.connection()).await?.iter().map(|row| object(row, 1, key)).collect()
@@ -340,7 +340,7 @@ impl Tx {
             bulk.row().bytes(id.as_bytes());
         });
         let sql = self.sql(
-            "SELECT o.id FROM json_each($1) j CROSS JOIN objects o ON o.tenant = $2 AND o.id = unhex(j.value->>0)",
+            "SELECT o.id FROM jsonb_each($1) j CROSS JOIN objects o ON o.tenant = $2 AND o.id = unhex(j.value->>0)",
         );
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         let rows = query.fetch_all(self.connection()).await?;
@@ -375,7 +375,7 @@ impl Tx {
              SELECT $2, CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT), unhex(j.value->>2), j.value->>3, \
              j.value->>4, CAST(j.value->>5 AS BIGINT), unhex(j.value->>6), unhex(j.value->>7), unhex(j.value->>8), \
              unhex(j.value->>9), CAST(j.value->>10 AS BIGINT), unhex(j.value->>11), j.value->>12, \
-             CAST(j.value->>13 AS BIGINT) FROM json_each($1) j",
+             CAST(j.value->>13 AS BIGINT) FROM jsonb_each($1) j",
         );
         let query = sqlx::query(sql).bind(objects.0.finish()).bind(&tenant.as_bytes()[..]);
         query.execute(self.connection()).await?;

@@ -19,7 +19,7 @@ impl Tx {
             bulk.row().bytes(order.as_bytes());
         });
         let sql = self.sql(
-            "SELECT o.id, o.entry FROM json_each($1) j \
+            "SELECT o.id, o.entry FROM jsonb_each($1) j \
              CROSS JOIN orders o ON o.tenant = $2 AND o.id = unhex(j.value->>0)",
         );
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
@@ -39,7 +39,7 @@ impl Tx {
         });
         let sql = self.sql(
             "INSERT INTO orders (tenant, id, entry) \
-             SELECT $2, unhex(j.value->>0), CAST(j.value->>1 AS BIGINT) FROM json_each($1) j",
+             SELECT $2, unhex(j.value->>0), CAST(j.value->>1 AS BIGINT) FROM jsonb_each($1) j",
         );
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         query.execute(self.connection()).await?;

@@ -77,7 +77,7 @@ impl Tx {
     /// What stands at each of these places, in their order.
     pub(crate) async fn paths(&mut self, wanted: &[(DatasetId, &str)]) -> Result<Vec<PathRow>, CatalogError> {
         let sql = self.sql(
-            "SELECT CAST(j.value->>0 AS BIGINT), p.generation, p.entry, p.ordinal, t.through FROM json_each($1) j \
+            "SELECT CAST(j.value->>0 AS BIGINT), p.generation, p.entry, p.ordinal, t.through FROM jsonb_each($1) j \
              LEFT JOIN paths p ON p.dataset = unhex(j.value->>1) AND p.path = j.value->>2 \
              LEFT JOIN tombstones t ON t.dataset = unhex(j.value->>1) AND t.path = j.value->>2 \
              WHERE p.generation IS NOT NULL OR t.through IS NOT NULL",
@@ -106,12 +106,12 @@ impl Tx {
             let rows = hide.finish();
             let sql = self.sql(
                 "DELETE FROM paths WHERE (dataset, path) IN \
-                 (SELECT unhex(j.value->>0), j.value->>1 FROM json_each($1) j)",
+                 (SELECT unhex(j.value->>0), j.value->>1 FROM jsonb_each($1) j)",
             );
             sqlx::query(sql).bind(&rows[..]).execute(self.connection()).await?;
             let sql = self.sql(
                 "INSERT INTO tombstones (dataset, path, through) \
-                 SELECT unhex(j.value->>0), j.value->>1, CAST(j.value->>2 AS BIGINT) FROM json_each($1) j WHERE true \
+                 SELECT unhex(j.value->>0), j.value->>1, CAST(j.value->>2 AS BIGINT) FROM jsonb_each($1) j WHERE true \
                  ON CONFLICT (dataset, path) DO UPDATE SET through = excluded.through",
             );
             sqlx::query(sql).bind(rows).execute(self.connection()).await?;
@@ -120,7 +120,7 @@ impl Tx {
             let sql = self.sql(
                 "INSERT INTO superseded (dataset, path, generation, entry, ordinal) \
                  SELECT unhex(j.value->>0), j.value->>1, CAST(j.value->>2 AS BIGINT), CAST(j.value->>3 AS BIGINT), \
-                 CAST(j.value->>4 AS BIGINT) FROM json_each($1) j",
+                 CAST(j.value->>4 AS BIGINT) FROM jsonb_each($1) j",
             );
             sqlx::query(sql).bind(supersede.finish()).execute(self.connection()).await?;
         }
@@ -128,7 +128,7 @@ impl Tx {
             let sql = self.sql(
                 "INSERT INTO paths (dataset, path, generation, entry, ordinal) \
                  SELECT unhex(j.value->>0), j.value->>1, CAST(j.value->>2 AS BIGINT), CAST(j.value->>3 AS BIGINT), \
-                 CAST(j.value->>4 AS BIGINT) FROM json_each($1) j WHERE true \
+                 CAST(j.value->>4 AS BIGINT) FROM jsonb_each($1) j WHERE true \
                  ON CONFLICT (dataset, path) DO UPDATE SET generation = excluded.generation, entry = excluded.entry, \
                  ordinal = excluded.ordinal",
             );

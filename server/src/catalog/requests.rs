@@ -9,8 +9,8 @@ use strongroom_core::ledger::charge::{REQUEST_LIFE, is_remembered};
 use super::bulk::Bulk;
 use super::{CatalogError, Tx, id, number, signed};
 
-/// Which request: a hash over its key and its id.
-pub(crate) type RequestKey = [u8; 16];
+/// Which request: its id, and half of its key's fingerprint.
+pub(crate) type RequestKey = [u8; 32];
 
 /// A request that is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +36,12 @@ impl Tx {
         now: Millis,
         keys: &[RequestKey],
     ) -> Result<HashMap<RequestKey, RequestRow>, CatalogError> {
-        let mut bulk = Bulk::with_capacity(keys.len() * 40);
+        let mut bulk = Bulk::with_capacity(keys.len() * 72);
         keys.iter().for_each(|key| {
             bulk.row().bytes(key);
         });
         let sql = self.sql(
-            "SELECT r.id, r.newest, r.digest, r.done FROM json_each($1) j \
+            "SELECT r.id, r.newest, r.digest, r.done FROM jsonb_each($1) j \
              CROSS JOIN requests r ON r.tenant = $2 AND r.period IN ($3, $4) AND r.id = unhex(j.value->>0) \
              ORDER BY r.newest",
         );
@@ -73,7 +73,7 @@ impl Tx {
         let sql = self.sql(
             "INSERT INTO requests (tenant, period, id, newest, digest, done) \
              SELECT $2, CAST(j.value->>0 AS BIGINT), unhex(j.value->>1), CAST(j.value->>2 AS BIGINT), unhex(j.value->>3), \
-             unhex(j.value->>4) FROM json_each($1) j WHERE true \
+             unhex(j.value->>4) FROM jsonb_each($1) j WHERE true \
              ON CONFLICT (tenant, period, id) DO UPDATE SET newest = excluded.newest, digest = excluded.digest, \
              done = excluded.done",
         );

@@ -182,7 +182,7 @@ async fn insert(mut tx: Tx, rows: &[Waiting]) -> Result<(), CatalogError> {
     let sql = tx.sql(
         "INSERT INTO uploads (blob, tenant, put, holder, state, touched) \
          SELECT j.value->>0, unhex(j.value->>1), unhex(j.value->>2), unhex(j.value->>3), 0, \
-         CAST(j.value->>4 AS BIGINT) FROM json_each($1) j",
+         CAST(j.value->>4 AS BIGINT) FROM jsonb_each($1) j",
     );
     sqlx::query(sql).bind(bulk.finish()).execute(tx.connection()).await?;
     tx.commit().await
@@ -196,7 +196,7 @@ impl Tx {
         blobs: impl IntoIterator<Item = &'a str>,
     ) -> Result<HashMap<String, UploadState>, CatalogError> {
         let sql = self.sql(
-            "SELECT u.blob, u.state FROM json_each($1) j \
+            "SELECT u.blob, u.state FROM jsonb_each($1) j \
              CROSS JOIN uploads u ON u.blob = j.value->>0 WHERE u.tenant = $2",
         );
         let query = sqlx::query(sql).bind(names(blobs)).bind(&tenant.as_bytes()[..]);
@@ -212,7 +212,7 @@ impl Tx {
     ) -> Result<(), CatalogError> {
         let sql = self.sql(
             "UPDATE uploads SET state = 1 WHERE tenant = $2 AND state = 0 AND blob IN \
-             (SELECT j.value->>0 FROM json_each($1) j)",
+             (SELECT j.value->>0 FROM jsonb_each($1) j)",
         );
         let query = sqlx::query(sql).bind(names(blobs)).bind(&tenant.as_bytes()[..]);
         query.execute(self.connection()).await?;

@@ -66,6 +66,14 @@ fn random_id<T>(make: impl Fn([u8; 16]) -> T) -> T {
     make(random_bytes().unwrap())
 }
 
+/// An id as SDKs draw them: it grows with time.
+fn ordered_id<T>(make: impl Fn([u8; 16]) -> T) -> T {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut id: [u8; 16] = random_bytes().unwrap();
+    id[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    make(id)
+}
+
 fn tenant_of(id: TenantId) -> Arc<Tenant> {
     Arc::new(Tenant {
         id,
@@ -88,7 +96,7 @@ impl Person {
     }
 
     fn call(&self, work: Work, grant: Option<GrantId>) -> Arc<AcceptedCall> {
-        self.call_as(random_id(RequestId::from_bytes), work, grant)
+        self.call_as(ordered_id(RequestId::from_bytes), work, grant)
     }
 
     fn call_as(&self, request: RequestId, work: Work, grant: Option<GrantId>) -> Arc<AcceptedCall> {
@@ -340,11 +348,11 @@ fn delete_work(paths: &[&str]) -> Work {
 
 fn item(path: &str, size: u64) -> PutItem {
     PutItem {
-        put: random_id(PutId::from_bytes),
+        put: ordered_id(PutId::from_bytes),
         dataset: DATASET.parse().unwrap(),
         path: path.parse().unwrap(),
         condition: Condition::Any,
-        header: Header::new(random_id(ObjectId::from_bytes)),
+        header: Header::new(ordered_id(ObjectId::from_bytes)),
         size,
         content_root: Digest::from_bytes(random_bytes().unwrap()),
     }
