@@ -1,0 +1,19 @@
+//! Says which services this machine has, so that tests that need others are ignored, with the reason.
+
+#[path = "src/find.rs"]
+#[allow(dead_code, reason = "the crate uses the rest")]
+mod find;
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(has_postgres)");
+    println!("cargo::rerun-if-env-changed=PATH");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/find.rs");
+    // What changes when a package is installed.
+    if std::path::Path::new("/var/lib/dpkg/status").exists() {
+        println!("cargo::rerun-if-changed=/var/lib/dpkg/status");
+    }
+    if find::postgres().is_some() {
+        println!("cargo::rustc-cfg=has_postgres");
+    }
+}
