@@ -67,3 +67,13 @@ pub fn peak_memory(pid: u32) -> Result<f64> {
     let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
     Ok(kib / 1024.0)
 }
+
+/// The processor time that a process has used so far, as the kernel tells it.
+pub fn cpu_time(pid: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = stat.rsplit_once(')').ok_or("no name in stat")?.1;
+    let ticks: u64 =
+        fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<std::result::Result<_, _>>()?;
+    // The kernel's USER_HZ, which is 100 on every Linux.
+    Ok(Duration::from_millis(ticks * 10))
+}

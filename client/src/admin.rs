@@ -20,7 +20,8 @@ use strongroom_proto::v1::vault_client::VaultClient;
 use strongroom_proto::v1::vendors_client::VendorsClient;
 use tonic::transport::Channel;
 
-use crate::connect::{Vault, answered, request_id};
+use crate::connect::{Vault, answered};
+use crate::draw::request_id;
 use crate::error::{Error, Result};
 use crate::retry::Safety;
 

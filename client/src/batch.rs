@@ -34,8 +34,10 @@ use crate::piece::Facts;
 use crate::put::{PutDone, PutOptions};
 use crate::seal::packed_len;
 
-/// Calls under way at a time.
-const CALLS: usize = 4;
+/// Calls under way at a time: while one is committed, others are sealed, sent and checked.
+const CALLS: usize = 6;
+/// The most objects of a call. Fewer than may be: several calls that overlap are faster than few full ones in step.
+const OBJECTS: usize = MAX_ITEMS / 2;
 /// The most bytes of an object that is given in one piece.
 const MAX_WHOLE: u64 = 64 * 1024 * 1024;
 /// Larger objects are not grouped when their sizes are known.
@@ -102,7 +104,7 @@ impl Vault {
         options: GetOptions,
     ) -> BoxStream<'s, Result<(ObjectPath, Bytes), Failed>> {
         let (vault, dataset) = (self.clone(), dataset.clone());
-        let groups = Groups::new(paths, |_| 1, MAX_ITEMS);
+        let groups = Groups::new(paths, |_| 1, OBJECTS);
         let busy = groups.busy.clone();
         let calls = groups.map(move |paths| {
             let ask = |path| Ask { path, generation: options.generation, range: None };
@@ -176,9 +178,9 @@ fn put_cost((path, bytes): &(ObjectPath, Bytes)) -> usize {
     if bytes.len() > SEGMENT_SIZE {
         return PUT_BUDGET;
     }
-    // An item of the call in JSON, where a path may double by escapes, and at least a 1024th of the call.
+    // An item of the call in JSON, where a path may double by escapes, and at least an equal share of the call.
     let item = 420 + 2 * path.as_str().len();
-    (packed_len(bytes.len()) + item).max(PUT_BUDGET / MAX_ITEMS)
+    (packed_len(bytes.len()) + item).max(PUT_BUDGET / OBJECTS)
 }
 
 async fn put_group(

@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use strongroom_core::identity::{Fingerprint, Identity};
-use strongroom_core::ids::RequestId;
-use strongroom_core::keys::secret::random_bytes;
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
@@ -341,11 +339,6 @@ impl Vault {
 pub(crate) async fn answered<T>(call: impl Future<Output = Result<T, tonic::Status>>) -> Result<T> {
     let late = || Error::transport(format!("no answer within {} s", ANSWER_WITHIN.as_secs()));
     Ok(tokio::time::timeout(ANSWER_WITHIN, call).await.map_err(|_| late())??)
-}
-
-/// A fresh request id.
-pub(crate) fn request_id() -> Result<RequestId> {
-    random_bytes().map(RequestId::from_bytes).map_err(|error| Error::internal(error.to_string()))
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::assembly::{Ask, Assembly};
-use crate::connect::{Vault, request_id};
+use crate::connect::Vault;
+use crate::draw::request_id;
 use crate::error::{Error, Result};
 use crate::listing::refused;
 use crate::name::DatasetRef;

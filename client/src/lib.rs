@@ -73,6 +73,7 @@ pub mod audit;
 mod batch;
 mod connect;
 pub mod datasets;
+mod draw;
 mod error;
 mod fetch;
 mod get;

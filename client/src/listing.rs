@@ -13,7 +13,8 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 
 use crate::admin::{bytes, next_token, parse};
-use crate::connect::{Vault, answered, request_id};
+use crate::connect::{Vault, answered};
+use crate::draw::request_id;
 use crate::error::{Error, Result};
 use crate::get::GetOptions;
 use crate::grants::{Want, WantPlace};

@@ -29,14 +29,15 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::connect::{Vault, answered, request_id};
+use crate::connect::{Vault, answered};
+use crate::draw::{put_id, request_id};
 use crate::error::{Error, Result};
 use crate::get::GetOptions;
 use crate::grants::{Want, WantPlace};
 use crate::listing::refused;
 use crate::name::{DatasetRef, ObjectName};
 use crate::retry::Safety;
-use crate::seal::{PIECE, Pack, Sealer, pack, put_id, source_error};
+use crate::seal::{PIECE, Pack, Sealer, pack, source_error};
 use crate::session::Session;
 
 /// Frames that may wait for the connection.

@@ -15,8 +15,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use strongroom_core::call::{Condition, PutItem};
-use strongroom_core::ids::{Digest, ObjectId, PutId};
-use strongroom_core::keys::secret::{Key, RandomError, random_bytes};
+use strongroom_core::ids::Digest;
+use strongroom_core::keys::secret::{Key, RandomError};
+
 use strongroom_core::names::{DatasetName, ObjectPath};
 use strongroom_core::reason::Reason;
 use strongroom_core::sealed::content::{Content, segment_digest};
@@ -28,6 +29,7 @@ use strongroom_proto::MAX_FRAME;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::task::JoinHandle;
 
+use crate::draw::{object_id, put_id};
 use crate::error::{Error, Result};
 use crate::workers::{Workers, finished};
 
@@ -221,19 +223,6 @@ pub(crate) fn pack(dataset: &DatasetName, condition: Condition, objects: &[(Obje
 fn fresh() -> Result<(Header, Key)> {
     let key = Key::random().map_err(|error| Error::internal(error.to_string()))?;
     Ok((Header::new(object_id()?), key))
-}
-
-/// A UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then randomness around the version and the variant.
-fn object_id() -> Result<ObjectId> {
-    let mut id: [u8; 16] = random_bytes().map_err(|error| Error::internal(error.to_string()))?;
-    id[..6].copy_from_slice(&crate::admin::now()?.0.to_be_bytes()[2..]);
-    id[6] = 0x70 | (id[6] & 0x0f);
-    id[8] = 0x80 | (id[8] & 0x3f);
-    Ok(ObjectId::from_bytes(id))
-}
-
-pub(crate) fn put_id() -> Result<PutId> {
-    random_bytes().map(PutId::from_bytes).map_err(|error| Error::internal(error.to_string()))
 }
 
 pub(crate) fn source_error(error: std::io::Error) -> Error {

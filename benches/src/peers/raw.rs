@@ -1,11 +1,12 @@
 //! Raw tonic: the same messages over the same kind of TLS, with nothing done to them. The ceiling of the transport.
 
-use std::io::BufRead;
+use std::io::{BufRead, Write};
+use std::path::Path;
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -42,14 +43,18 @@ impl Raw {
         Ok(Self { process, client })
     }
 
-    /// MB/s of sending this many bytes in frames.
-    pub async fn put(&self, bytes: u64) -> Result<f64> {
+    /// MB/s of sending this many bytes in frames, to nowhere or into this file, synced before the answer.
+    pub async fn put(&self, bytes: u64, file: Option<&Path>) -> Result<f64> {
         let frames = bytes.div_ceil(FRAME as u64);
         let data = Bytes::from(vec![7; FRAME]);
         let stream = futures::stream::iter(0..frames)
             .map(move |_| v1::PutFrame { frame: Some(put_frame::Frame::Data(data.clone())) });
+        let mut request = Request::new(stream);
+        if let Some(file) = file {
+            request.metadata_mut().insert("file", file.to_str().ok_or("the path is not UTF-8")?.parse()?);
+        }
         let start = Instant::now();
-        self.client.clone().put(stream).await?;
+        self.client.clone().put(request).await?;
         Ok(bytes as f64 / 1e6 / start.elapsed().as_secs_f64())
     }
 
@@ -60,6 +65,28 @@ impl Raw {
         let mut frames = self.client.clone().get(request).await?.into_inner();
         while frames.message().await?.is_some() {}
         Ok(bytes as f64 / 1e6 / start.elapsed().as_secs_f64())
+    }
+
+    /// Calls a second that get one frame of 1 KiB each, by so many callers at once.
+    pub async fn small_gets(&self, callers: usize, time: Duration) -> Result<f64> {
+        let start = Instant::now();
+        let calls = (0..callers).map(|_| {
+            let mut client = self.client.clone();
+            tokio::spawn(async move {
+                let mut calls = 0_u64;
+                while start.elapsed() < time {
+                    let mut frames = client.get(v1::GetRequest { call: None, skip: 0 }).await?.into_inner();
+                    while frames.message().await?.is_some() {}
+                    calls += 1;
+                }
+                Ok::<_, Status>(calls)
+            })
+        });
+        let mut all = 0;
+        for calls in calls.collect::<Vec<_>>() {
+            all += calls.await??;
+        }
+        Ok(all as f64 / start.elapsed().as_secs_f64())
     }
 }
 
@@ -143,16 +170,39 @@ impl v1::vault_server::Vault for RawApi {
         &self,
         request: Request<Streaming<v1::PutFrame>>,
     ) -> std::result::Result<Response<v1::PutResponse>, Status> {
+        let file = request.metadata().get("file").and_then(|file| file.to_str().ok()).map(str::to_owned);
         let mut frames = request.into_inner();
-        while frames.message().await?.is_some() {}
+        let Some(file) = file else {
+            while frames.message().await?.is_some() {}
+            return Ok(Response::new(v1::PutResponse::default()));
+        };
+        let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(8);
+        let writer = tokio::task::spawn_blocking(move || {
+            let mut file = std::fs::File::create(file)?;
+            while let Some(data) = receiver.blocking_recv() {
+                file.write_all(&data)?;
+            }
+            file.sync_data()
+        });
+        while let Some(frame) = frames.message().await? {
+            if let Some(put_frame::Frame::Data(data)) = frame.frame {
+                sender.send(data).await.map_err(|_| none())?;
+            }
+        }
+        drop(sender);
+        writer.await.map_err(|_| none())?.map_err(|_| none())?;
         Ok(Response::new(v1::PutResponse::default()))
     }
 
     type GetStream = Frames<v1::GetFrame>;
 
     async fn get(&self, request: Request<v1::GetRequest>) -> std::result::Result<Response<Self::GetStream>, Status> {
-        let data = Bytes::from(vec![7; FRAME]);
-        let frames = futures::stream::iter(0..request.get_ref().skip).map(move |_| {
+        let (count, size) = match request.get_ref().skip {
+            0 => (1, 1024),
+            count => (count, FRAME),
+        };
+        let data = Bytes::from(vec![7; size]);
+        let frames = futures::stream::iter(0..count).map(move |_| {
             let data = v1::Data { data: data.clone(), ..v1::Data::default() };
             Ok(v1::GetFrame { frame: Some(get_frame::Frame::Data(data)) })
         });

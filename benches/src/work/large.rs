@@ -25,9 +25,13 @@ pub async fn run(setting: &Setting, mib: usize) -> Result<()> {
     let megabytes = bytes as f64 / 1e6;
     let raw = Raw::start().await?;
     let running = Running::start(setting, "large-vault").await?;
-    let [mut put, mut get, mut raw_put, mut raw_get, mut age_put, mut age_get] = [(); 6].map(|()| Figures::new());
+    let [mut put, mut get, mut raw_put, mut raw_disk, mut raw_get, mut age_put, mut age_get] =
+        [(); 7].map(|()| Figures::new());
     for nth in 0..setting.runs {
-        raw_put.push(raw.put(bytes).await?);
+        raw_put.push(raw.put(bytes, None).await?);
+        let file = setting.folder.join("raw");
+        raw_disk.push(raw.put(bytes, Some(&file)).await?);
+        std::fs::remove_file(&file)?;
         let name: ObjectName = format!("acme/bench/large/{nth}").parse()?;
         let start = Instant::now();
         running.lab.put(&name, tokio::fs::File::open(&source).await?, PutOptions::default()).await?;
@@ -54,6 +58,7 @@ pub async fn run(setting: &Setting, mib: usize) -> Result<()> {
     println!("-- {mib} MiB, one object");
     put.print("put: SDK, TLS, server, durable on disk", "MB/s");
     raw_put.print("peer: raw tonic over TLS, put, nothing stored", "MB/s");
+    raw_disk.print("peer: raw tonic over TLS, put into a synced file", "MB/s");
     age_put.print("peer: age, file to synced file, no network", "MB/s");
     get.print("get: disk, server, TLS, SDK, opened and checked", "MB/s");
     raw_get.print("peer: raw tonic over TLS, get", "MB/s");

@@ -12,7 +12,8 @@ use strongroom_client::{
 };
 
 use crate::Result;
-use crate::measure::{Figures, percentile};
+use crate::measure::{Figures, cpu_time, percentile};
+use crate::peers::raw::Raw;
 use crate::vault::Running;
 use crate::work::Setting;
 
@@ -50,8 +51,11 @@ pub async fn run(setting: &Setting, callers: usize) -> Result<()> {
     };
     let (grant, _) = running.lab.issue_grant(&running.tenant, terms).await?;
     let vendor = Connect::to(&running.address, running.key, identity).open().await?;
-    let (mut rates, mut p50s, mut p99s) = (Figures::new(), Figures::new(), Figures::new());
+    let raw = Raw::start().await?;
+    let [mut rates, mut p50s, mut p99s, mut server, mut client, mut raws] = [(); 6].map(|()| Figures::new());
     for _ in 0..setting.runs {
+        raws.push(raw.small_gets(callers, Duration::from_secs(2)).await?);
+        let before = [running.pid(), std::process::id()].map(cpu_time);
         let stop = Arc::new(AtomicBool::new(false));
         let tasks: Vec<_> = (0..callers)
             .map(|caller| {
@@ -78,6 +82,10 @@ pub async fn run(setting: &Setting, callers: usize) -> Result<()> {
         for task in tasks {
             times.extend(task.await??);
         }
+        let after = [running.pid(), std::process::id()].map(cpu_time);
+        for ((figures, before), after) in [&mut server, &mut client].into_iter().zip(before).zip(after) {
+            figures.push((after? - before?).as_secs_f64() * 1e6 / times.len() as f64);
+        }
         rates.push(times.len() as f64 / start.elapsed().as_secs_f64());
         p50s.push(percentile(&mut times, 0.5));
         p99s.push(percentile(&mut times, 0.99));
@@ -86,5 +94,8 @@ pub async fn run(setting: &Setting, callers: usize) -> Result<()> {
     rates.print("small reads", "calls/s");
     p50s.print("latency, p50", "ms");
     p99s.print("latency, p99", "ms");
+    server.print("processor time of a read, server", "µs");
+    client.print("processor time of a read, client", "µs");
+    raws.print("peer: raw tonic over TLS, a call and a frame of 1 KiB", "calls/s");
     Ok(())
 }

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use strongroom_client::{DatasetRef, GetOptions, ObjectName, ObjectPath, PutOptions};
 
 use crate::Result;
-use crate::measure::{Figures, peak_memory, percentile};
+use crate::measure::{Figures, cpu_time, peak_memory, percentile};
 use crate::vault::Running;
 use crate::work::Setting;
 
@@ -18,19 +18,21 @@ const ONE_BY_ONE: usize = 2000;
 pub async fn run(setting: &Setting, count: usize) -> Result<()> {
     let running = Running::start(setting, &format!("small-vault-{count}")).await?;
     let dataset: DatasetRef = "acme/bench".parse()?;
-    let [mut put, mut get] = [(); 2].map(|()| Figures::new());
+    let [mut put, mut get, mut put_time, mut get_time] = [(); 4].map(|()| Figures::new());
+    let time = || -> Result<f64> { Ok((cpu_time(running.pid())? + cpu_time(std::process::id())?).as_secs_f64() * 1e6) };
     for nth in 0..setting.runs {
         let objects: Vec<(ObjectPath, Bytes)> =
             (0..count).map(|i| Ok((path(nth, i)?, Bytes::from(vec![i as u8; 1024])))).collect::<Result<_>>()?;
         let paths: Vec<ObjectPath> = objects.iter().map(|(path, _)| path.clone()).collect();
-        let start = Instant::now();
+        let (start, used) = (Instant::now(), time()?);
         let mut done = running.lab.put_many(&dataset, futures::stream::iter(objects), PutOptions::default());
         while let Some(result) = done.next().await {
             result?;
         }
         drop(done);
         put.push(count as f64 / start.elapsed().as_secs_f64());
-        let start = Instant::now();
+        put_time.push((time()? - used) / count as f64);
+        let (start, used) = (Instant::now(), time()?);
         let mut done = running.lab.get_many(&dataset, futures::stream::iter(paths), GetOptions::default());
         let mut got = 0;
         while let Some(result) = done.next().await {
@@ -38,13 +40,16 @@ pub async fn run(setting: &Setting, count: usize) -> Result<()> {
         }
         drop(done);
         get.push(count as f64 / start.elapsed().as_secs_f64());
+        get_time.push((time()? - used) / count as f64);
         if got != count * 1024 {
             return Err("fewer bytes came back".into());
         }
     }
     println!("-- {count} objects of 1 KiB, each its own key");
     put.print("put in batches, durable", "objects/s");
+    put_time.print("processor time of a put, server and client", "µs");
     get.print("get in batches", "objects/s");
+    get_time.print("processor time of a get, server and client", "µs");
     one_by_one(&running, count.min(ONE_BY_ONE)).await?;
     println!("{:<58} {:>12.1} MiB", "server: peak memory (VmHWM)", peak_memory(running.pid())?);
     Ok(())
