@@ -9,7 +9,7 @@
 //! operators = ["SHA256:…"]                  # who may create tenants
 //!
 //! [catalog]
-//! url = "sqlite:catalog.db"                 # relative to the folder
+//! url = "sqlite:catalog.db"                 # relative to the folder; or postgres://user:password@host/database
 //!
 //! [blobs]
 //! url = "file:blobs"
@@ -59,10 +59,31 @@ pub struct Config {
 }
 
 /// Where the catalog is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum CatalogUrl {
     /// A SQLite database in this file.
     Sqlite(PathBuf),
+    /// A database of a PostgreSQL server: the whole URL, which may hold a password and is never told.
+    Postgres(String),
+}
+
+impl CatalogUrl {
+    /// The URL as the catalog opens it.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite:{}", path.display()),
+            Self::Postgres(url) => url.clone(),
+        }
+    }
+}
+
+impl std::fmt::Debug for CatalogUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+            Self::Postgres(_) => f.write_str("Postgres"),
+        }
+    }
 }
 
 /// Where blobs are.
@@ -125,7 +146,7 @@ pub enum ConfigError {
     Shape {
         /// The file.
         path: PathBuf,
-        /// Where and what, in several lines.
+        /// Where and what.
         message: String,
     },
     /// A value is not one.
@@ -226,8 +247,10 @@ impl Config {
     ) -> Result<Config, ConfigError> {
         let path = folder.join(CONFIG_FILE);
         let text = fs::read_to_string(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
-        let file = toml::from_str(&text)
-            .map_err(|error| ConfigError::Shape { path: path.clone(), message: error.to_string() })?;
+        let file = toml::from_str(&text).map_err(|error| {
+            let message = place_of(&text, error.span().map_or(0, |span| span.start));
+            ConfigError::Shape { path: path.clone(), message: format!("{message}: {}", error.message()) }
+        })?;
         let mut settings = Settings { place: path.display().to_string(), variables: Vec::new() };
         for (name, value) in variables {
             if let Some(key) = KEYS.iter().find(|key| variable(key) == name) {
@@ -238,6 +261,15 @@ impl Config {
         }
         settings.check(folder, file)
     }
+}
+
+/// Which line a place in the file is in, and the key there. What a TOML error says by itself repeats the line, which may hold a
+/// database's password.
+fn place_of(text: &str, at: usize) -> String {
+    let before = text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+    let is_key = |key: &&str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let key = text.lines().nth(before).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim()).filter(is_key);
+    key.map_or_else(|| format!("line {}", before + 1), |key| format!("line {}: {key}", before + 1))
 }
 
 /// Every key there is.
@@ -351,11 +383,13 @@ impl Settings {
                 Some(path) => Ok(CatalogUrl::Sqlite(path)),
                 None => Err(ConfigError::Value { place, key, why: format!("{value:?} names no file") }),
             },
-            Some(("postgres" | "postgresql", _)) => {
-                // A database's URL may carry a password: only its kind is repeated.
-                Err(ConfigError::Unsupported { place, key, value: "postgres:".to_owned() })
-            }
-            _ => Err(ConfigError::Value { place, key, why: "a catalog's URL begins with sqlite:".to_owned() }),
+            // What is wrong with it, the catalog says when it opens it, and neither repeats it.
+            Some(("postgres" | "postgresql", _)) => Ok(CatalogUrl::Postgres(value)),
+            _ => Err(ConfigError::Value {
+                place,
+                key,
+                why: "a catalog's URL begins with sqlite: or postgres:".to_owned(),
+            }),
         }
     }
 

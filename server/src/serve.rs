@@ -15,7 +15,7 @@ use crate::api;
 use crate::blobs::Blobs;
 use crate::blobs::sweep::Sweeper;
 use crate::catalog::Catalog;
-use crate::config::{CatalogUrl, Config};
+use crate::config::Config;
 use crate::error::Error;
 use crate::keys::KeyError;
 use crate::keys::local::LocalKeyHolder;
@@ -79,8 +79,7 @@ impl Server {
         let ask = options.passphrase.unwrap_or_else(|| Box::new(|| None));
         let root: Arc<dyn RootKey> = Arc::new(open_root(folder.to_owned(), ask).await?);
         let vault_key = file.unlock(root.as_ref()).await?;
-        let CatalogUrl::Sqlite(path) = &config.catalog;
-        let catalog = Catalog::open(&format!("sqlite:{}", path.display())).await?;
+        let catalog = Catalog::open(&config.catalog.url()).await?;
         catalog.bind_vault(file.vault).await?;
         let node = NodeId::from_bytes(random_bytes().map_err(KeyError::from)?);
         let clock = options.clock.unwrap_or_else(|| Arc::new(SystemClock));

@@ -40,6 +40,7 @@ use strongroom_core::ids::Millis;
 use strongroom_server::init::{InitOptions, OPERATOR_HOME, init};
 use strongroom_server::recorder::Clock;
 use strongroom_server::{Options, Server};
+use strongroom_test_services::Engine;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -80,15 +81,13 @@ impl TestVault {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("vault");
         let made = init(&folder, InitOptions::default()).await.unwrap();
-        let config = folder.join("strongroom.toml");
-        let text = std::fs::read_to_string(&config).unwrap();
-        std::fs::write(&config, format!("{text}\n[limits]\n{limits}\n")).unwrap();
+        let clock = TestClock::of(configure(&folder, limits));
         let mut vault = Self {
             parent,
             vault_key: made.vault_key,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             running: None,
-            clock: TestClock::default(),
+            clock,
             wire,
         };
         vault.restart().await;
@@ -188,6 +187,23 @@ impl TestVault {
     pub async fn ledger(&self, tenant: &str) -> Ledger {
         Ledger::read(&self.folder(), tenant).await.assert_clean()
     }
+}
+
+/// Gives a vault that was just made its catalog, on the database that this test runs on, and `limits` as the lines of its `[limits]`
+/// table; the catalog's URL, if it is a server's.
+fn configure(folder: &Path, limits: &str) -> Option<String> {
+    let file = folder.join("strongroom.toml");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    let url = match Engine::here() {
+        Engine::Sqlite => None,
+        Engine::Postgres => Some(Engine::Postgres.url(folder)),
+    };
+    if let Some(url) = &url {
+        assert!(text.contains("sqlite:catalog.db"), "{text}");
+        text = text.replace("sqlite:catalog.db", url);
+    }
+    std::fs::write(&file, format!("{text}\n[limits]\n{limits}\n")).unwrap();
+    url
 }
 
 /// A tenant, through its first admin's eyes.
@@ -290,21 +306,31 @@ pub fn copy(identity: &Identity) -> Identity {
     Identity::from_pem(&identity.to_pem()).unwrap()
 }
 
-/// The system's clock, as far off as a test says.
+/// The system's clock, as far off as a test says, and the database's with it where that has one of its own.
 #[derive(Debug, Clone, Default)]
-pub struct TestClock(Arc<AtomicI64>);
+pub struct TestClock {
+    ahead: Arc<AtomicI64>,
+    database: Option<Arc<str>>,
+}
 
 impl TestClock {
+    fn of(database: Option<String>) -> Self {
+        Self { ahead: Arc::default(), database: database.map(Arc::from) }
+    }
+
     /// Moves it by so many milliseconds, also back.
     pub fn shift(&self, millis: i64) {
-        self.0.fetch_add(millis, Ordering::SeqCst);
+        let ahead = self.ahead.fetch_add(millis, Ordering::SeqCst) + millis;
+        if let Some(url) = &self.database {
+            Engine::Postgres.set_ahead(url, ahead);
+        }
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Millis {
         let real = system_time();
-        Millis(real.0.saturating_add_signed(self.0.load(Ordering::SeqCst)))
+        Millis(real.0.saturating_add_signed(self.ahead.load(Ordering::SeqCst)))
     }
 }
 

@@ -1,13 +1,13 @@
-//! The judge: a tenant's ledger, read straight from the catalog's file, replayed from entry 0.
+//! The judge: a tenant's ledger, read straight from the catalog, replayed from entry 0.
 //!
-//! It trusts no server: the file is opened beside a running one, or after a killed one, and every recorded release must have been
+//! It trusts no server: the catalog is opened beside a running one, or after a killed one, and every recorded release must have been
 //! allowed and asked for by the same function that decided it. After any fault, this is what must still hold.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Connection, Executor, Row};
 use strongroom_core::ids::{Index, TenantId};
 use strongroom_core::ledger::batch::split;
 use strongroom_core::ledger::replay::{Finding, Replay, Summary};
@@ -34,9 +34,13 @@ impl Ledger {
     pub async fn read(folder: &Path, tenant: &str) -> Self {
         let mut catalog = open(folder).await;
         let id = tenant_id(&mut catalog, tenant).await;
-        // One transaction: a server beside goes on writing.
-        let mut read = catalog.begin().await.unwrap();
-        let bytes = |row: &sqlx::sqlite::SqliteRow, column: usize| row.get::<Vec<u8>, _>(column);
+        // One moment: a server beside goes on writing.
+        let snapshot = match config(folder).catalog {
+            CatalogUrl::Sqlite(_) => "BEGIN",
+            CatalogUrl::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        };
+        let mut read = catalog.begin_with(snapshot).await.unwrap();
+        let bytes = |row: &AnyRow, column: usize| row.get::<Vec<u8>, _>(column);
         let head = sqlx::query("SELECT head FROM heads WHERE tenant = $1").bind(id.as_bytes().to_vec());
         let head = Head::from_canonical_bytes(&bytes(&head.fetch_one(&mut *read).await.unwrap(), 0)).unwrap();
         let batches = sqlx::query(
@@ -171,13 +175,20 @@ pub(crate) fn config(folder: &Path) -> Config {
     Config::load_with(folder, []).unwrap()
 }
 
-/// The catalog's file, opened beside whoever else has it open.
-pub(crate) async fn open(folder: &Path) -> SqliteConnection {
-    let CatalogUrl::Sqlite(path) = config(folder).catalog;
-    SqliteConnectOptions::new().filename(path).busy_timeout(std::time::Duration::from_secs(30)).connect().await.unwrap()
+/// The catalog, opened beside whoever else has it open.
+pub(crate) async fn open(folder: &Path) -> AnyConnection {
+    sqlx::any::install_default_drivers();
+    match config(folder).catalog {
+        CatalogUrl::Sqlite(path) => {
+            let mut catalog = AnyConnection::connect(&format!("sqlite://{}?mode=rw", path.display())).await.unwrap();
+            catalog.execute("PRAGMA busy_timeout = 30000").await.unwrap();
+            catalog
+        }
+        CatalogUrl::Postgres(url) => AnyConnection::connect(&url).await.unwrap(),
+    }
 }
 
-async fn tenant_id(catalog: &mut SqliteConnection, name: &str) -> TenantId {
+async fn tenant_id(catalog: &mut AnyConnection, name: &str) -> TenantId {
     let row = sqlx::query("SELECT id FROM tenants WHERE name = $1").bind(name).fetch_one(catalog).await.unwrap();
     TenantId::try_from(&row.get::<Vec<u8>, _>(0)[..]).unwrap()
 }

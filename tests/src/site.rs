@@ -32,9 +32,7 @@ impl Site {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("vault");
         let vault_key = init(&folder, InitOptions::default()).await.unwrap().vault_key;
-        let config = folder.join("strongroom.toml");
-        let text = std::fs::read_to_string(&config).unwrap();
-        std::fs::write(&config, format!("{text}\n[limits]\n{limits}\n")).unwrap();
+        crate::configure(&folder, limits);
         let server = binary.serve(parent.path(), "vault");
         let relay = Relay::start(server.address);
         Self { binary, parent, vault_key, server: Some(server), said: String::new(), relay }

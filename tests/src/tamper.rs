@@ -1,9 +1,10 @@
-//! Somebody who can write the catalog's file, and the blobs' folder, beside the server: a breached database, a breached bucket.
+//! Somebody who can write the catalog, and the blobs' folder, beside the server: a breached database, a breached bucket.
+//!
+//! Statements hold on both databases ([`hex`] spells bytes for both). What copies or replaces a whole file is SQLite's alone.
 
 use std::path::{Path, PathBuf};
 
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 use strongroom_server::config::{BlobsUrl, CatalogUrl};
 
 use crate::oracle;
@@ -14,7 +15,11 @@ use crate::oracle;
 /// If one of them fails, or changes nothing: an attack that does nothing shows nothing.
 pub async fn edit(folder: &Path, statements: &[String]) {
     let mut catalog = oracle::open(folder).await;
-    let mut tx = catalog.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let begin = match oracle::config(folder).catalog {
+        CatalogUrl::Sqlite(_) => "BEGIN IMMEDIATE",
+        CatalogUrl::Postgres(_) => "BEGIN",
+    };
+    let mut tx = catalog.begin_with(begin).await.unwrap();
     for statement in statements {
         let done = sqlx::query(AssertSqlSafe(statement.clone())).execute(&mut *tx).await;
         let done = done.unwrap_or_else(|error| panic!("{statement}: {error}"));
@@ -34,21 +39,64 @@ pub async fn bytes(folder: &Path, query: &str) -> Vec<u8> {
 
 /// Bytes as SQL spells them.
 pub fn hex(bytes: &[u8]) -> String {
-    format!("x'{}'", data_encoding::HEXLOWER.encode(bytes))
+    format!("unhex('{}')", data_encoding::HEXLOWER.encode(bytes))
 }
 
 /// The catalog's file.
 pub fn catalog_file(folder: &Path) -> PathBuf {
-    let CatalogUrl::Sqlite(path) = oracle::config(folder).catalog;
-    path
+    match oracle::config(folder).catalog {
+        CatalogUrl::Sqlite(path) => path,
+        CatalogUrl::Postgres(_) => panic!("this catalog is no file"),
+    }
 }
 
-/// Writes a copy of the catalog as it is now: whole, in one file, also beside a running server.
+/// Writes a copy of the catalog as it is now: whole, also beside a running server. SQLite: in one file. PostgreSQL: in a schema of
+/// the same database, named after the file.
 pub async fn copy_catalog(folder: &Path, into: &Path) {
     let mut catalog = oracle::open(folder).await;
-    let statement = format!("VACUUM INTO '{}'", into.display());
-    sqlx::query(AssertSqlSafe(statement)).execute(&mut catalog).await.unwrap();
+    if is_file(folder) {
+        run(&mut catalog, format!("VACUUM INTO '{}'", into.display())).await;
+    } else {
+        let copy = schema(into);
+        run(&mut catalog, "BEGIN ISOLATION LEVEL REPEATABLE READ".into()).await;
+        run(&mut catalog, format!("DROP SCHEMA IF EXISTS {copy} CASCADE")).await;
+        run(&mut catalog, format!("CREATE SCHEMA {copy}")).await;
+        for table in tables(&mut catalog, folder).await {
+            run(&mut catalog, format!("CREATE TABLE {copy}.{table} AS TABLE public.{table}")).await;
+        }
+        run(&mut catalog, "COMMIT".into()).await;
+    }
     catalog.close().await.unwrap();
+}
+
+fn is_file(folder: &Path) -> bool {
+    matches!(oracle::config(folder).catalog, CatalogUrl::Sqlite(_))
+}
+
+/// The schema that a copy of this name lies in.
+fn schema(copy: &Path) -> String {
+    format!("copy_{}", copy.file_stem().unwrap().to_str().unwrap())
+}
+
+async fn run(catalog: &mut AnyConnection, statement: String) {
+    let done = sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(catalog).await;
+    done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+}
+
+async fn tables(catalog: &mut AnyConnection, folder: &Path) -> Vec<String> {
+    let sql = match is_file(folder) {
+        true => {
+            "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' \
+             AND name NOT LIKE '\\_sqlx%' ESCAPE '\\'"
+        }
+        false => {
+            "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE '\\_sqlx%'"
+        }
+    };
+    let tables = sqlx::query(sql).fetch_all(catalog).await.unwrap();
+    let tables: Vec<String> = tables.iter().map(|row| row.get(0)).collect();
+    assert!(tables.iter().any(|table| table == "heads"), "{tables:?}");
+    tables
 }
 
 /// Puts a copy in the catalog's place, as whoever restores a backup would: the file is another one after it.
@@ -67,23 +115,21 @@ pub fn replace_catalog(folder: &Path, copy: &Path) {
     }
 }
 
-/// Puts every row back to what it was in a copy, in the file that is there: no look at the file itself shows it.
+/// Puts every row back to what it was in a copy, in the database that is there: no look at a file shows it.
 pub async fn put_rows_back(folder: &Path, copy: &Path) {
     let mut catalog = oracle::open(folder).await;
-    let run = async |catalog: &mut SqliteConnection, statement: String| {
-        let done = sqlx::query(AssertSqlSafe(statement.clone())).execute(catalog).await;
-        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    let (here, there, begin) = match is_file(folder) {
+        true => {
+            run(&mut catalog, format!("ATTACH '{}' AS old", copy.display())).await;
+            ("main", "old".to_owned(), "BEGIN IMMEDIATE")
+        }
+        false => ("public", schema(copy), "BEGIN"),
     };
-    run(&mut catalog, format!("ATTACH '{}' AS old", copy.display())).await;
-    let tables = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' \
-                  AND name NOT LIKE '\\_sqlx%' ESCAPE '\\'";
-    let tables = sqlx::query(tables).fetch_all(&mut catalog).await.unwrap();
-    let tables: Vec<String> = tables.iter().map(|row| row.get(0)).collect();
-    assert!(tables.iter().any(|table| table == "heads"), "{tables:?}");
-    run(&mut catalog, "BEGIN IMMEDIATE".into()).await;
+    let tables = tables(&mut catalog, folder).await;
+    run(&mut catalog, begin.into()).await;
     for table in tables {
-        run(&mut catalog, format!("DELETE FROM main.{table}")).await;
-        run(&mut catalog, format!("INSERT INTO main.{table} SELECT * FROM old.{table}")).await;
+        run(&mut catalog, format!("DELETE FROM {here}.{table}")).await;
+        run(&mut catalog, format!("INSERT INTO {here}.{table} SELECT * FROM {there}.{table}")).await;
     }
     run(&mut catalog, "COMMIT".into()).await;
     catalog.close().await.unwrap();

@@ -1,19 +1,21 @@
 //! What differs between databases.
 //!
 //! Statements are written once, as SQLite reads them: `jsonb_each($n)` for the rows of a JSON parameter (first in a `CROSS JOIN`,
-//! or SQLite turns the join around), `unhex(x)` for bytes in it.
+//! with an `ON`, or SQLite turns the join around; PostgreSQL reads a plain `JOIN`), `unhex(x)` for bytes in it, and in `/*postgres …*/`, a comment to SQLite, what PostgreSQL
+//! needs beside: locks of rows, where SQLite's one writer has the lock of all.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use sqlx::{SqlSafeStr, SqlStr};
-
-use super::CatalogError;
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 /// The database that a catalog lives in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// One file, one writer.
     Sqlite,
+    /// A server, and many nodes that write.
+    Postgres,
 }
 
 impl Dialect {
@@ -21,23 +23,32 @@ impl Dialect {
     pub(super) fn sql(self, statement: &'static str) -> SqlStr {
         match self {
             Self::Sqlite => statement.into_sql_str(),
+            Self::Postgres => translated(statement),
         }
     }
 
-    /// How a transaction begins that will write: with the lock, so that what it reads stays so.
+    /// How a transaction begins that will write. On SQLite with the lock, so that what it reads stays so; on PostgreSQL each
+    /// statement sees what was committed before it, and what must stay is locked, the tenant's head first.
     pub(super) fn begin(self) -> SqlStr {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE".into_sql_str(),
+            Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED".into_sql_str(),
         }
     }
 
-    /// What the writing connection is set to. `synchronous = FULL` makes each commit durable before it returns; a checkpoint
-    /// every 16000 pages instead of 1000 halves the slowest commits.
+    /// What a writing connection is set to. SQLite: `synchronous = FULL` makes each commit durable before it returns; a checkpoint
+    /// every 16000 pages instead of 1000 halves the slowest commits. PostgreSQL: commits are durable whatever the database's
+    /// default is, and a node that stands still with the head's lock loses it after a second.
     pub(super) fn writer_setup(self) -> &'static str {
         match self {
             Self::Sqlite => {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 16000; \
                  PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384; PRAGMA busy_timeout = 5000"
+            }
+            Self::Postgres => {
+                "SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '1s'; \
+                 SET jit = off; SELECT set_config('synchronous_commit', 'on', false) \
+                 WHERE current_setting('synchronous_commit') IN ('off', 'local')"
             }
         }
     }
@@ -46,32 +57,58 @@ impl Dialect {
     pub(super) fn reader_setup(self) -> &'static str {
         match self {
             Self::Sqlite => "PRAGMA query_only = ON; PRAGMA cache_size = -8192; PRAGMA busy_timeout = 5000",
+            Self::Postgres => {
+                "SET statement_timeout = '10s'; SET idle_in_transaction_session_timeout = '1s'; SET jit = off; \
+                 SET default_transaction_read_only = on"
+            }
         }
     }
 }
 
-/// Which database a URL names, the file it lies in, and the URL as the driver reads it.
-pub(super) fn locate(url: &str) -> Result<(Dialect, PathBuf, String), CatalogError> {
-    let wrong = |why: &str| CatalogError::Url(format!("{url}: {why}"));
-    let path = url.strip_prefix("sqlite:").ok_or_else(|| wrong("it is sqlite: and the path of a file"))?;
-    let path = path.strip_prefix("//").unwrap_or(path);
-    if path.is_empty() || path.contains(":memory:") {
-        return Err(wrong("a vault's catalog is a file"));
+/// A statement as PostgreSQL reads it; made once.
+fn translated(statement: &'static str) -> SqlStr {
+    static KNOWN: RwLock<Option<HashMap<&'static str, SqlStr>>> = RwLock::new(None);
+    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(sql) = known.as_ref().and_then(|known| known.get(statement)) {
+        return sql.clone();
     }
-    let path = Path::new(path);
-    let name = path.file_name().ok_or_else(|| wrong("it names no file"))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = folder.canonicalize()?.join(name);
-    let text = file.to_str().ok_or_else(|| wrong("the path is not UTF-8"))?;
-    let mut driver = String::from("sqlite://");
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => driver.push(char::from(byte)),
-            _ => driver.push_str(&format!("%{byte:02X}")),
-        }
+    drop(known);
+    let sql = AssertSqlSafe(Arc::<str>::from(translate(statement))).into_sql_str();
+    let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
+    known.get_or_insert_default().entry(statement).or_insert(sql).clone()
+}
+
+fn translate(statement: &str) -> String {
+    let mut sql =
+        replace_calls(statement, "jsonb_each(", |argument| format!("jsonb_array_elements({argument}::jsonb)"));
+    sql = replace_calls(&sql, "unhex(", |argument| format!("decode({argument}, 'hex')"));
+    sql.replace("/*postgres ", "").replace("*/", "").replace("CROSS JOIN", "JOIN")
+}
+
+/// Writes each call of a function another way.
+fn replace_calls(sql: &str, name: &str, write: impl Fn(&str) -> String) -> String {
+    let mut written = String::with_capacity(sql.len() + 64);
+    let mut rest = sql;
+    while let Some(at) = rest.find(name) {
+        let (before, call) = rest.split_at(at);
+        let inside = &call[name.len()..];
+        let mut depth = 1_u32;
+        let end = inside.find(|character| {
+            match character {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        });
+        // A call that does not end is the database's to refuse.
+        let Some(end) = end else { break };
+        written.push_str(before);
+        written.push_str(&write(&inside[..end]));
+        rest = &inside[end + 1..];
     }
-    driver.push_str("?mode=rwc");
-    Ok((Dialect::Sqlite, file, driver))
+    written.push_str(rest);
+    written
 }
 
 #[cfg(test)]
@@ -79,12 +116,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_files_are_catalogs() {
-        for wrong in ["", "catalog.db", "sqlite:", "sqlite::memory:", "mysql://x", "sqlite:/", "sqlite:/tmp/.."] {
-            assert!(locate(wrong).is_err(), "{wrong}");
+    fn statements_are_translated() {
+        let cases = [
+            ("SELECT 1 FROM t WHERE a = $1", "SELECT 1 FROM t WHERE a = $1"),
+            (
+                "SELECT unhex(j.value->>0), unhex(coalesce(j.value->>1, '')) FROM jsonb_each($1) j",
+                "SELECT decode(j.value->>0, 'hex'), decode(coalesce(j.value->>1, ''), 'hex') \
+                 FROM jsonb_array_elements($1::jsonb) j",
+            ),
+            ("SELECT 1 FROM a CROSS JOIN b ON b.x = a.x", "SELECT 1 FROM a JOIN b ON b.x = a.x"),
+            ("SELECT a FROM t /*postgres FOR UPDATE*/", "SELECT a FROM t FOR UPDATE"),
+            ("SELECT unhex(a", "SELECT unhex(a"),
+        ];
+        for (sqlite, postgres) in cases {
+            assert_eq!(translate(sqlite), postgres);
         }
-        let (_, file, url) = locate("sqlite:/tmp/a b?c#d%.db").unwrap();
-        assert_eq!(file, Path::new("/tmp/a b?c#d%.db"));
-        assert_eq!(url, "sqlite:///tmp/a%20b%3Fc%23d%25.db?mode=rwc");
+        assert_eq!(Dialect::Postgres.sql("SELECT unhex($1)").as_str(), "SELECT decode($1, 'hex')");
+        assert_eq!(Dialect::Postgres.sql("SELECT unhex($1)").as_str(), "SELECT decode($1, 'hex')");
+        assert_eq!(Dialect::Sqlite.sql("SELECT unhex($1)").as_str(), "SELECT unhex($1)");
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! readers ─► reader pool ─► one statement, one snapshot
-//! writers ─► writer (one connection) ─► BEGIN IMMEDIATE … COMMIT, durable when it returns
+//! writers ─► writer pool ─► BEGIN … COMMIT, durable when it returns
+//!            SQLite: one connection, BEGIN IMMEDIATE      PostgreSQL: a few, each locks the rows that must stay
 //! ```
 //!
 //! SQLite has one writer at a time. Writers queue for one connection here instead of spinning on the file's lock, so the
-//! recorder's commits and the rows of uploads take turns in the order they came.
+//! recorder's commits and the rows of uploads take turns in the order they came. On PostgreSQL many nodes write: what a ledger
+//! stands on is locked by its head's row ([`Tx::head`]), uploads by their own rows.
 //!
 //! The database is believed only where it cannot widen anything: rows that say who may do what, or which object a name stands
 //! for, carry a mark of the tenant's ledger key, made in the transaction that recorded them and checked here on every load.
@@ -25,9 +27,11 @@ mod file;
 pub mod grants;
 mod heads;
 mod listing;
+mod notices;
 pub mod objects;
 mod orders;
 mod paths;
+mod place;
 pub(crate) mod requests;
 pub mod tenants;
 mod tx;
@@ -35,27 +39,38 @@ pub mod uploads;
 
 pub(crate) use authority::AuthorityRow;
 pub(crate) use batches::NewBatch;
+pub(crate) use notices::Notices;
 pub(crate) use paths::{PathRow, PathWrites};
 #[cfg(test)]
 pub(crate) use tx::Lost;
 pub(crate) use tx::Tx;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
-use sqlx::{AnyPool, ConnectOptions, Executor, Row};
+use sqlx::{AnyPool, ConnectOptions, Connection, Executor, Row};
 use strongroom_core::ids::VaultId;
 use strongroom_core::reason::Reason;
 
 use dialect::Dialect;
 use file::OpenFile;
+use place::Place;
 use uploads::Opening;
 
 static SQLITE: Migrator = sqlx::migrate!("./migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("./migrations/postgres");
 
-/// Connections that read beside the one that writes.
-const READERS: u32 = 4;
+/// Connections that read a file beside the one that writes.
+const FILE_READERS: u32 = 4;
+/// Connections to a server: to write (the recorder, uploads, the sweeper) and to read. One more listens.
+const SERVER_WRITERS: u32 = 4;
+const SERVER_READERS: u32 = 12;
+/// How long a caller waits for a connection to a server, which may be starting, or be another one in a moment.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// A connection that was idle for longer is asked for a sign of life before it is used: its server may be gone.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What the vault keeps in SQL. Cheap to clone.
 #[derive(Clone)]
@@ -65,11 +80,17 @@ struct Inner {
     dialect: Dialect,
     reader: AnyPool,
     writer: AnyPool,
-    file: OpenFile,
+    /// What another connection is opened with.
+    options: AnyConnectOptions,
+    file: Option<OpenFile>,
     opening: Opening,
     #[cfg(test)]
     lost: std::sync::Mutex<Option<tx::Lost>>,
 }
+
+/// PostgreSQL's codes for what passes: serialization failure, deadlock, somebody else was first, idle for too long, the server
+/// ended or is starting.
+const PASSING: [&str; 7] = ["40001", "40P01", "23505", "25P03", "57P01", "57P02", "57P03"];
 
 /// Why the catalog failed.
 #[derive(Debug, thiserror::Error)]
@@ -116,47 +137,63 @@ impl CatalogError {
         }
     }
 
+    /// Whether the database took the work back for the sake of others, or broke off, so that the same work may succeed at once.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Sql(sqlx::Error::Database(error)) => error.code().is_some_and(|code| PASSING.contains(&&*code)),
+            // The connection broke; another one may be had.
+            Self::Sql(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed) => true,
+            _ => false,
+        }
+    }
+
     fn integrity(what: impl Into<String>) -> Self {
         Self::Integrity(what.into())
     }
 }
 
 impl Catalog {
-    /// Opens the catalog at `url` (`sqlite:<path>`), makes it if there is none, and brings its schema up to date.
+    /// Opens the catalog at `url` (`sqlite:<path>`, `postgres://…`), makes what is missing of it, and brings its schema up to date.
     ///
     /// # Errors
     /// [`CatalogError`] if the URL names no database, or it cannot be opened.
     pub async fn open(url: &str) -> Result<Self, CatalogError> {
         sqlx::any::install_default_drivers();
-        let (dialect, file, url) = dialect::locate(url)?;
-        let options: AnyConnectOptions = url.parse()?;
-        let options = options.disable_statement_logging();
-        let pool = |setup: &'static str, connections: u32| {
-            AnyPoolOptions::new()
-                .max_connections(connections)
-                .min_connections(1)
-                // A connection opened later would open whatever has the file's name by then.
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .test_before_acquire(false)
-                .after_connect(move |connection, _| {
-                    Box::pin(async move { connection.execute(sqlx::raw_sql(setup)).await.map(|_| ()) })
-                })
+        let Place { dialect, file, options } = place::locate(url)?;
+        let (writer, reader, file) = match file {
+            Some(file) => {
+                let writer = file_pool(dialect.writer_setup(), 1).connect_with(options.clone()).await?;
+                let file = OpenFile::new(file)?;
+                SQLITE.run(&writer).await?;
+                let reader = file_pool(dialect.reader_setup(), FILE_READERS).connect_with(options.clone()).await?;
+                file.check()?;
+                (writer, reader, Some(file))
+            }
+            None => {
+                let writer = server_pool(dialect.writer_setup(), SERVER_WRITERS).connect_with(options.clone()).await?;
+                // On a connection of its own: nothing bounds how long a change of the schema may take.
+                let mut connection = options.connect().await?;
+                POSTGRES.run(&mut connection).await?;
+                connection.close().await?;
+                let reader = server_pool(dialect.reader_setup(), SERVER_READERS).connect_with(options.clone()).await?;
+                (writer, reader, None)
+            }
         };
-        let writer = pool(dialect.writer_setup(), 1).connect_with(options.clone()).await?;
-        let file = OpenFile::new(file)?;
-        SQLITE.run(&writer).await?;
-        let reader = pool(dialect.reader_setup(), READERS).connect_with(options).await?;
-        file.check()?;
         Ok(Self(Arc::new(Inner {
             dialect,
             reader,
             writer,
+            options,
             file,
             opening: Opening::default(),
             #[cfg(test)]
             lost: std::sync::Mutex::default(),
         })))
+    }
+
+    /// Whether other nodes may write beside this one: what was read before may be old.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.0.dialect == Dialect::Postgres
     }
 
     /// Binds the catalog to its vault, the first time; after that, refuses every other.
@@ -165,10 +202,11 @@ impl Catalog {
     /// [`CatalogError::OtherVault`].
     pub async fn bind_vault(&self, vault: VaultId) -> Result<(), CatalogError> {
         let mut tx = self.begin().await?;
-        let insert = self.0.dialect.sql("INSERT INTO vault (only, id) VALUES (1, $1) ON CONFLICT (only) DO NOTHING");
+        let insert =
+            self.0.dialect.sql("INSERT INTO vault (\"only\", id) VALUES (1, $1) ON CONFLICT (\"only\") DO NOTHING");
         sqlx::query(insert).bind(&vault.as_bytes()[..]).execute(tx.connection()).await?;
-        let row =
-            sqlx::query(self.0.dialect.sql("SELECT id FROM vault WHERE only = 1")).fetch_one(tx.connection()).await?;
+        let select = self.0.dialect.sql("SELECT id FROM vault WHERE \"only\" = 1");
+        let row = sqlx::query(select).fetch_one(tx.connection()).await?;
         let found = id::<16>(&row, 0).map(VaultId::from_bytes)?;
         tx.commit().await?;
         if found == vault { Ok(()) } else { Err(CatalogError::OtherVault { found, wanted: vault }) }
@@ -180,6 +218,11 @@ impl Catalog {
         self.0.writer.close().await;
     }
 
+    /// Whether the file that is open, if it is one, still has its name.
+    fn check_file(&self) -> Result<(), CatalogError> {
+        self.0.file.as_ref().map_or(Ok(()), OpenFile::check)
+    }
+
     fn sql(&self, statement: &'static str) -> sqlx::SqlStr {
         self.0.dialect.sql(statement)
     }
@@ -187,6 +230,27 @@ impl Catalog {
     fn reader(&self) -> &AnyPool {
         &self.0.reader
     }
+}
+
+/// Connections to a file, each set up.
+fn file_pool(setup: &'static str, connections: u32) -> AnyPoolOptions {
+    // A connection opened later would open whatever has the file's name by then.
+    let pool = AnyPoolOptions::new().idle_timeout(None).max_lifetime(None).test_before_acquire(false);
+    set_up(pool.max_connections(connections).min_connections(1), setup)
+}
+
+/// Connections to a server, each set up. They come and go as the server does.
+fn server_pool(setup: &'static str, connections: u32) -> AnyPoolOptions {
+    let pool = AnyPoolOptions::new().acquire_timeout(ACQUIRE).test_before_acquire(false).before_acquire(
+        |connection, about| Box::pin(async move { Ok(about.idle_for < FRESH || connection.ping().await.is_ok()) }),
+    );
+    set_up(pool.max_connections(connections).min_connections(1), setup)
+}
+
+fn set_up(pool: AnyPoolOptions, setup: &'static str) -> AnyPoolOptions {
+    pool.after_connect(move |connection, _| {
+        Box::pin(async move { connection.execute(sqlx::raw_sql(setup)).await.map(|_| ()) })
+    })
 }
 
 /// A column of `N` bytes.

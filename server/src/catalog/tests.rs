@@ -8,6 +8,7 @@ use strongroom_core::names::ObjectPath;
 use super::objects::{Facts, ObjectWrites};
 use super::tx::Lost;
 use super::*;
+use strongroom_test_services::{Engine, on_each_engine};
 
 impl Catalog {
     /// Has the next commit, or the beginning after it, fail.
@@ -22,8 +23,17 @@ impl Catalog {
     /// Writes as somebody who can write the database.
     pub(crate) async fn tamper(&self, sql: &'static str) {
         let mut tx = self.begin().await.unwrap();
-        let changed = sqlx::query(sql).execute(tx.connection()).await.unwrap().rows_affected();
-        assert!(changed > 0, "{sql} changed nothing");
+        let sql = tx.sql(sql);
+        let changed = sqlx::query(sql.clone()).execute(tx.connection()).await.unwrap().rows_affected();
+        assert!(changed > 0, "{} changed nothing", sql.as_str());
+        tx.commit().await.unwrap();
+    }
+
+    /// Carries a statement out.
+    pub(crate) async fn change(&self, sql: &'static str) {
+        let mut tx = self.begin().await.unwrap();
+        let sql = tx.sql(sql);
+        sqlx::query(sql).execute(tx.connection()).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -37,28 +47,34 @@ impl Catalog {
     }
 }
 
-async fn open() -> (tempfile::TempDir, Catalog) {
-    let folder = tempfile::tempdir().unwrap();
-    let catalog = Catalog::open(&format!("sqlite:{}/a b?c%.db", folder.path().display())).await.unwrap();
-    (folder, catalog)
+async fn open() -> (tempfile::TempDir, String, Catalog) {
+    // A name that no URL may take at its word.
+    let folder = tempfile::Builder::new().prefix("a b?c%").tempdir().unwrap();
+    let url = Engine::here().url(folder.path());
+    let catalog = Catalog::open(&url).await.unwrap();
+    (folder, url, catalog)
 }
 
-#[tokio::test]
 async fn a_catalog_is_bound_to_one_vault() {
-    let (folder, catalog) = open().await;
+    let (_folder, url, catalog) = open().await;
     let (mine, other) = (VaultId::from_bytes([1; 16]), VaultId::from_bytes([2; 16]));
     catalog.bind_vault(mine).await.unwrap();
     catalog.bind_vault(mine).await.unwrap();
     let refused = catalog.bind_vault(other).await.unwrap_err();
     assert!(matches!(refused, CatalogError::OtherVault { found, wanted } if found == mine && wanted == other));
     catalog.close().await;
-    let again = Catalog::open(&format!("sqlite:{}/a b?c%.db", folder.path().display())).await.unwrap();
+    let again = Catalog::open(&url).await.unwrap();
     assert!(again.bind_vault(other).await.is_err());
 }
 
+async fn readers_cannot_write() {
+    let (_folder, _, catalog) = open().await;
+    assert!(sqlx::query("DELETE FROM vault").execute(catalog.reader()).await.is_err());
+}
+
 #[tokio::test]
-async fn commits_are_durable_and_readers_cannot_write() {
-    let (_folder, catalog) = open().await;
+async fn commits_to_a_file_are_durable() {
+    let (_folder, _, catalog) = open().await;
     let mut tx = catalog.begin().await.unwrap();
     let read = async |connection: &mut sqlx::AnyConnection, pragma: &'static str| {
         sqlx::query(pragma).fetch_one(connection).await.unwrap()
@@ -67,13 +83,11 @@ async fn commits_are_durable_and_readers_cannot_write() {
     let synchronous: i64 = read(tx.connection(), "PRAGMA synchronous").await.get(0);
     let checkpoint: i64 = read(tx.connection(), "PRAGMA wal_autocheckpoint").await.get(0);
     assert_eq!((&mode[..], synchronous, checkpoint), ("wal", 2, 16000));
-    drop(tx);
-    assert!(sqlx::query("DELETE FROM vault").execute(catalog.reader()).await.is_err());
 }
 
 /// A tenant's catalog with these paths in it, all of one dataset.
 async fn listed(paths: &[&str]) -> (tempfile::TempDir, Catalog, LedgerKey, DatasetId, TenantId) {
-    let (folder, catalog) = open().await;
+    let (folder, _, catalog) = open().await;
     let (key, dataset, tenant) =
         (LedgerKey::new(&Key::from_bytes([1; 32])), DatasetId::from_bytes([2; 16]), TenantId::from_bytes([3; 16]));
     let mut tx = catalog.begin().await.unwrap();
@@ -108,7 +122,6 @@ async fn listed(paths: &[&str]) -> (tempfile::TempDir, Catalog, LedgerKey, Datas
     (folder, catalog, key, dataset, tenant)
 }
 
-#[tokio::test]
 async fn lists_page_in_byte_order() {
     let paths =
         ["math", "math/1", "math/2", "math/a/1", "math/a/2", "math/b", "math0", "maths", "é", "z/y/x", "\u{10ffff}"];
@@ -142,11 +155,50 @@ async fn lists_page_in_byte_order() {
 }
 
 /// A folder of many is one leap, whatever is in it.
-#[tokio::test]
 async fn folders_are_leapt_over() {
     let many: Vec<String> = (0..3000).map(|n| format!("f{}/{n:05}", n / 1000)).collect();
     let (_folder, catalog, key, dataset, tenant) = listed(&many.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let page = catalog.list(&tenant, &key, &dataset, &Prefix::all(), None, 10, true).await.unwrap();
     assert_eq!(page.folders, ["f0/", "f1/", "f2/"]);
     assert_eq!(page.next, None);
+}
+
+/// What one engine's migrations make, the other's make too: the same tables with the same columns in the same order.
+#[test]
+fn both_schemas_are_one() {
+    let columns = |folder: &str| {
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort_unstable();
+        let (mut found, mut table) = (Vec::new(), String::new());
+        for line in files
+            .iter()
+            .flat_map(|file| std::fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+        {
+            let mut words = line.split_whitespace();
+            match (words.next(), words.next(), words.next()) {
+                (Some("CREATE"), Some("TABLE"), Some(name)) => table = name.to_owned(),
+                (Some("CREATE"), Some("INDEX" | "UNIQUE"), _) => found.push(line),
+                (Some("ALTER"), Some("TABLE"), Some(name)) if line.contains(" ADD ") => {
+                    found.push(format!("{name} {line}"))
+                }
+                (Some("PRIMARY"), Some("KEY"), _) => found.push(format!("{table} {line}")),
+                (Some(column), Some("INTEGER" | "BIGINT" | "BLOB" | "BYTEA" | "TEXT"), _) => {
+                    found.push(format!("{table} {}", column.trim_matches('"')));
+                }
+                _ => {}
+            }
+        }
+        found
+    };
+    let sqlite = columns("migrations/sqlite");
+    assert!(sqlite.len() > 60, "{sqlite:?}");
+    assert_eq!(sqlite, columns("migrations/postgres"));
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    a_catalog_is_bound_to_one_vault,
+    readers_cannot_write,
+    lists_page_in_byte_order,
+    folders_are_leapt_over,
 }

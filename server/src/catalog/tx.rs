@@ -1,8 +1,10 @@
-//! A transaction that writes: it holds the writer's lock from its beginning.
+//! A transaction that writes. On SQLite it holds the writer's lock from its beginning; on PostgreSQL it locks what must stay.
 
 use sqlx::{Any, AnyConnection, SqlStr, Transaction};
+use strongroom_core::ids::Millis;
 
-use super::{Catalog, CatalogError};
+use super::dialect::Dialect;
+use super::{Catalog, CatalogError, number};
 
 /// A writing transaction. Dropped, it is rolled back.
 pub(crate) struct Tx {
@@ -11,12 +13,12 @@ pub(crate) struct Tx {
 }
 
 impl Catalog {
-    /// Begins a transaction with the lock that keeps other writers out.
+    /// Begins a transaction; on SQLite, with the lock that keeps other writers out.
     ///
     /// # Errors
-    /// [`CatalogError::Replaced`] if the file is not the one that was opened; [`CatalogError::Sql`] if there is no lock to have.
+    /// [`CatalogError::Replaced`] if the file is not the one that was opened; [`CatalogError::Sql`] if it cannot begin.
     pub(crate) async fn begin(&self) -> Result<Tx, CatalogError> {
-        self.0.file.check()?;
+        self.check_file()?;
         #[cfg(test)]
         if self.loses(|lost| lost == Lost::Begin).is_some() {
             return Err(CatalogError::Io(std::io::Error::other("the database cannot be reached")));
@@ -33,6 +35,17 @@ impl Tx {
 
     pub(super) fn sql(&self, statement: &'static str) -> SqlStr {
         self.catalog.sql(statement)
+    }
+
+    /// What time it is in the database: here, what the node's clock says. Read after the head's lock, or it would be the time
+    /// before others' commits.
+    pub(crate) async fn time(&mut self, node: Millis) -> Result<Millis, CatalogError> {
+        if self.catalog.0.dialect == Dialect::Sqlite {
+            return Ok(node);
+        }
+        let sql = self.sql("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)");
+        let row = sqlx::query(sql).fetch_one(self.connection()).await?;
+        Ok(Millis(number(&row, 0)?))
     }
 
     /// Makes it durable. On an error the outcome is not known: the ledger's tip tells.
@@ -53,7 +66,7 @@ impl Tx {
             return Err(CatalogError::Io(std::io::Error::other("the answer to a commit was lost")));
         }
         self.transaction.commit().await?;
-        self.catalog.0.file.check()
+        self.catalog.check_file()
     }
 }
 

@@ -143,7 +143,8 @@ impl Catalog {
         let mut tx = self.begin().await?;
         let sql = tx.sql(
             "UPDATE uploads SET state = 2 WHERE state = 0 AND blob IN \
-             (SELECT blob FROM uploads WHERE state = 0 AND touched < $1 ORDER BY touched LIMIT $2)",
+             (SELECT blob FROM uploads WHERE state = 0 AND touched < $1 ORDER BY touched LIMIT $2 \
+             /*postgres FOR UPDATE SKIP LOCKED*/)",
         );
         let query = sqlx::query(sql).bind(signed(before.0)).bind(i64::from(limit));
         let condemned = query.execute(tx.connection()).await?.rows_affected();
@@ -189,7 +190,7 @@ async fn insert(mut tx: Tx, rows: &[Waiting]) -> Result<(), CatalogError> {
 }
 
 impl Tx {
-    /// Where those of `blobs` are that belong to this tenant.
+    /// Where those of `blobs` are that belong to this tenant. They stay so until the transaction ends.
     pub(crate) async fn uploads<'a>(
         &mut self,
         tenant: &TenantId,
@@ -197,7 +198,8 @@ impl Tx {
     ) -> Result<HashMap<String, UploadState>, CatalogError> {
         let sql = self.sql(
             "SELECT u.blob, u.state FROM jsonb_each($1) j \
-             CROSS JOIN uploads u ON u.blob = j.value->>0 WHERE u.tenant = $2",
+             CROSS JOIN uploads u ON u.blob = j.value->>0 WHERE u.tenant = $2 \
+             /*postgres ORDER BY u.blob FOR UPDATE OF u*/",
         );
         let query = sqlx::query(sql).bind(names(blobs)).bind(&tenant.as_bytes()[..]);
         let rows = query.fetch_all(self.connection()).await?;

@@ -1,19 +1,23 @@
 //! The commit: what a draft came to, written and made durable, and the only place where a [`Recorded`] comes from.
 //!
 //! ```text
-//! begin (lock) ─► load each ledger's head ─► gather ─► draft ─► write ─► commit ─► remember ─► show ─► answer
+//! begin ─► lock and load each ledger's head ─► gather ─► draft ─► write ─► commit ─► remember ─► show ─► answer
 //!                                                                    └─ lost? ─► the head tells
 //! ```
 //!
 //! Nothing is answered before the commit is durable and the node has remembered how far it came. A commit whose outcome is not
-//! known is found out by the head; until then nothing of it is released.
+//! known is found out by the head; until then nothing of it is released. With the head's lock had again, no such commit is under
+//! way any more: either the ledger has its tip, or it never happened.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use strongroom_core::grant::Authority;
 use strongroom_core::ids::{Millis, TenantId};
-use strongroom_core::ledger::Seen;
 use strongroom_core::ledger::charge::REQUEST_LIFE;
+use strongroom_core::ledger::{Head, Seen};
+
+use tokio::time::Instant;
 
 use super::attempt::{Attempt, Recorded, What};
 use super::draft::{Draft, Drafted, Verdict};
@@ -26,8 +30,10 @@ use crate::catalog::{CatalogError, NewBatch, Tx};
 use crate::failpoint;
 use crate::tenants::Tenant;
 
-/// How far the clock may be behind a ledger: 2 seconds, in milliseconds.
+/// How far the database's clock may be behind a ledger, or away from the node's: 2 seconds, in milliseconds.
 const MAX_BEHIND: u64 = 2000;
+/// How often a batch is tried that the database took back for the sake of others.
+const ATTEMPTS: u32 = 4;
 /// How many forgotten requests go with one batch.
 const SWEEP: u32 = 20_000;
 
@@ -70,14 +76,16 @@ impl Prepared {
 /// A group whose draft is durable.
 struct Committed {
     time: Millis,
+    /// When it was committed, or before.
+    since: Instant,
     seen: Seen,
     verdicts: Vec<Verdict>,
 }
 
 /// Why a transaction came to nothing.
 enum Failure {
-    /// It failed before its commit: nothing happened, and trying again is harmless.
-    Before(RecordError),
+    /// It failed before its commit: nothing happened, and trying again is harmless, and hopeful if the cause is passing.
+    Before { error: RecordError, is_passing: bool },
     /// It failed at its commit, or may never be tried again.
     Lost(RecordError),
 }
@@ -85,8 +93,14 @@ enum Failure {
 impl From<Failure> for RecordError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Before(error) | Failure::Lost(error) => error,
+            Failure::Before { error, .. } | Failure::Lost(error) => error,
         }
+    }
+}
+
+impl Failure {
+    fn before(error: CatalogError) -> Self {
+        Self::Before { is_passing: error.is_passing(), error: RecordError::of_catalog(error) }
     }
 }
 
@@ -96,21 +110,37 @@ impl Writer {
     }
 
     /// Records what can be, and answers all.
-    pub(super) async fn record(&mut self, groups: Vec<Group>) {
-        match self.try_record(&groups, None).await {
+    pub(super) async fn record(&mut self, mut groups: Vec<Group>) {
+        // The order in which heads are locked, on every node.
+        groups.sort_unstable_by_key(|group| group.tenant.id);
+        match self.record_again(&groups).await {
             Ok(results) => answer_all(groups, results),
-            Err(Failure::Before(error)) if groups.len() > 1 => {
+            Err(Failure::Before { error, .. }) if groups.len() > 1 => {
                 // One tenant's rows must not keep the others from recording.
                 tracing::warn!(detail = %error, "a batch failed; its tenants are recorded one by one");
                 for group in groups {
                     let group = vec![group];
-                    match self.try_record(&group, None).await {
+                    match self.record_again(&group).await {
                         Ok(results) => answer_all(group, results),
                         Err(failure) => fail_all(group, &failure.into()),
                     }
                 }
             }
             Err(failure) => fail_all(groups, &failure.into()),
+        }
+    }
+
+    /// One transaction for all groups, tried again while what failed it passes.
+    async fn record_again(&mut self, groups: &[Group]) -> Result<Vec<Result<Committed, RecordError>>, Failure> {
+        let mut attempt = 1;
+        loop {
+            match self.try_record(groups, None).await {
+                Err(Failure::Before { error, is_passing: true }) if attempt < ATTEMPTS => {
+                    tracing::debug!(detail = %error, attempt, "a batch is tried again");
+                    attempt += 1;
+                }
+                done => return done,
+            }
         }
     }
 
@@ -149,13 +179,13 @@ impl Writer {
         groups: &[Group],
         sums: Option<bool>,
     ) -> Result<Vec<Result<Committed, RecordError>>, Failure> {
-        let before = |error: CatalogError| Failure::Before(RecordError::of_catalog(error));
         let mut tx = match self.inner.catalog.begin().await {
             Ok(tx) => tx,
             Err(CatalogError::Replaced) => return Err(Failure::Lost(self.inner.stop_all())),
-            Err(error) => return Err(before(error)),
+            Err(error) => return Err(Failure::before(error)),
         };
         let mut prepared = Vec::with_capacity(groups.len());
+        let mut since = Instant::now();
         let mut failed = None;
         for group in groups {
             match self.prepare(&mut tx, group, sums).await {
@@ -174,14 +204,20 @@ impl Writer {
         if let Some(error) = failed {
             drop(tx);
             self.put_back(prepared);
-            return Err(before(error));
+            return Err(Failure::before(error));
         }
         if prepared.iter_mut().filter_map(Prepared::made_mut).any(|made| made.appends()) {
             failpoint::hit("record.committing");
+            since = Instant::now();
             let committed = tx.commit().await;
             failpoint::hit("record.committed");
             match committed {
-                Ok(()) => {}
+                Ok(()) => {
+                    // Where nobody else writes, nothing can have been taken away since.
+                    if !self.inner.catalog.is_shared() {
+                        since = Instant::now();
+                    }
+                }
                 Err(CatalogError::Replaced) => return Err(Failure::Lost(self.inner.stop_all())),
                 Err(error) => {
                     tracing::error!(detail = %error, "a commit gave no answer: the ledger's head tells what became of it");
@@ -189,7 +225,7 @@ impl Writer {
                 }
             }
         }
-        let committed = prepared.into_iter().map(|one| self.committed(one)).collect();
+        let committed = prepared.into_iter().map(|one| self.committed(one, since)).collect();
         failpoint::hit("record.remembered");
         Ok(committed)
     }
@@ -228,7 +264,8 @@ impl Writer {
         state: Option<&State>,
         sums: Option<bool>,
     ) -> Result<Result<Drafted, RecordError>, CatalogError> {
-        let now = match batch_time(self.inner.clock.now(), state) {
+        let database = tx.time(self.inner.clock.now()).await?;
+        let now = match batch_time(database, self.inner.clock.now(), state) {
             Ok(now) => now,
             Err(error) => return Ok(Err(error)),
         };
@@ -278,8 +315,14 @@ impl Writer {
         let look = async {
             let mut tx = self.inner.catalog.begin().await?;
             for made in prepared.iter_mut().filter_map(Prepared::made_mut).filter(|made| made.appends()) {
-                let head = tx.head(&made.tenant.id, &made.tenant.ledger_key).await?;
-                happened &= head.as_ref() == Some(&made.drafted.head);
+                let (id, ours) = (&made.tenant.id, &made.drafted.head);
+                let tip = match tx.head(id, &made.tenant.ledger_key).await? {
+                    Some(head) if head.size() == ours.size() => Some(head.tip()),
+                    // Another node went on from there, or from where it never came to.
+                    Some(head) if head.size() > ours.size() => tx.boundary(id, ours.size()).await?,
+                    _ => None,
+                };
+                happened &= tip == Some(ours.tip());
             }
             Ok::<_, CatalogError>(())
         };
@@ -313,7 +356,7 @@ impl Writer {
     }
 
     /// Takes a durable draft in: the node remembers, readers see, and only then is anything answered.
-    fn committed(&mut self, one: Prepared) -> Result<Committed, RecordError> {
+    fn committed(&mut self, one: Prepared, since: Instant) -> Result<Committed, RecordError> {
         let Made { tenant, state, drafted } = match one {
             Prepared::Made(made) => *made,
             Prepared::Failed(error) => return Err(error),
@@ -327,7 +370,7 @@ impl Writer {
             if state.head.size().0 > 0 {
                 self.ledgers.insert(tenant.id, (tenant, state));
             }
-            return Ok(Committed { time: now, seen, verdicts });
+            return Ok(Committed { time: now, since, seen, verdicts });
         }
         marks.apply(&mut state.calls);
         state.calls.prune(now);
@@ -340,13 +383,17 @@ impl Writer {
         self.ledgers.insert(tenant.id, (tenant, state));
         // It is recorded all the same; but what this node cannot remember it does not release.
         remembered.map_err(|error| RecordError::Unavailable(format!("this node's memory: {error}")))?;
-        Ok(Committed { time: now, seen, verdicts })
+        Ok(Committed { time: now, since, seen, verdicts })
     }
 }
 
-/// The batch's time: the clock's, but never before the entry before.
-fn batch_time(clock: Millis, state: Option<&State>) -> Result<Millis, RecordError> {
+/// The batch's time: that of the database's clock, but never before the entry before.
+fn batch_time(clock: Millis, node: Millis, state: Option<&State>) -> Result<Millis, RecordError> {
     let newest = state.map_or(Millis(0), |state| state.head.time);
+    let apart = clock.0.abs_diff(node.0);
+    if apart > MAX_BEHIND {
+        return Err(RecordError::Clock(format!("the database's clock is {apart} ms away from this node's")));
+    }
     if clock.0.saturating_add(MAX_BEHIND) < newest.0 {
         let behind = newest.0 - clock.0;
         return Err(RecordError::Clock(format!("the clock is {behind} ms behind the ledger's newest entry")));
@@ -363,6 +410,9 @@ async fn write(tx: &mut Tx, made: &mut Made) -> Result<(), CatalogError> {
         tx.insert_tenant(new).await?;
     }
     tx.move_head(id, key, base, head).await?;
+    if head.epoch != base.epoch {
+        tx.notify(id).await?;
+    }
     let batch = NewBatch {
         first: base.size(),
         size: head.size(),
@@ -403,18 +453,23 @@ fn no_ledger(tenant: &Tenant) -> RecordError {
 }
 
 fn view_of(tenant: &Tenant, state: &State) -> View {
-    View { authority: state.authority.clone(), head: Arc::new(state.head.clone()), seen: seen_of(tenant, &state.head) }
+    view_of_head(tenant, state.authority.clone(), state.head.clone())
+}
+
+/// What is shown of a ledger with this head.
+pub(super) fn view_of_head(tenant: &Tenant, authority: Arc<Authority>, head: Head) -> View {
+    View { authority, seen: seen_of(tenant, &head), head: Arc::new(head) }
 }
 
 fn answer_all(groups: Vec<Group>, results: Vec<Result<Committed, RecordError>>) {
     for (group, result) in groups.into_iter().zip(results) {
         match result {
             Err(error) => fail_all(vec![group], &error),
-            Ok(Committed { time, seen, verdicts }) => {
+            Ok(Committed { time, since, seen, verdicts }) => {
                 for (waiting, verdict) in group.waiting.into_iter().zip(verdicts) {
                     let (answer, what) = (waiting.answer, what(waiting.attempt, verdict));
                     // Whoever asked may have gone away: it is recorded, and nothing is released.
-                    let _ = answer.send(what.map(|(index, what)| Recorded::new(index, time, seen, what)));
+                    let _ = answer.send(what.map(|(index, what)| Recorded::new(index, time, since, seen, what)));
                 }
             }
         }

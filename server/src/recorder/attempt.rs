@@ -17,6 +17,7 @@ use strongroom_core::ledger::Seen;
 use strongroom_core::names::{DatasetName, ObjectPath};
 use strongroom_core::order::VerifiedOrder;
 use strongroom_core::sealed::header::Header;
+use tokio::time::Instant;
 
 use crate::catalog::objects::ObjectRow;
 use crate::catalog::tenants::NewTenant;
@@ -184,6 +185,7 @@ pub struct Denied {
 pub struct Recorded {
     index: Index,
     time: Millis,
+    since: Instant,
     seen: Seen,
     what: What,
 }
@@ -232,8 +234,8 @@ pub struct Hidden {
 
 impl Recorded {
     /// Made by the commit alone, once it is durable.
-    pub(super) fn new(index: Index, time: Millis, seen: Seen, what: What) -> Self {
-        Self { index, time, seen, what }
+    pub(super) fn new(index: Index, time: Millis, since: Instant, seen: Seen, what: What) -> Self {
+        Self { index, time, since, seen, what }
     }
 
     /// The entry. For a put of many objects, the first one.
@@ -244,6 +246,12 @@ impl Recorded {
     /// The entry's time.
     pub fn time(&self) -> Millis {
         self.time
+    }
+
+    /// When it was committed, by this process's count of time. Where other nodes commit too, when that was asked for: one that
+    /// stood still meanwhile does not know what they took away.
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// What the caller is to remember of the ledger.

@@ -8,18 +8,20 @@ use strongroom_core::ids::{CallDigest, Digest, GrantId, Index, Millis, SessionId
 use strongroom_core::ledger::charge::is_remembered;
 use strongroom_core::ledger::{Head, Seen};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::attempt::AcceptedCall;
 use super::denials::Denials;
 use super::{RecordError, View};
 use crate::sessions::Session;
+use crate::tenants::Tenant;
 
 /// The most grants that are kept in memory; past it, all are read anew.
 const MAX_CACHED: usize = 100_000;
 /// The most calls of one session: their digests are kept while it lives.
 const MAX_CALLS: usize = 1 << 20;
 
-/// What anybody may look at: as of the last commit of this node.
+/// What anybody may look at: as of the last commit of this node, or the last look at what others wrote.
 #[derive(Default)]
 pub(super) struct Ledger {
     view: RwLock<Option<View>>,
@@ -27,6 +29,9 @@ pub(super) struct Ledger {
     /// Exact while the head is where this node left it; only the writer changes it.
     usages: Mutex<HashMap<GrantId, Usage>>,
     epoch: watch::Sender<u64>,
+    tenant: OnceLock<Arc<Tenant>>,
+    /// When the newest look at the catalog that succeeded began; one looks at a time.
+    pub(super) looked: tokio::sync::Mutex<Option<Instant>>,
     stopped: OnceLock<Stop>,
 }
 
@@ -61,15 +66,28 @@ impl Ledger {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Shows what the last commit came to; then, if something was taken away, says so.
+    /// Shows what a commit came to, here or on another node; then, if something was taken away, says so. What is shown never goes
+    /// back: who looked, and who committed meanwhile, come in any order.
     pub(super) fn publish(&self, view: View) {
         let epoch = view.head.epoch;
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(view);
-        self.epoch.send_if_modified(|old| std::mem::replace(old, epoch) != epoch);
+        let mut shown = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if shown.as_ref().is_some_and(|shown| shown.head.size() > view.head.size()) {
+            return;
+        }
+        *shown = Some(view);
+        drop(shown);
+        self.epoch.send_if_modified(|old| *old < epoch && std::mem::replace(old, epoch) != epoch);
     }
 
-    pub(super) fn epochs(&self) -> watch::Receiver<u64> {
+    /// Moves when something is taken away. While somebody listens, the ledger is live, and watched.
+    pub(super) fn epochs(&self, tenant: &Arc<Tenant>) -> watch::Receiver<u64> {
+        self.tenant.get_or_init(|| tenant.clone());
         self.epoch.subscribe()
+    }
+
+    /// Whose ledger it is, if anybody stands on it.
+    pub(super) fn live(&self) -> Option<Arc<Tenant>> {
+        self.tenant.get().filter(|_| self.epoch.receiver_count() > 0).cloned()
     }
 
     pub(super) fn grant(&self, id: &GrantId) -> Option<Arc<Grant>> {
@@ -222,6 +240,6 @@ impl Marks {
 }
 
 /// What a client is to remember of this head.
-pub(super) fn seen_of(tenant: &crate::tenants::Tenant, head: &Head) -> Seen {
+pub(super) fn seen_of(tenant: &Tenant, head: &Head) -> Seen {
     tenant.ledger_key.seen(&tenant.id, head.size(), head.tip())
 }

@@ -104,7 +104,12 @@ async fn check_boundary(
 }
 
 /// Takes rows of the authority log in; they must come to exactly what the head says.
-fn fold(authority: &mut Authority, from: [u8; 32], rows: &[AuthorityRow], head: &Head) -> Result<(), LoadError> {
+pub(super) fn fold(
+    authority: &mut Authority,
+    from: [u8; 32],
+    rows: &[AuthorityRow],
+    head: &Head,
+) -> Result<(), LoadError> {
     let broken = |why: String| LoadError::Stop(Stop::Integrity(why));
     let mut tip = from;
     let mut next = Index(0);

@@ -3,10 +3,11 @@
 //! ```text
 //! record(Attempt) ─► queue ─► one writer: lock ─► load heads ─► gather ─► draft (decide each) ─► commit ─► Recorded
 //! view, standing  ◄───────────── what the last commit came to
+//!                 ◄───────────── what other nodes committed (fresh, watch)
 //! ```
 //!
-//! One task writes; whatever queued while its last commit ran is the next batch, of all tenants in one transaction. Everything
-//! that is decided is decided in there, under the lock that assigns the entry's index: that is what makes order a guarantee.
+//! One task of a node writes; whatever queued while its last commit ran is the next batch, of all tenants in one transaction.
+//! Many nodes may write to one ledger: the lock of its head's row makes them take turns. Everything that is decided is decided in there, under the lock that assigns the entry's index: that is what makes order a guarantee.
 //! After a revocation returns index r, the releases that can ever come out under it are those below r.
 //!
 //! Invariants:
@@ -22,6 +23,7 @@ pub mod attempt;
 mod clock;
 mod denials;
 mod draft;
+mod fresh;
 mod gather;
 mod history;
 mod ledger;
@@ -30,6 +32,7 @@ mod memory;
 mod private;
 mod queue;
 mod request;
+mod watch;
 
 pub use clock::{Clock, SystemClock};
 pub use memory::NodeMemory;
@@ -41,7 +44,8 @@ use strongroom_core::grant::{Authority, Grant, Refusal, Usage};
 use strongroom_core::ids::{GrantId, Index, Millis, NodeId, TenantId};
 use strongroom_core::ledger::{Head, Seen};
 use strongroom_core::reason::Reason;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch as channel};
+use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::tenants::Tenant;
@@ -65,6 +69,9 @@ struct Inner {
     ledgers: RwLock<HashMap<TenantId, Arc<Ledger>>>,
     /// Why nothing is recorded any more, for any tenant.
     stopped: OnceLock<String>,
+    /// Whether the catalog has been silent for too long to know what other nodes took away.
+    blind: channel::Sender<bool>,
+    ended: CancellationToken,
 }
 
 /// A ledger as of this node's last commit.
@@ -131,10 +138,13 @@ impl RecordError {
 impl Recorder {
     /// Starts the writer over this catalog.
     pub fn open(catalog: Catalog, node: NodeId, clock: Arc<dyn Clock>, memory: NodeMemory) -> Self {
-        let (ledgers, stopped) = Default::default();
-        let inner = Arc::new(Inner { catalog, node, clock, memory, ledgers, stopped });
+        let (ledgers, stopped, blind, ended) = Default::default();
+        let inner = Arc::new(Inner { catalog, node, clock, memory, ledgers, stopped, blind, ended });
         let (jobs, waiting) = mpsc::channel(MAX_QUEUE);
         tokio::spawn(queue::run(Writer::new(inner.clone()), waiting));
+        if inner.catalog.is_shared() {
+            tokio::spawn(watch::run(inner.clone()));
+        }
         Self { inner, jobs }
     }
 
@@ -157,13 +167,18 @@ impl Recorder {
         answered.await.map_err(|_| RecordError::Closed)?
     }
 
-    /// The ledger as of the last commit.
+    /// The ledger as of the last commit, of whichever node.
     ///
     /// # Errors
     /// [`RecordError`] if the tenant is stopped, or its ledger cannot be read.
     pub async fn view(&self, tenant: &Arc<Tenant>) -> Result<View, RecordError> {
         self.check_running(&tenant.id)?;
-        match self.inner.ledger(&tenant.id).view() {
+        let ledger = self.inner.ledger(&tenant.id);
+        let view = match self.inner.catalog.is_shared() {
+            true => self.inner.refreshed(tenant, &ledger).await?,
+            false => ledger.view(),
+        };
+        match view {
             Some(view) => Ok(view),
             None => self.load(tenant).await,
         }
@@ -179,7 +194,9 @@ impl Recorder {
         let mut chain = Vec::new();
         let mut next = Some(id);
         while let Some(id) = next {
-            let found = match (ledger.grant(&id), ledger.usage(&id)) {
+            // What is in memory of usages is exact for the writer alone, where other nodes charge too.
+            let usage = if self.inner.catalog.is_shared() { None } else { ledger.usage(&id) };
+            let found = match (ledger.grant(&id), usage) {
                 (Some(grant), Some(usage)) => Some((grant, usage)),
                 _ => {
                     let found = self.inner.catalog.grant(&tenant.id, &tenant.ledger_key, &id).await;
@@ -226,8 +243,15 @@ impl Recorder {
     }
 
     /// Moves whenever something was taken away, or the tenant was stopped: what a stream stands on is to be looked at again.
-    pub fn epochs(&self, tenant: &Arc<Tenant>) -> watch::Receiver<u64> {
-        self.inner.ledger(&tenant.id).epochs()
+    pub fn epochs(&self, tenant: &Arc<Tenant>) -> channel::Receiver<u64> {
+        self.inner.ledger(&tenant.id).epochs(tenant)
+    }
+
+    /// Comes back when the catalog has been silent for so long that this node does not know what others took away.
+    pub async fn blind(&self) {
+        let mut blind = self.inner.blind.subscribe();
+        // The sender lives as long as this does.
+        let _ = blind.wait_for(|blind| *blind).await;
     }
 
     /// Why a tenant is stopped, if it is.
@@ -242,6 +266,7 @@ impl Recorder {
             // If the writer is gone already, there is nothing to wait for.
             let _ = ended.await;
         }
+        self.inner.ended.cancel();
     }
 
     fn catalog(&self) -> &Catalog {
@@ -271,6 +296,12 @@ impl Inner {
             return ledger.clone();
         }
         self.ledgers.write().unwrap_or_else(PoisonError::into_inner).entry(*tenant).or_default().clone()
+    }
+
+    /// The tenants that streams stand on.
+    fn live(&self) -> Vec<Arc<Tenant>> {
+        let ledgers = self.ledgers.read().unwrap_or_else(PoisonError::into_inner);
+        ledgers.values().filter_map(|ledger| ledger.live()).collect()
     }
 
     /// Stops everything: the catalog is not the one that was opened.

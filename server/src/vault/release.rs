@@ -35,7 +35,7 @@ pub(crate) async fn release(
     let asked = Instant::now();
     let recorded = vault.recorder.record(&call.session.tenant, Attempt::Release(attempt)).await?;
     let committed = Instant::now();
-    let until = committed + SEND_WITHIN;
+    let until = recorded.since() + SEND_WITHIN;
     let parcel = vault.keys.seal_cover(&recorded).await?;
     tracing::trace!(record = ?committed - asked, seal = ?committed.elapsed(), "released");
     failpoint::hit("release.sealed");

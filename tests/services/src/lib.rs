@@ -4,10 +4,12 @@
 //! A machine without a service ignores the tests that need it and says in one line what to install: wrap them in
 //! [`on_postgres!`].
 
+pub mod engine;
 mod find;
 pub mod postgres;
 mod watched;
 
+pub use engine::Engine;
 pub use postgres::Postgres;
 pub use watched::Watched;
 

@@ -72,6 +72,49 @@ impl Postgres {
         self.url(&name)
     }
 
+    /// Makes an empty database whose clock a test can set: there, `clock_timestamp()` is a function of ours. There are
+    /// `hex` and `unhex` too, as SQLite has them.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn database_with_clock(&self) -> String {
+        let url = self.database();
+        let name = database_of(&url);
+        self.run(
+            name,
+            &format!(
+                "CREATE SCHEMA test; \
+                 CREATE TABLE test.clock (fixed BIGINT, ahead BIGINT); \
+                 INSERT INTO test.clock VALUES (NULL, 0); \
+                 CREATE FUNCTION test.clock_timestamp() RETURNS TIMESTAMPTZ LANGUAGE SQL VOLATILE AS \
+                 'SELECT coalesce(to_timestamp(fixed / 1000.0), \
+                 pg_catalog.clock_timestamp() + ahead * interval ''1 ms'') FROM test.clock'; \
+                 CREATE FUNCTION test.hex(bytes BYTEA) RETURNS TEXT LANGUAGE SQL IMMUTABLE AS \
+                 'SELECT upper(encode(bytes, ''hex''))'; \
+                 CREATE FUNCTION test.unhex(text TEXT) RETURNS BYTEA LANGUAGE SQL IMMUTABLE AS \
+                 'SELECT decode($1, ''hex'')'; \
+                 ALTER DATABASE {name} SET search_path = public, test, pg_catalog"
+            ),
+        );
+        url
+    }
+
+    /// Sets the clock of a database of [`Postgres::database_with_clock`] to so many Unix milliseconds, where it stays.
+    ///
+    /// # Panics
+    /// If it is no such database.
+    pub fn set_time(&self, url: &str, millis: u64) {
+        self.run(database_of(url), &format!("UPDATE test.clock SET fixed = {millis}"));
+    }
+
+    /// Sets the clock of a database of [`Postgres::database_with_clock`] so many milliseconds ahead of the machine's.
+    ///
+    /// # Panics
+    /// If it is no such database.
+    pub fn set_ahead(&self, url: &str, millis: i64) {
+        self.run(database_of(url), &format!("UPDATE test.clock SET fixed = NULL, ahead = {millis}"));
+    }
+
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
@@ -234,6 +277,11 @@ impl Postgres {
     }
 }
 
+/// The name of the database in a URL.
+fn database_of(url: &str) -> &str {
+    url.rsplit_once('/').map_or(url, |(_, name)| name)
+}
+
 /// A user without privileges: `postgres` where there is one.
 fn unprivileged() -> (u32, u32) {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -271,7 +319,7 @@ mod tests {
             let mut postgres = Postgres::start(&[]);
             let folder = postgres.folder.clone();
             let url = postgres.database();
-            let database = url.rsplit_once('/').unwrap().1;
+            let database = database_of(&url);
             postgres.run(database, "CREATE TABLE kept (n INTEGER); INSERT INTO kept VALUES (7)");
             let port = postgres.port();
             postgres.kill();

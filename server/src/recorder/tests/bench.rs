@@ -118,7 +118,6 @@ fn measures() -> bool {
     std::env::var_os("STRONGROOM_BENCH").is_some()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bench_releases() {
     let (runs, more) = if measures() { (3, 100) } else { (1, 1) };
     for _ in 0..runs {
@@ -128,11 +127,16 @@ async fn bench_releases() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bench_puts() {
     let (runs, more) = if measures() { (3, 25) } else { (1, 1) };
     for _ in 0..runs {
         puts(1, 2 * more, 1000).await;
         puts(4, more, 1000).await;
     }
+}
+
+on_each_engine! {
+    (flavor = "multi_thread", worker_threads = 2)
+    bench_releases,
+    bench_puts,
 }

@@ -10,7 +10,6 @@ async fn denials(lab: &Lab) -> Vec<Entry> {
     entries.filter(|entry| entry.event == Event::Denied).collect()
 }
 
-#[tokio::test]
 async fn a_hammering_key_leaves_sixty_entries_and_a_sum() {
     let lab = Lab::new().await;
     let person = Person::new(&lab.tenant);
@@ -19,7 +18,7 @@ async fn a_hammering_key_leaves_sixty_entries_and_a_sum() {
         assert_eq!(reason(lab.read(&person, None, &["math/1"]).await), Reason::OutOfScope);
     }
     assert_eq!(denials(&lab).await.len(), 60);
-    lab.clock.0.fetch_add(60_000, Ordering::Relaxed);
+    lab.clock.forward(60_000);
     lab.order(Instruction::CreateDataset { name: "other".parse().unwrap() }).await.unwrap();
     let all = denials(&lab).await;
     assert_eq!(all.len(), 61);
@@ -27,7 +26,6 @@ async fn a_hammering_key_leaves_sixty_entries_and_a_sum() {
     assert_eq!(lab.replay().await.counts.denials, 70);
 }
 
-#[tokio::test]
 async fn the_last_minute_is_summed_up_at_the_end() {
     let mut lab = Lab::new().await;
     let person = Person::new(&lab.tenant);
@@ -41,7 +39,6 @@ async fn the_last_minute_is_summed_up_at_the_end() {
     assert_eq!(lab.replay().await.counts.denials, 61);
 }
 
-#[tokio::test]
 async fn strangers_leave_no_entry() {
     let lab = Lab::new().await;
     let (stranger, holder) = (Person::new(&lab.tenant), Person::new(&lab.tenant));
@@ -67,7 +64,6 @@ async fn strangers_leave_no_entry() {
 }
 
 /// A refused call that is asked again, in the same words and the same session, is the same call.
-#[tokio::test]
 async fn a_refused_call_may_come_again() {
     let lab = Lab::new().await;
     lab.put_path("math/1", 10).await;
@@ -85,4 +81,12 @@ async fn a_refused_call_may_come_again() {
     let release = lab.release_of(&call()).await;
     assert!(!is_repeat(&lab.record(Attempt::Release(release)).await.unwrap()));
     lab.replay().await;
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    a_hammering_key_leaves_sixty_entries_and_a_sum,
+    the_last_minute_is_summed_up_at_the_end,
+    strangers_leave_no_entry,
+    a_refused_call_may_come_again,
 }

@@ -3,7 +3,6 @@
 use super::*;
 use crate::catalog::Lost;
 
-#[tokio::test]
 async fn a_restart_goes_on_where_it_ended() {
     let mut lab = Lab::new().await;
     let person = Person::new(&lab.tenant);
@@ -24,7 +23,6 @@ async fn a_restart_goes_on_where_it_ended() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_found_out() {
     let lab = Lab::new().await;
     lab.put_path("math/1", 10).await;
@@ -40,7 +38,6 @@ async fn a_commit_whose_answer_is_lost_is_found_out() {
 }
 
 /// The worst case: nobody can tell what became of the commit, and it did happen.
-#[tokio::test]
 async fn a_commit_that_cannot_be_found_out_is_taken_in_later() {
     let lab = Lab::new().await;
     let admin = Person::new(&lab.tenant);
@@ -55,16 +52,15 @@ async fn a_commit_that_cannot_be_found_out_is_taken_in_later() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn a_clock_that_was_set_back_is_refused() {
     let lab = Lab::new().await;
     lab.put_path("math/1", 10).await;
     let newest = lab.clock.now();
-    lab.clock.0.fetch_sub(2000, Ordering::Relaxed);
+    lab.clock.back(2000);
     assert_eq!(lab.read(&lab.admin, None, &["math/1"]).await.unwrap().time(), newest);
-    lab.clock.0.fetch_sub(1, Ordering::Relaxed);
+    lab.clock.back(1);
     assert_eq!(reason(lab.read(&lab.admin, None, &["math/1"]).await), Reason::Clock);
-    lab.clock.0.fetch_add(3000, Ordering::Relaxed);
+    lab.clock.forward(3000);
     assert!(lab.read(&lab.admin, None, &["math/1"]).await.unwrap().time() > newest);
     lab.replay().await;
 }
@@ -137,8 +133,29 @@ async fn a_copy_moved_over_a_running_server_stops_it() {
     assert!(epochs.has_changed().unwrap(), "streams are told");
 }
 
-/// Two processes over one file: each takes in what the other wrote.
-#[tokio::test]
+/// Rows alone can be put back while a node runs, and no file tells.
+async fn a_head_that_went_back_stops_the_tenant() {
+    let mut lab = Lab::new().await;
+    lab.catalog.change("CREATE TABLE old_heads AS SELECT * FROM heads").await;
+    lab.put_path("math/1", 10).await;
+    let mut epochs = lab.recorder.epochs(&lab.tenant);
+    epochs.mark_unchanged();
+    for sql in [
+        "DELETE FROM heads",
+        "INSERT INTO heads SELECT * FROM old_heads",
+        "DELETE FROM batches WHERE size > (SELECT size FROM heads)",
+    ] {
+        lab.catalog.change(sql).await;
+    }
+    let order = lab.order(Instruction::CreateDataset { name: "x".parse().unwrap() }).await;
+    assert_eq!(reason(order), Reason::LedgerDiverged);
+    assert_eq!(reason(lab.recorder.view(&lab.tenant).await), Reason::LedgerDiverged);
+    assert!(epochs.has_changed().unwrap(), "streams are told");
+    lab.restart().await;
+    assert_eq!(reason(lab.recorder.view(&lab.tenant).await), Reason::LedgerDiverged);
+}
+
+/// Two processes over one catalog: each takes in what the other wrote.
 async fn another_node_is_caught_up_with() {
     let lab = Lab::new().await;
     let person = Person::new(&lab.tenant);
@@ -146,12 +163,12 @@ async fn another_node_is_caught_up_with() {
     let grant = lab.grant(Holder::Vendor(vendor), &[Action::Read], "math/", Limits::default()).await;
     lab.put_path("math/1", 10).await;
     lab.read(&person, Some(grant), &["math/1"]).await.unwrap();
-    let path = lab.folder.path().display();
-    let catalog = Catalog::open(&format!("sqlite:{path}/catalog.db")).await.unwrap();
+    let catalog = Catalog::open(&lab.url).await.unwrap();
     let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
     let recorder = Recorder::open(catalog.clone(), random_id(NodeId::from_bytes), lab.clock.clone(), memory);
     let other = Lab {
         folder: tempfile::tempdir().unwrap(),
+        url: lab.url.clone(),
         catalog,
         recorder,
         clock: lab.clock.clone(),
@@ -172,11 +189,11 @@ async fn another_node_is_caught_up_with() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn an_attempt_that_nobody_waits_for_is_not_carried_out() {
     let lab = Arc::new(Lab::new().await);
     let put = lab.put_of(&lab.admin, None, vec![item("a", 1)]).await;
-    let held = lab.catalog.begin().await.unwrap();
+    let mut held = lab.catalog.begin().await.unwrap();
+    held.head(&lab.tenant.id, &lab.tenant.ledger_key).await.unwrap();
     let size = lab.seen().await.size;
     let gone = {
         let lab = lab.clone();
@@ -189,4 +206,15 @@ async fn an_attempt_that_nobody_waits_for_is_not_carried_out() {
     lab.order(Instruction::CreateDataset { name: "x".parse().unwrap() }).await.unwrap();
     assert!(lab.resolve(&[("a", None)]).await.0[0].is_none());
     assert_eq!(lab.seen().await.size.0, size.0 + 1);
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    a_restart_goes_on_where_it_ended,
+    a_commit_whose_answer_is_lost_is_found_out,
+    a_commit_that_cannot_be_found_out_is_taken_in_later,
+    a_clock_that_was_set_back_is_refused,
+    a_head_that_went_back_stops_the_tenant,
+    another_node_is_caught_up_with,
+    an_attempt_that_nobody_waits_for_is_not_carried_out,
 }

@@ -32,21 +32,45 @@ use super::*;
 use crate::catalog::objects::{Lookup, ObjectRow};
 use crate::catalog::tenants::NewTenant;
 use crate::sessions::Session;
+use strongroom_test_services::{Engine, on_each_engine};
 
 const DATASET: &str = "rlhf";
 
-/// A clock that a test sets.
-struct TestClock(AtomicU64);
+/// A clock that a test sets, and the database's with it.
+struct TestClock {
+    now: AtomicU64,
+    engine: Engine,
+    url: String,
+}
 
 impl Clock for TestClock {
     fn now(&self) -> Millis {
-        Millis(self.0.load(Ordering::Relaxed))
+        Millis(self.now.load(Ordering::Relaxed))
+    }
+}
+
+impl TestClock {
+    fn new(engine: Engine, url: &str) -> Arc<Self> {
+        let clock = Self { now: AtomicU64::new(0), engine, url: url.to_owned() };
+        clock.forward(1_700_000_000_000);
+        Arc::new(clock)
+    }
+
+    fn forward(&self, millis: u64) {
+        self.now.fetch_add(millis, Ordering::Relaxed);
+        self.engine.set_time(&self.url, self.now().0);
+    }
+
+    fn back(&self, millis: u64) {
+        self.now.fetch_sub(millis, Ordering::Relaxed);
+        self.engine.set_time(&self.url, self.now().0);
     }
 }
 
 /// A vault's recorder with one tenant and one dataset.
 struct Lab {
     folder: tempfile::TempDir,
+    url: String,
     catalog: Catalog,
     recorder: Recorder,
     clock: Arc<TestClock>,
@@ -143,11 +167,12 @@ impl Lab {
     /// A vault in a new folder, with a tenant and its dataset.
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(TestClock(AtomicU64::new(1_700_000_000_000)));
+        let url = Engine::here().url(folder.path());
+        let clock = TestClock::new(Engine::here(), &url);
         let tenant = tenant_of(random_id(TenantId::from_bytes));
         let (admin, operator) = (Person::new(&tenant), Identity::generate().unwrap());
         let (catalog, recorder) = open(&folder, &clock).await;
-        let lab = Self { folder, catalog, recorder, clock, tenant, admin, operator };
+        let lab = Self { folder, url, catalog, recorder, clock, tenant, admin, operator };
         lab.create().await.unwrap();
         lab.order(Instruction::CreateDataset { name: DATASET.parse().unwrap() }).await.unwrap();
         lab
@@ -324,7 +349,7 @@ impl Lab {
 }
 
 async fn open(folder: &tempfile::TempDir, clock: &Arc<TestClock>) -> (Catalog, Recorder) {
-    let catalog = Catalog::open(&format!("sqlite:{}/catalog.db", folder.path().display())).await.unwrap();
+    let catalog = Catalog::open(&clock.url).await.unwrap();
     let memory = NodeMemory::open(folder.path().join("memory")).unwrap();
     let recorder = Recorder::open(catalog.clone(), random_id(NodeId::from_bytes), clock.clone(), memory);
     (catalog, recorder)

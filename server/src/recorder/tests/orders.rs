@@ -2,7 +2,6 @@
 
 use super::*;
 
-#[tokio::test]
 async fn an_order_is_accepted_once() {
     let lab = Lab::new().await;
     let order = lab.signed(&lab.admin.identity, Instruction::CreateDataset { name: "other".parse().unwrap() });
@@ -17,7 +16,7 @@ async fn an_order_is_accepted_once() {
     }
     // Too late, and by somebody who may not.
     let late = lab.signed(&lab.admin.identity, Instruction::CreateDataset { name: "late".parse().unwrap() });
-    lab.clock.0.fetch_add(60_001, Ordering::Relaxed);
+    lab.clock.forward(60_001);
     assert_eq!(reason(lab.record(Attempt::Order(Box::new(late))).await), Reason::PreconditionFailed);
     let other = Identity::generate().unwrap();
     let make = Instruction::CreateDataset { name: "mine".parse().unwrap() };
@@ -27,7 +26,6 @@ async fn an_order_is_accepted_once() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn a_grant_can_be_used_in_the_batch_that_issues_it() {
     let lab = Lab::new().await;
     lab.put_path("math/1", 10).await;
@@ -49,7 +47,6 @@ async fn a_grant_can_be_used_in_the_batch_that_issues_it() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn two_tenants_of_one_name_are_not_made() {
     let lab = Lab::new().await;
     let other = tenant_of(random_id(TenantId::from_bytes));
@@ -79,4 +76,11 @@ async fn two_tenants_of_one_name_are_not_made() {
     assert!(lab.catalog.tenant(&other.id).await.unwrap().is_none());
     let keys = lab.catalog.tenant_keys(&lab.tenant.id).await.unwrap();
     assert_eq!((keys.len(), keys[0].version, keys[0].active), (1, 1, true));
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    an_order_is_accepted_once,
+    a_grant_can_be_used_in_the_batch_that_issues_it,
+    two_tenants_of_one_name_are_not_made,
 }

@@ -5,7 +5,6 @@ use strongroom_core::ledger::charge::REQUEST_LIFE;
 use super::*;
 
 /// The guarantee that everything stands on: what comes out under a suspension are the releases before it, whoever races.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_released_at_or_after_a_suspension() {
     let lab = Arc::new(Lab::new().await);
     lab.put_path("math/1", 100).await;
@@ -52,7 +51,6 @@ async fn nothing_is_released_at_or_after_a_suspension() {
 }
 
 /// What waits beside an order that takes away is decided after it, even if it came before.
-#[tokio::test]
 async fn what_takes_away_goes_first() {
     let lab = Arc::new(Lab::new().await);
     lab.put_path("math/1", 100).await;
@@ -83,7 +81,6 @@ async fn what_takes_away_goes_first() {
     lab.replay().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn charges_are_exact_whoever_races() {
     let lab = Arc::new(Lab::new().await);
     lab.put_path("math/1", 1000).await;
@@ -112,7 +109,6 @@ async fn charges_are_exact_whoever_races() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn a_request_that_comes_again_is_charged_once() {
     let lab = Lab::new().await;
     for path in ["math/1", "math/2", "math/3"] {
@@ -147,7 +143,7 @@ async fn a_request_that_comes_again_is_charged_once() {
     assert_eq!(reason(lab.record(Attempt::Release(other)).await), Reason::PreconditionFailed);
     drop(third);
     // A quarter of an hour later it is another request; and the old call is over.
-    lab.clock.0.fetch_add(REQUEST_LIFE + 1, Ordering::Relaxed);
+    lab.clock.forward(REQUEST_LIFE + 1);
     let old = lab.release_of(&call()).await;
     assert_eq!(reason(lab.record(Attempt::Release(old)).await), Reason::SessionUnknown);
     person.reconnect();
@@ -157,7 +153,6 @@ async fn a_request_that_comes_again_is_charged_once() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn windows_of_one_object_are_one_object() {
     let lab = Lab::new().await;
     let size = 3 * 64 * 1024 * 1024 + 5;
@@ -174,13 +169,12 @@ async fn windows_of_one_object_are_one_object() {
     }
     assert_eq!(lab.usage(grant).await, Usage { bytes: size, objects: 1, uses: 1 });
     // A stream that stalls for longer than its request is remembered is over.
-    lab.clock.0.fetch_add(REQUEST_LIFE + 1, Ordering::Relaxed);
+    lab.clock.forward(REQUEST_LIFE + 1);
     let step = Release { call, parts: vec![window(0, object, 0)], obstacle: None, hides };
     assert_eq!(reason(lab.record(Attempt::Release(step)).await), Reason::SessionUnknown);
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn scope_comes_before_existence() {
     let lab = Lab::new().await;
     lab.put_path("math/1", 10).await;
@@ -209,7 +203,6 @@ async fn scope_comes_before_existence() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn what_was_deleted_after_it_was_found_is_not_released() {
     let lab = Lab::new().await;
     lab.put_path("math/1", 10).await;
@@ -226,7 +219,6 @@ async fn what_was_deleted_after_it_was_found_is_not_released() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn grants_end() {
     let lab = Lab::new().await;
     lab.put_path("math/1", 10).await;
@@ -236,7 +228,23 @@ async fn grants_end() {
     lab.read(&person, Some(grant), &["math/1"]).await.unwrap();
     lab.order(Instruction::RevokeGrant { grant, note: None }).await.unwrap();
     assert_eq!(reason(lab.read(&person, Some(grant), &["math/1"]).await), Reason::GrantRevoked);
-    lab.clock.0.fetch_add(12 * 3_600_000, Ordering::Relaxed);
+    lab.clock.forward(12 * 3_600_000);
     assert_eq!(reason(lab.read(&person, Some(short), &["math/1"]).await), Reason::GrantExpired);
     lab.replay().await;
+}
+
+on_each_engine! {
+    (flavor = "multi_thread", worker_threads = 2)
+    nothing_is_released_at_or_after_a_suspension,
+    charges_are_exact_whoever_races,
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    what_takes_away_goes_first,
+    a_request_that_comes_again_is_charged_once,
+    windows_of_one_object_are_one_object,
+    scope_comes_before_existence,
+    what_was_deleted_after_it_was_found_is_not_released,
+    grants_end,
 }

@@ -2,7 +2,6 @@
 
 use super::*;
 
-#[tokio::test]
 async fn a_put_that_comes_again_answers_as_before() {
     let lab = Lab::new().await;
     let person = Person::new(&lab.tenant);
@@ -32,7 +31,6 @@ async fn a_put_that_comes_again_answers_as_before() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn conditions_are_decided_where_the_generation_is_given() {
     let lab = Lab::new().await;
     let put = |condition| PutItem { condition, ..item("a/b", 7) };
@@ -59,7 +57,6 @@ async fn conditions_are_decided_where_the_generation_is_given() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn one_item_that_fails_does_not_fail_the_others() {
     let lab = Lab::new().await;
     let old = item("labels/old", 10);
@@ -89,7 +86,6 @@ async fn one_item_that_fails_does_not_fail_the_others() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn long_calls_are_several_entries() {
     let lab = Lab::new().await;
     let items: Vec<PutItem> = (0..1024).map(|n| item(&format!("math/{n:04}"), 100)).collect();
@@ -112,7 +108,6 @@ async fn long_calls_are_several_entries() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn a_condemned_upload_never_becomes_visible() {
     let lab = Lab::new().await;
     let put = lab.put_of(&lab.admin, None, vec![item("a", 1)]).await;
@@ -137,7 +132,6 @@ async fn a_condemned_upload_never_becomes_visible() {
     lab.replay().await;
 }
 
-#[tokio::test]
 async fn a_delete_that_comes_again_answers_as_before() {
     let lab = Lab::new().await;
     lab.put_path("a", 1).await;
@@ -167,7 +161,6 @@ async fn a_delete_that_comes_again_answers_as_before() {
 }
 
 /// Everything about one path in one batch: each attempt sees what those before it did.
-#[tokio::test]
 async fn attempts_of_one_batch_see_each_other() {
     let lab = Arc::new(Lab::new().await);
     lab.put_path("a", 1).await;
@@ -200,4 +193,15 @@ async fn attempts_of_one_batch_see_each_other() {
     let (found, _) = lab.resolve(&[("a", None), ("a", Some(2)), ("b", None), ("b", Some(1))]).await;
     assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [false, false, true, false]);
     lab.replay().await;
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    a_put_that_comes_again_answers_as_before,
+    conditions_are_decided_where_the_generation_is_given,
+    one_item_that_fails_does_not_fail_the_others,
+    long_calls_are_several_entries,
+    a_condemned_upload_never_becomes_visible,
+    a_delete_that_comes_again_answers_as_before,
+    attempts_of_one_batch_see_each_other,
 }

@@ -536,14 +536,11 @@ async fn history_rewritten() {
     assert!(is_clean().await);
     let replaced = |table: &str, column: &str, from: &str, to: &str| {
         assert_eq!(from.len(), to.len());
-        let (from, to) = (hex(from.as_bytes()), hex(to.as_bytes()));
-        // SQLite's replace() is for text: the hexadecimal digits are, and it falls on whole bytes here.
-        let digits = |bytes: &str| bytes.trim_start_matches("x'").trim_end_matches('\'').to_uppercase();
+        // replace() is for text: the hexadecimal digits are, and it falls on whole bytes here.
+        let digits = |text: &str| data_encoding::HEXUPPER.encode(text.as_bytes());
+        let (from, to) = (digits(from), digits(to));
         format!(
-            "UPDATE {table} SET {column} = unhex(replace(hex({column}), '{}', '{}')) WHERE instr(hex({column}), '{}') > 0",
-            digits(&from),
-            digits(&to),
-            digits(&from)
+            "UPDATE {table} SET {column} = unhex(replace(hex({column}), '{from}', '{to}')) WHERE hex({column}) LIKE '%{from}%'"
         )
     };
     let release = honest.done(strongroom_core::ledger::Event::Release).remove(0);

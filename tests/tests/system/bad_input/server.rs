@@ -41,7 +41,7 @@ fn a_folder_that_is_no_vault_or_one_already() {
         shell.write("vault/strongroom.toml", format!("{line}{config}"));
         assert_eq!(shell.run("strongroom serve vault --listen 127.0.0.1:0").code, Some(code), "{line}");
     }
-    shell.write("vault/strongroom.toml", config.replace("sqlite:catalog.db", "postgres://u:secret@h/d"));
+    shell.write("vault/strongroom.toml", config.replace("sqlite:catalog.db", "postgres://u:secret@h.invalid/d"));
     let refused = shell.run("strongroom serve vault --listen 127.0.0.1:0");
     assert!(refused.code != Some(0) && !refused.stderr.contains("secret"), "{}", refused.stderr);
     shell.write("vault/strongroom.toml", &config);
