@@ -191,7 +191,7 @@ impl TestVault {
 
 /// Gives a vault that was just made its catalog, on the database that this test runs on, and `limits` as the lines of its `[limits]`
 /// table; the catalog's URL, if it is a server's.
-fn configure(folder: &Path, limits: &str) -> Option<String> {
+pub fn configure(folder: &Path, limits: &str) -> Option<String> {
     let file = folder.join("strongroom.toml");
     let mut text = std::fs::read_to_string(&file).unwrap();
     let url = match Engine::here() {

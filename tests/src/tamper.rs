@@ -99,8 +99,11 @@ async fn tables(catalog: &mut AnyConnection, folder: &Path) -> Vec<String> {
     tables
 }
 
-/// Puts a copy in the catalog's place, as whoever restores a backup would: the file is another one after it.
-pub fn replace_catalog(folder: &Path, copy: &Path) {
+/// Puts a copy in the catalog's place, as whoever restores a backup would. SQLite: the file is another one after it.
+pub async fn replace_catalog(folder: &Path, copy: &Path) {
+    if !is_file(folder) {
+        return put_rows_back(folder, copy).await;
+    }
     let file = catalog_file(folder);
     let beside = file.with_extension("restored");
     std::fs::copy(copy, &beside).unwrap();

@@ -18,6 +18,7 @@ use strongroom_core::call::{Call, Work};
 use strongroom_core::ledger::Event;
 use strongroom_proto::status::Failure;
 use strongroom_proto::v1;
+use strongroom_test_services::on_each_engine;
 use strongroom_tests::oracle::Blobs;
 use strongroom_tests::raw::{Raw, RawSession, SealedObject, Target, failure, item_result};
 use strongroom_tests::relay::Relay;
@@ -76,7 +77,6 @@ async fn put_once(
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_put_that_dies_with_the_server() {
     let (mut site, lab) = site_and_lab().await;
     let mut expected = BTreeMap::new();
@@ -123,7 +123,6 @@ async fn a_put_that_dies_with_the_server() {
     assert_eq!(site.ledger("acme").await.done(Event::ObjectPut).len(), expected.len());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sdk_settles_a_put_by_itself() {
     let (mut site, lab) = site_and_lab().await;
     for (at, point) in (0..).zip(["upload.durable", "record.committing", "record.committed"]) {
@@ -163,7 +162,6 @@ async fn charged(lab: &Lab, worker: &Worker) -> Usage {
     own.next().unwrap().usage
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_dies_with_the_server_is_charged_once() {
     let (mut site, lab) = site_and_lab().await;
     let points = [("record.committing", 0), ("record.committed", 1), ("record.remembered", 1), ("release.sealed", 1)];
@@ -190,7 +188,6 @@ async fn a_read_that_dies_with_the_server_is_charged_once() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_is_lost_is_charged_once() {
     let vault = TestVault::start().await;
     let lab = vault.lab("acme").await;
@@ -236,7 +233,6 @@ async fn an_answer_that_is_lost_is_charged_once() {
     assert_eq!(again.reason(), Reason::QuotaExceeded);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_dies_with_the_server() {
     let (mut site, lab) = site_and_lab().await;
     lab.put("rlhf/a", "what is 2 + 2?").await;
@@ -272,7 +268,6 @@ async fn an_order_that_dies_with_the_server() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sweep_that_dies_with_the_server() {
     let (mut site, lab) = site_and_lab().await;
     lab.put("rlhf/kept", sample::bytes(1, 100_000)).await;
@@ -346,7 +341,6 @@ async fn read(vault: Vault, name: ObjectName, bytes: Bytes, stop: Arc<AtomicBool
     reads
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_again_and_again() {
     let (mut site, lab) = site_and_lab().await;
     let shared = Bytes::from(sample::bytes(99, 250_000));
@@ -429,4 +423,15 @@ async fn a_server_that_is_killed_again_and_again() {
     Blobs::look(&site.folder()).await.assert_whole();
     let ledger = site.ledger("acme").await;
     assert!(ledger.done(Event::ObjectPut).len() > acknowledged);
+}
+
+on_each_engine! {
+    (flavor = "multi_thread", worker_threads = 2)
+    a_put_that_dies_with_the_server,
+    the_sdk_settles_a_put_by_itself,
+    a_read_that_dies_with_the_server_is_charged_once,
+    an_answer_that_is_lost_is_charged_once,
+    an_order_that_dies_with_the_server,
+    a_sweep_that_dies_with_the_server,
+    a_server_that_is_killed_again_and_again,
 }

@@ -16,6 +16,7 @@ use strongroom_client::{
     VendorName,
 };
 use strongroom_core::ledger::{Entry, Event, Role};
+use strongroom_test_services::on_each_engine;
 use strongroom_tests::oracle::Ledger;
 use strongroom_tests::{Lab, TestVault, Worker, sample};
 
@@ -301,7 +302,6 @@ async fn contest(vault: &TestVault) -> Arc<Contest> {
     Arc::new(contest)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_out_is_what_could() {
     let vault = TestVault::start().await;
     let contest = contest(&vault).await;
@@ -353,7 +353,6 @@ async fn what_comes_out_is_what_could() {
 /// One window of an object: 64 MiB.
 const WINDOW: u64 = 64 << 20;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_bites_in_the_middle_of_a_read() {
     let vault = TestVault::start().await;
     let lab = vault.lab("acme").await;
@@ -414,4 +413,10 @@ async fn a_revocation_bites_in_the_middle_of_a_read() {
         assert_eq!(read.await.unwrap_err().reason(), Reason::QuotaExceeded, "{limit}");
         assert_eq!(releases(grant).await, expected, "{limit}");
     }
+}
+
+on_each_engine! {
+    (flavor = "multi_thread", worker_threads = 2)
+    what_comes_out_is_what_could,
+    a_revocation_bites_in_the_middle_of_a_read,
 }

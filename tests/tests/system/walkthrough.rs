@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::Path;
 
+use strongroom_test_services::on_each_engine;
 use strongroom_tests::sample;
 use strongroom_tests::shell::Shell;
 
 use crate::STRONGROOM;
 
-#[tokio::test]
 async fn the_walkthrough_works_as_written() {
     let mut shell = Shell::new(STRONGROOM);
     let data = sample::text();
@@ -19,6 +19,7 @@ async fn the_walkthrough_works_as_written() {
     shell.write("prompts.jsonl", &prompts);
 
     shell.run("strongroom init ./vault").ok();
+    strongroom_tests::configure(&shell.folder().join("vault"), "");
     let ready = shell.run("strongroom serve ./vault --listen 127.0.0.1:7443 &");
     let (address, key) = (shell.server().address, shell.server().vault_key);
     assert_eq!(ready.text(), format!("strongroom listening on {address}, vault key {key}"));
@@ -86,4 +87,9 @@ fn login(shell: &mut Shell, home: &str) {
 
 fn files(folder: &Path) -> usize {
     fs::read_dir(folder).unwrap().count()
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    the_walkthrough_works_as_written,
 }

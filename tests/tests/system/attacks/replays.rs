@@ -10,6 +10,7 @@ use strongroom_core::order::{Instruction, Order, SignedOrder};
 use strongroom_core::origin::Origin;
 use strongroom_proto::v1;
 use strongroom_proto::v1::get_frame::Frame;
+use strongroom_test_services::on_each_engine;
 use strongroom_tests::raw::{Raw, RawSession, failure, order, request_id};
 use strongroom_tests::{Lab, TestVault, Worker, copy, tamper};
 
@@ -71,7 +72,6 @@ fn vendor_of(worker: &Worker) -> strongroom_core::ids::VendorId {
     vendor
 }
 
-#[tokio::test]
 async fn an_order_again() {
     let (mut vault, lab, worker, _) = vault_and_lab().await;
     let (raw, session) = vault.raw_session(&lab.admin, "acme").await;
@@ -115,7 +115,6 @@ async fn an_order_again() {
     assert_eq!(ledger.done(Event::VendorSuspended).len(), 1);
 }
 
-#[tokio::test]
 async fn an_order_for_another_ledger_or_time() {
     let (vault, lab, worker, _) = vault_and_lab().await;
     let operator = vault.connect(&vault.operator()).await;
@@ -142,7 +141,6 @@ async fn an_order_for_another_ledger_or_time() {
 
 /// Somebody who can write the database makes the vault forget which orders it has carried out, and gives old ones again: to be
 /// an admin once more, or a vendor that is not suspended.
-#[tokio::test]
 async fn an_order_again_that_the_database_has_forgotten() {
     let (mut vault, lab, worker, _) = vault_and_lab().await;
     let (raw, session) = vault.raw_session(&lab.admin, "acme").await;
@@ -189,7 +187,6 @@ fn sign_as(id: SessionId, origin: &Origin, signer: &RawSession, bytes: &[u8]) ->
     }
 }
 
-#[tokio::test]
 async fn a_call_of_somebody_else() {
     let (vault, lab, worker, grant) = vault_and_lab().await;
     let operator = vault.connect(&vault.operator()).await;
@@ -239,7 +236,6 @@ async fn a_call_of_somebody_else() {
     vault.ledger("other").await;
 }
 
-#[tokio::test]
 async fn a_call_again_on_its_own_connection() {
     let (vault, lab, worker, _) = vault_and_lab().await;
     let mut terms = lab.terms(worker.holder, &[(&[Action::Read], "rlhf/")]);
@@ -279,7 +275,6 @@ async fn parcel(raw: &Raw, session: &RawSession, grant: GrantId, path: &str) -> 
     (Binding { session: session.id, call: digest, index: parcel.index }, parcel)
 }
 
-#[tokio::test]
 async fn a_key_parcel_in_another_place() {
     let (vault, lab, worker, grant) = vault_and_lab().await;
     let (raw, session) = vault.raw_session(&worker.identity, "acme").await;
@@ -312,4 +307,14 @@ async fn a_key_parcel_in_another_place() {
     }
     drop(lab);
     vault.ledger("acme").await;
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    an_order_again,
+    an_order_for_another_ledger_or_time,
+    an_order_again_that_the_database_has_forgotten,
+    a_call_of_somebody_else,
+    a_call_again_on_its_own_connection,
+    a_key_parcel_in_another_place,
 }

@@ -8,6 +8,7 @@ use strongroom_client::{Connect, GetOptions, Home, Identity, Reason, Vault};
 use strongroom_core::ids::{Digest, Index};
 use strongroom_core::ledger::{Event, Seen};
 use strongroom_proto::v1;
+use strongroom_test_services::on_each_engine;
 use strongroom_tests::oracle::Ledger;
 use strongroom_tests::raw::{Raw, failure, point};
 use strongroom_tests::site::Site;
@@ -93,7 +94,7 @@ async fn get(vault: &Vault, lab: &Lab) -> Result<Bytes, strongroom_client::Error
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_moved_over_the_one_that_is_open() {
     let scene = Scene::new().await;
-    tamper::replace_catalog(&scene.site.folder(), &scene.copy);
+    tamper::replace_catalog(&scene.site.folder(), &scene.copy).await;
     // The server would go on writing to a file without a name: it stops all of it instead.
     scene.assert_stopped().await;
     let fresh = scene.site.connect(&scene.other.admin).await;
@@ -109,20 +110,18 @@ async fn a_file_moved_over_the_one_that_is_open() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_put_back_under_a_running_server() {
     let scene = Scene::new().await;
     tamper::put_rows_back(&scene.site.folder(), &scene.copy).await;
     scene.assert_stopped().await;
-    scene.assert_told("this process left").await;
+    scene.assert_told("this process").await;
     scene.assert_others_go_on().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_in_place_before_a_start() {
     let mut scene = Scene::new().await;
     scene.site.stop();
-    tamper::replace_catalog(&scene.site.folder(), &scene.copy);
+    tamper::replace_catalog(&scene.site.folder(), &scene.copy).await;
     scene.site.restart(None);
     scene.assert_stopped().await;
     scene.assert_told("this node remembers").await;
@@ -132,7 +131,6 @@ async fn a_copy_in_place_before_a_start() {
     scene.assert_stopped().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_is_gone() {
     let mut scene = Scene::new().await;
     scene.site.stop();
@@ -152,7 +150,6 @@ async fn with_home(site: &Site, home: &Home) -> Vault {
     Connect::from_home(home).unwrap().open().await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_in_place_and_the_node_forgot_too() {
     let mut scene = Scene::new().await;
     let home = Home::open(scene.site.beside().join("home"));
@@ -167,7 +164,7 @@ async fn a_copy_in_place_and_the_node_forgot_too() {
         remembering.flush().await.unwrap();
     }
     scene.site.stop();
-    tamper::replace_catalog(&scene.site.folder(), &newer);
+    tamper::replace_catalog(&scene.site.folder(), &newer).await;
     std::fs::remove_dir_all(scene.site.folder().join("memory")).unwrap();
     scene.site.restart(None);
     // Nobody who is there remembers: the old copy passes, and the vendor is suspended in it as well.
@@ -181,7 +178,6 @@ async fn a_copy_in_place_and_the_node_forgot_too() {
     scene.assert_others_go_on().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_history_in_place_of_the_remembered_one() {
     let mut scene = Scene::new().await;
     let home = Home::open(scene.site.beside().join("home"));
@@ -196,7 +192,7 @@ async fn another_history_in_place_of_the_remembered_one() {
     }
     let remembered = scene.site.ledger("acme").await.size();
     scene.site.stop();
-    tamper::replace_catalog(&scene.site.folder(), &fork);
+    tamper::replace_catalog(&scene.site.folder(), &fork).await;
     std::fs::remove_dir_all(scene.site.folder().join("memory")).unwrap();
     scene.site.restart(None);
     // The other history grows until it is longer than what is remembered.
@@ -218,7 +214,7 @@ async fn another_vaults_catalog() {
     let foreign = scene.site.beside().join("foreign.db");
     tamper::copy_catalog(&stranger.folder(), &foreign).await;
     scene.site.stop();
-    tamper::replace_catalog(&scene.site.folder(), &foreign);
+    tamper::replace_catalog(&scene.site.folder(), &foreign).await;
     let ran = STRONGROOM.run(scene.site.beside(), &["serve", "vault", "--listen", "127.0.0.1:0"]);
     assert_eq!(ran.code, Some(5), "{}", ran.stderr);
     assert!(ran.stderr.lines().last().unwrap().starts_with("LEDGER_DIVERGED: "), "{}", ran.stderr);
@@ -288,4 +284,13 @@ async fn a_memory_that_is_made_up_stops_nobody_else() {
     get(&vault.connect(&copy(&lab.admin)).await, &lab).await.unwrap();
     assert_eq!(open_showing(&vault, &lab.admin, honest).await, Ok(()), "an older one is fine");
     assert_eq!(vault.ledger("acme").await.done(Event::Release).len(), 2);
+}
+
+on_each_engine! {
+    (flavor = "multi_thread", worker_threads = 2)
+    rows_put_back_under_a_running_server,
+    a_copy_in_place_before_a_start,
+    a_head_that_is_gone,
+    a_copy_in_place_and_the_node_forgot_too,
+    another_history_in_place_of_the_remembered_one,
 }

@@ -7,6 +7,7 @@ use strongroom_core::call::{Call, GetItem, Work};
 use strongroom_core::ids::RequestId;
 use strongroom_core::ledger::{Event, Outcome};
 use strongroom_server::recorder::Clock;
+use strongroom_test_services::on_each_engine;
 use strongroom_tests::{GRANT_LIFE, Lab, TestVault, Worker, sample};
 
 use super::{reason, refusal};
@@ -35,7 +36,6 @@ async fn vault_and_lab() -> (TestVault, Lab, Worker) {
     (vault, lab, worker)
 }
 
-#[tokio::test]
 async fn its_time_is_over_or_has_not_begun() {
     let (vault, lab, worker) = vault_and_lab().await;
     let name = lab.object("rlhf/math/1");
@@ -73,7 +73,6 @@ async fn its_time_is_over_or_has_not_begun() {
     vault.ledger("acme").await;
 }
 
-#[tokio::test]
 async fn it_was_revoked() {
     let (vault, lab, worker) = vault_and_lab().await;
     let name = lab.object("rlhf/math/1");
@@ -90,7 +89,6 @@ async fn it_was_revoked() {
     vault.ledger("acme").await;
 }
 
-#[tokio::test]
 async fn it_is_somebody_elses() {
     let (vault, lab, worker) = vault_and_lab().await;
     let mine = lab.let_read(&worker, "rlhf/math/").await;
@@ -122,7 +120,6 @@ async fn it_is_somebody_elses() {
     vault.ledger("acme").await;
 }
 
-#[tokio::test]
 async fn it_is_of_another_tenant() {
     let (vault, lab, worker) = vault_and_lab().await;
     lab.let_read(&worker, "rlhf/math/").await;
@@ -162,7 +159,6 @@ async fn it_is_of_another_tenant() {
     vault.ledger("other").await;
 }
 
-#[tokio::test]
 async fn its_neighbours_are_not_covered() {
     let (vault, lab, worker) = vault_and_lab().await;
     // What each prefix covers of all that there is.
@@ -196,7 +192,6 @@ async fn its_neighbours_are_not_covered() {
     vault.ledger("acme").await;
 }
 
-#[tokio::test]
 async fn its_bytes_objects_or_uses_are_used_up() {
     let (vault, lab, worker) = vault_and_lab().await;
     let sizes = [100, 65_536 + 100];
@@ -263,7 +258,6 @@ async fn its_bytes_objects_or_uses_are_used_up() {
     assert!(denied.into_iter().all(|entry| entry.event == Event::Denied && entry.reason.is_some()));
 }
 
-#[tokio::test]
 async fn a_request_id_that_means_something_else() {
     let (vault, lab, worker) = vault_and_lab().await;
     let grant = lab.grant(Terms {
@@ -291,7 +285,6 @@ async fn a_request_id_that_means_something_else() {
     assert_eq!((of_worker(Event::Release), of_worker(Event::ReleaseRepeat)), (1, 1));
 }
 
-#[tokio::test]
 async fn what_this_version_does_not_enforce_is_refused() {
     let (vault, lab, worker) = vault_and_lab().await;
     let grant = lab.let_read(&worker, "rlhf/").await;
@@ -314,4 +307,16 @@ async fn what_this_version_does_not_enforce_is_refused() {
     let nobody = lab.terms(nobody, &[(&[Action::Read], "rlhf/")]);
     assert_eq!(reason(lab.vault.issue_grant(&lab.tenant, nobody).await), Reason::NotFound);
     vault.ledger("acme").await;
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    its_time_is_over_or_has_not_begun,
+    it_was_revoked,
+    it_is_somebody_elses,
+    it_is_of_another_tenant,
+    its_neighbours_are_not_covered,
+    its_bytes_objects_or_uses_are_used_up,
+    a_request_id_that_means_something_else,
+    what_this_version_does_not_enforce_is_refused,
 }

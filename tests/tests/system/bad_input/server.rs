@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use strongroom_client::{GetOptions, PutOptions, Reason};
 use strongroom_server::{Options, Server};
+use strongroom_test_services::on_each_engine;
 use strongroom_tests::TestVault;
 use strongroom_tests::shell::Shell;
 
@@ -66,7 +67,6 @@ async fn another_vaults_catalog_is_not_touched() {
     one.ledger("acme").await;
 }
 
-#[tokio::test]
 async fn a_clock_that_is_set_back() {
     let vault = TestVault::start().await;
     let lab = vault.lab("acme").await;
@@ -91,4 +91,9 @@ async fn a_clock_that_is_set_back() {
     get().await.unwrap();
     let ledger = vault.ledger("acme").await;
     assert!(ledger.entries.len() > before);
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    a_clock_that_is_set_back,
 }

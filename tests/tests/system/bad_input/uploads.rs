@@ -9,6 +9,7 @@ use strongroom_core::ledger::Event;
 use strongroom_core::sealed::header::Header;
 use strongroom_proto::v1;
 use strongroom_proto::v1::put_frame::Frame;
+use strongroom_test_services::on_each_engine;
 use strongroom_tests::oracle::Blobs;
 use strongroom_tests::raw::{Raw, SealedObject, Target, failure, item_result, put_frame, request_id};
 use strongroom_tests::{Lab, TestVault, sample, until};
@@ -41,7 +42,6 @@ async fn vault_and_lab() -> (TestVault, Lab) {
     (vault, lab)
 }
 
-#[tokio::test]
 async fn one_that_ends_before_its_commit() {
     let (vault, lab) = vault_and_lab().await;
     let (raw, session) = vault.raw_session(&lab.admin, "acme").await;
@@ -55,7 +55,6 @@ async fn one_that_ends_before_its_commit() {
     assert_nothing_left(&vault, &lab).await;
 }
 
-#[tokio::test]
 async fn one_whose_connection_breaks() {
     let (vault, lab) = vault_and_lab().await;
     let (raw, session) = vault.raw_session(&lab.admin, "acme").await;
@@ -72,7 +71,6 @@ async fn one_whose_connection_breaks() {
     assert_nothing_left(&vault, &lab).await;
 }
 
-#[tokio::test]
 async fn one_that_falls_asleep() {
     let (vault, lab) = vault_and_lab().await;
     let (raw, session) = vault.raw_session(&lab.admin, "acme").await;
@@ -102,7 +100,6 @@ async fn one_that_falls_asleep() {
     assert_nothing_left(&vault, &lab).await;
 }
 
-#[tokio::test]
 async fn one_that_is_not_what_was_signed() {
     let (vault, lab) = vault_and_lab().await;
     let (raw, session) = vault.raw_session(&lab.admin, "acme").await;
@@ -193,7 +190,6 @@ async fn one_that_is_not_what_was_signed() {
     assert_nothing_left(&vault, &lab).await;
 }
 
-#[tokio::test]
 async fn a_batch_that_is_not_what_was_signed() {
     let (vault, lab) = vault_and_lab().await;
     let (raw, session) = vault.raw_session(&lab.admin, "acme").await;
@@ -251,7 +247,6 @@ async fn again(vault: &TestVault, lab: &Lab, target: &Target, object: &SealedObj
     raw.put(session.put_frames(target, object)).await.map_err(|failure| failure.reason)
 }
 
-#[tokio::test]
 async fn a_put_id_that_comes_again() {
     let (vault, lab) = vault_and_lab().await;
     lab.dataset("other").await;
@@ -307,7 +302,6 @@ fn copy(object: &SealedObject) -> SealedObject {
     }
 }
 
-#[tokio::test]
 async fn an_object_id_that_comes_again() {
     let (vault, lab) = vault_and_lab().await;
     let object = SealedObject::seal(b"sealed once");
@@ -321,4 +315,15 @@ async fn an_object_id_that_comes_again() {
     })
     .await;
     assert_eq!(vault.ledger("acme").await.done(Event::ObjectPut).len(), 1);
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    one_that_ends_before_its_commit,
+    one_whose_connection_breaks,
+    one_that_falls_asleep,
+    one_that_is_not_what_was_signed,
+    a_batch_that_is_not_what_was_signed,
+    a_put_id_that_comes_again,
+    an_object_id_that_comes_again,
 }

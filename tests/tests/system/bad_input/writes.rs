@@ -2,6 +2,7 @@
 
 use strongroom_client::{Action, Condition, DeleteOptions, Generation, GetOptions, PutOptions, Reason, Vault};
 use strongroom_core::ledger::Event;
+use strongroom_test_services::on_each_engine;
 use strongroom_tests::{Lab, TestVault};
 
 use super::reason;
@@ -17,7 +18,6 @@ async fn get(by: &Vault, lab: &Lab, name: &str) -> Result<String, Reason> {
     got.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()).map_err(|error| error.reason())
 }
 
-#[tokio::test]
 async fn a_condition_that_does_not_hold() {
     let vault = TestVault::start().await;
     let lab = vault.lab("acme").await;
@@ -58,7 +58,6 @@ async fn a_condition_that_does_not_hold() {
     assert_eq!(ledger.done(Event::ObjectDeleted).len(), 1);
 }
 
-#[tokio::test]
 async fn a_dataset_that_is_not_there_takes_nothing() {
     let vault = TestVault::start().await;
     let lab = vault.lab("acme").await;
@@ -74,7 +73,6 @@ async fn a_dataset_that_is_not_there_takes_nothing() {
     vault.ledger("acme").await;
 }
 
-#[tokio::test]
 async fn a_writer_that_may_not_read() {
     let vault = TestVault::start().await;
     let lab = vault.lab("acme").await;
@@ -110,7 +108,6 @@ async fn a_writer_that_may_not_read() {
     assert!(ledger.done(Event::Release).iter().all(|entry| entry.actor.key == lab.admin.fingerprint()));
 }
 
-#[tokio::test]
 async fn a_reader_that_may_not_write() {
     let vault = TestVault::start().await;
     let lab = vault.lab("acme").await;
@@ -129,4 +126,12 @@ async fn a_reader_that_may_not_write() {
     assert_eq!(reason(worker.vault.create_dataset(&"acme/mine".parse().unwrap()).await), Reason::OutOfScope);
     assert_eq!(get(&worker.vault, &lab, "rlhf/math/1").await.as_deref(), Ok("one"));
     vault.ledger("acme").await;
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    a_condition_that_does_not_hold,
+    a_dataset_that_is_not_there_takes_nothing,
+    a_writer_that_may_not_read,
+    a_reader_that_may_not_write,
 }
