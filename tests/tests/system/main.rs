@@ -5,6 +5,7 @@
 mod attacks;
 mod bad_input;
 mod crash;
+mod discovery;
 mod order;
 mod readme;
 mod secrecy;
