@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::Serialize;
-use strongroom_client::{Body, Failed, Fetched, GetOptions, ObjectName, PrefixName, Vault};
+use strongroom_client::{Body, Failed, Fetched, GetOptions, PrefixName, Reader, Vault};
 use strongroom_core::grant::Prefix;
-use strongroom_core::ids::Generation;
-use strongroom_core::names::ObjectPath;
+use strongroom_core::ids::{Generation, ObjectId};
 use strongroom_core::reason::Reason;
 
 use crate::args::Globals;
@@ -29,7 +28,8 @@ Examples:
   strongroom get acme/rlhf/math/000007.json -o item.json
   strongroom get acme/rlhf/math/ -o items/
   strongroom get acme/rlhf/math/ --join -o math.jsonl
-  strongroom get 'acme/rlhf/math/0000*' --join -o - | wc -l")]
+  strongroom get 'acme/rlhf/math/0000*' --join -o - | wc -l
+  strongroom get acme/rlhf --id 01932c5e8a5b7c3d9e0f1a2b3c4d5e6f -o item.json")]
 pub struct Get {
     /// An object (acme/rlhf/prompts.jsonl), a folder (acme/rlhf/math/), or all that starts so ('acme/rlhf/math/0000*').
     #[arg(value_parser = name::parse::<PrefixName>)]
@@ -43,6 +43,9 @@ pub struct Get {
     /// A generation of the one object, instead of the newest.
     #[arg(long, value_name = "N")]
     generation: Option<u64>,
+    /// The object with this id, as `stat` and the ledger name it, wherever in the dataset it stands; also an older generation.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["join", "generation"])]
+    id: Option<ObjectId>,
 }
 
 impl Get {
@@ -52,11 +55,25 @@ impl Get {
     /// Not there, not allowed, not intact, or not to be written.
     pub fn run(self, globals: &Globals) -> Outcome {
         let options = GetOptions { generation: self.generation.map(Generation), grant: globals.grant };
+        if let Some(id) = self.id {
+            if !matches!(&self.name.prefix, Prefix::Folder(all) if all.is_empty()) {
+                let advice = "name the dataset alone: strongroom get acme/rlhf --id ID";
+                return Err(Failure::usage("an object is named by its path or by its id", advice));
+            }
+            let dataset = self.name.dataset_ref();
+            let (sink, file, place) = self.one(&id.to_string())?;
+            return globals.with_vault(async |vault| {
+                let reader = vault.get_by_id(&dataset, id, options).await?;
+                get_one(globals, reader, sink, &file, place).await
+            });
+        }
         match &self.name.prefix {
             Prefix::Exact(path) => {
                 let object = self.name.dataset_ref().object(path.clone());
-                let (sink, file, place) = self.one(path)?;
-                globals.with_vault(async |vault| get_one(globals, vault, &object, options, sink, &file, place).await)
+                let (sink, file, place) = self.one(path.as_str())?;
+                globals.with_vault(async |vault| {
+                    get_one(globals, vault.get(&object, options).await?, sink, &file, place).await
+                })
             }
             prefix => {
                 if self.generation.is_some() {
@@ -74,8 +91,8 @@ impl Get {
     }
 
     /// Where one object goes: the sink, its file there, and the place in words unless that is no disk.
-    fn one(&self, path: &ObjectPath) -> Outcome<(Sink, String, Option<String>)> {
-        let name = path.as_str().rsplit('/').next().unwrap_or_default().to_owned();
+    fn one(&self, path: &str) -> Outcome<(Sink, String, Option<String>)> {
+        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
         let in_folder = |folder: &Path| {
             let place = folder.join(&name).display().to_string();
             Ok((Sink::Folder(Folder::at(folder)), name.clone(), Some(place)))
@@ -137,16 +154,7 @@ fn told(globals: &Globals, tally: &Tally, place: Option<String>) -> Outcome {
     Ok(())
 }
 
-async fn get_one(
-    globals: &Globals,
-    vault: &Vault,
-    object: &ObjectName,
-    options: GetOptions,
-    sink: Sink,
-    file: &str,
-    place: Option<String>,
-) -> Outcome {
-    let reader = vault.get(object, options).await?;
+async fn get_one(globals: &Globals, reader: Reader, sink: Sink, file: &str, place: Option<String>) -> Outcome {
     let bar = Progress::bytes(globals, file, Some(reader.len()));
     let mut tally = Tally::default();
     let size = reader.len();

@@ -21,7 +21,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use strongroom_core::ids::{Digest, Generation, SegmentRange};
+use strongroom_core::ids::{Digest, Generation, ObjectId, SegmentRange};
 use strongroom_core::keys::parcel::{KeyParcel, ParcelObject};
 use strongroom_core::names::ObjectPath;
 use strongroom_core::reason::Reason;
@@ -46,10 +46,26 @@ const MAX_HELD: usize = 32 * 1024 * 1024;
 /// What is asked for, of one item.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
-    pub(crate) path: ObjectPath,
+    pub(crate) name: AskName,
     pub(crate) generation: Option<Generation>,
     /// Bytes of the plaintext, cut to its size; all if none.
     pub(crate) range: Option<(u64, u64)>,
+}
+
+/// How an item names its object.
+#[derive(Debug, Clone)]
+pub(crate) enum AskName {
+    Path(ObjectPath),
+    Id(ObjectId),
+}
+
+impl AskName {
+    fn is(&self, object: &ParcelObject) -> bool {
+        match self {
+            Self::Path(path) => object.path == path.as_str(),
+            Self::Id(id) => object.header.object_id() == *id,
+        }
+    }
 }
 
 /// The state of a call's answer.
@@ -200,7 +216,7 @@ impl Assembly {
         if object.item != place.item {
             return Err(wrong("another item than comes next"));
         }
-        if object.path != ask.path.as_str() {
+        if !ask.name.is(&object) {
             return Err(wrong("another object than was asked for"));
         }
         if ask.generation.is_some_and(|asked| asked != object.generation) {
@@ -289,6 +305,15 @@ impl Assembly {
             }
         }
         Ok(())
+    }
+
+    /// Which bytes of which item's blob come next, where their keys and digests are there: what a caller that holds the
+    /// ciphertext feeds to [`Assembly::data`] by itself.
+    pub(crate) fn wants(&self) -> Option<(u32, std::ops::Range<u64>)> {
+        let part = self.waiting.front()?;
+        let Item::Known(object) = self.items.get(part.place.item as usize)? else { return None };
+        object.check(part).ok()?;
+        Some((part.place.item, part.at..part.end))
     }
 
     /// Takes in data; gives the pieces that are whole with it.

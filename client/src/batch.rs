@@ -15,13 +15,13 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use strongroom_core::call::MAX_ITEMS;
 use strongroom_core::grant::{Action, Prefix};
-use strongroom_core::ids::GrantId;
+use strongroom_core::ids::{Generation, GrantId};
 use strongroom_core::names::ObjectPath;
 use strongroom_core::reason::Reason;
 use strongroom_core::sealed::SEGMENT_SIZE;
 use strongroom_proto::MAX_BATCH;
 
-use crate::assembly::Ask;
+use crate::assembly::{Ask, AskName};
 use crate::connect::Vault;
 use crate::error::{Error, Failed, Result};
 use crate::fetch::{Answer, Outcome};
@@ -107,8 +107,7 @@ impl Vault {
         let groups = Groups::new(paths, |_| 1, OBJECTS);
         let busy = groups.busy.clone();
         let calls = groups.map(move |paths| {
-            let ask = |path| Ask { path, generation: options.generation, range: None };
-            let asks = paths.into_iter().map(ask).collect();
+            let asks = paths.into_iter().map(|path| (path, options.generation)).collect();
             let group = GetGroup::new(&vault, &dataset, asks, options.grant, Busy::new(&busy));
             started(group)
         });
@@ -276,7 +275,7 @@ async fn fetch_listed(
         drop(busy);
         return futures::stream::iter(infos.into_iter().next().map(|info| Ok(Fetched { info, body }))).boxed();
     }
-    let ask = |info: &ObjectInfo| Ask { path: info.path.clone(), generation: Some(info.generation), range: None };
+    let ask = |info: &ObjectInfo| (info.path.clone(), Some(info.generation));
     let group = GetGroup::new(&vault, &dataset, infos.iter().map(ask).collect(), grant, busy);
     let bodies = started(group).await.map(|(_, whole)| whole.map(Body::Whole));
     futures::stream::iter(infos).zip(bodies).map(|(info, body)| Ok(Fetched { info, body })).boxed()
@@ -296,7 +295,7 @@ fn listed_cost(line: &Result<ObjectInfo>) -> usize {
 struct GetGroup {
     vault: Vault,
     dataset: DatasetRef,
-    asks: Vec<Ask>,
+    asks: Vec<(ObjectPath, Option<Generation>)>,
     named: Option<GrantId>,
     grants: Option<Vec<Option<GrantId>>>,
     /// The next item to tell.
@@ -322,7 +321,13 @@ struct OneCall {
 }
 
 impl GetGroup {
-    fn new(vault: &Vault, dataset: &DatasetRef, asks: Vec<Ask>, named: Option<GrantId>, busy: Busy) -> Self {
+    fn new(
+        vault: &Vault,
+        dataset: &DatasetRef,
+        asks: Vec<(ObjectPath, Option<Generation>)>,
+        named: Option<GrantId>,
+        busy: Busy,
+    ) -> Self {
         let (vault, dataset) = (vault.clone(), dataset.clone());
         Self { vault, dataset, asks, named, grants: None, at: 0, call: None, repicked: false, _busy: busy }
     }
@@ -341,21 +346,27 @@ impl GetGroup {
         let grants = match &mut self.grants {
             Some(grants) => grants,
             none => {
-                let paths = self.asks.iter().map(|ask| &ask.path);
+                let paths = self.asks.iter().map(|(path, _)| path);
                 none.insert(grants_of(&self.vault, &self.dataset, paths, Action::Read, self.named).await?)
             }
         };
         let grant = grants[self.at];
         let count = grants[self.at..].iter().take_while(|other| **other == grant).count();
         let (first, end) = (self.at, self.at + count);
-        let answer = self.vault.fetch(&self.dataset, self.asks[first..end].to_vec(), grant)?;
+        let ask = |(path, generation): &(ObjectPath, Option<Generation>)| Ask {
+            name: AskName::Path(path.clone()),
+            generation: *generation,
+            range: None,
+        };
+        let asks = self.asks[first..end].iter().map(ask).collect();
+        let answer = self.vault.fetch(&self.dataset, asks, grant)?;
         Ok(OneCall { answer: Some(answer), ..OneCall::none(first, end) })
     }
 
     /// The next item's result; `None` after the last.
     async fn next(&mut self) -> Option<Whole> {
         loop {
-            let path = self.asks.get(self.at)?.path.clone();
+            let path = self.asks.get(self.at)?.0.clone();
             self.prepare().await;
             let Some(call) = &mut self.call else { continue };
             if self.at >= call.end {

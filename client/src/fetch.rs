@@ -6,6 +6,7 @@
 //! A picked-up stream keeps its request id: the vault releases again what had not come, records it as a repeat and charges
 //! nothing.
 
+use std::io::SeekFrom;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,12 +17,13 @@ use strongroom_core::call::{Call, GetItem, Work};
 use strongroom_core::ids::GrantId;
 use strongroom_core::keys::parcel::{Binding, KeyParcel};
 use strongroom_core::reason::Reason;
-use strongroom_proto::v1;
 use strongroom_proto::v1::get_frame::Frame;
+use strongroom_proto::{MAX_FRAME, v1};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::assembly::{Ask, Assembly};
+use crate::assembly::{Ask, AskName, Assembly};
 use crate::connect::Vault;
 use crate::draw::request_id;
 use crate::error::{Error, Result};
@@ -103,8 +105,15 @@ impl Answer {
     }
 }
 
+/// Where a caller keeps the sealed bytes of one object: header, segments, and whatever stands behind them.
+pub(crate) trait Ciphertext: AsyncRead + AsyncSeek + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncSeek + Send + Sync + Unpin> Ciphertext for T {}
+
 struct Fetch {
     vault: Vault,
+    /// The caller's own ciphertext: then only keys and digests are asked for.
+    own: Option<Box<dyn Ciphertext>>,
     dataset: DatasetRef,
     call: Call,
     assembly: Assembly,
@@ -128,16 +137,35 @@ impl<E: Into<Error>> From<E> for Stop {
 impl Vault {
     /// Starts one call for up to 1024 items.
     pub(crate) fn fetch(&self, dataset: &DatasetRef, asks: Vec<Ask>, grant: Option<GrantId>) -> Result<Answer> {
-        let item = |ask: &Ask| GetItem {
-            dataset: dataset.dataset.clone(),
-            path: ask.path.clone(),
-            generation: ask.generation,
-            range: ask.range,
-        };
-        let call = Call { request: request_id()?, grant, work: Work::Get(asks.iter().map(item).collect()) };
+        let items = asks.iter().map(|ask| item(dataset, ask)).collect();
+        self.start(dataset, asks, Work::Get(items), grant, None)
+    }
+
+    /// Starts one call for the keys of one object whose ciphertext the caller has.
+    pub(crate) fn fetch_keys(
+        &self,
+        dataset: &DatasetRef,
+        ask: Ask,
+        grant: Option<GrantId>,
+        own: Box<dyn Ciphertext>,
+    ) -> Result<Answer> {
+        let items = vec![item(dataset, &ask)];
+        self.start(dataset, vec![ask], Work::ReleaseKeys(items), grant, Some(own))
+    }
+
+    fn start(
+        &self,
+        dataset: &DatasetRef,
+        asks: Vec<Ask>,
+        work: Work,
+        grant: Option<GrantId>,
+        own: Option<Box<dyn Ciphertext>>,
+    ) -> Result<Answer> {
+        let call = Call { request: request_id()?, grant, work };
         let (sender, events) = mpsc::channel(self.workers().depth());
         let fetch = Fetch {
             vault: self.clone(),
+            own,
             dataset: dataset.clone(),
             call,
             assembly: Assembly::new(asks),
@@ -189,7 +217,10 @@ impl Fetch {
     async fn take_in(&mut self, session: &Arc<Session>, skip: u64) -> Result<(), Stop> {
         let (signed, digest) = session.sign(&self.call)?;
         let request = v1::GetRequest { call: Some(signed), skip };
-        let mut frames = session.vault().get(request).await?.into_inner();
+        let mut frames = match self.own {
+            None => session.vault().get(request).await?.into_inner(),
+            Some(_) => session.vault().release_keys(request).await?.into_inner(),
+        };
         while let Some(message) = frames.message().await? {
             match message.frame.ok_or_else(|| Error::integrity("a frame of an unknown kind comes"))? {
                 Frame::Parcel(parcel) => {
@@ -204,6 +235,9 @@ impl Fetch {
                     }
                 }
                 Frame::Digests(digests) => self.assembly.digests(&digests)?,
+                Frame::Data(_) if self.own.is_some() => {
+                    return Err(Error::integrity("data comes, and only keys were asked for").into());
+                }
                 Frame::Data(data) => {
                     let pieces = self.assembly.data(&data)?;
                     drop(data);
@@ -218,23 +252,68 @@ impl Fetch {
                     }
                 }
             }
+            // What can be opened is, before more keys are taken in.
+            self.open_own().await?;
         }
         Ok(self.assembly.finish()?)
     }
 
+    /// Opens what there are keys and digests for out of the caller's own ciphertext.
+    async fn open_own(&mut self) -> Result<(), Stop> {
+        let Some(own) = &mut self.own else { return Ok(()) };
+        let mut read = Vec::new();
+        while let Some((item, bytes)) = self.assembly.wants() {
+            let len = MAX_FRAME.min(usize::try_from(bytes.end - bytes.start).unwrap_or(MAX_FRAME));
+            let mut data = vec![0; len];
+            own.seek(SeekFrom::Start(bytes.start)).await.map_err(|error| unread(&error))?;
+            own.read_exact(&mut data).await.map_err(|error| unread(&error))?;
+            read.extend(self.assembly.data(&v1::Data { item, offset: bytes.start, data: data.into(), items: 0 })?);
+            if !read.is_empty() {
+                let pieces = std::mem::take(&mut read);
+                open(&self.vault, &self.events, pieces).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn open(&self, pieces: Vec<Piece>) -> Result<(), Stop> {
-        if pieces.is_empty() {
-            return Ok(());
-        }
-        if pieces.iter().map(Piece::len).sum::<usize>() <= SMALL {
-            return self.tell(Event::Now(open_all(pieces).map(Outcome::Opened))).await;
-        }
-        let worker = self.vault.workers().free().await?;
-        self.tell(Event::Opening(worker.start(move || open_all(pieces)))).await
+        open(&self.vault, &self.events, pieces).await
     }
 
     async fn tell(&self, event: Event) -> Result<(), Stop> {
-        self.events.send(event).await.map_err(|_| Stop::Gone)
+        tell(&self.events, event).await
+    }
+}
+
+async fn open(vault: &Vault, events: &mpsc::Sender<Event>, pieces: Vec<Piece>) -> Result<(), Stop> {
+    if pieces.is_empty() {
+        return Ok(());
+    }
+    if pieces.iter().map(Piece::len).sum::<usize>() <= SMALL {
+        return tell(events, Event::Now(open_all(pieces).map(Outcome::Opened))).await;
+    }
+    let worker = vault.workers().free().await?;
+    tell(events, Event::Opening(worker.start(move || open_all(pieces)))).await
+}
+
+async fn tell(events: &mpsc::Sender<Event>, event: Event) -> Result<(), Stop> {
+    events.send(event).await.map_err(|_| Stop::Gone)
+}
+
+fn item(dataset: &DatasetRef, ask: &Ask) -> GetItem {
+    let dataset = dataset.dataset.clone();
+    let named = match &ask.name {
+        AskName::Path(path) => GetItem::at(dataset, path.clone()),
+        AskName::Id(id) => GetItem::of_id(dataset, *id),
+    };
+    GetItem { generation: ask.generation, range: ask.range, ..named }
+}
+
+/// The caller's ciphertext could not be read. Asking the vault again would not mend it.
+fn unread(error: &std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Error::integrity("the ciphertext ends before the object does"),
+        _ => Error::new(Reason::Internal, format!("the ciphertext could not be read: {error}")),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,14 +13,14 @@ use futures::{Stream, StreamExt};
 use strongroom_core::grant::Action;
 use strongroom_core::ids::{Generation, GrantId, ObjectId};
 use strongroom_core::reason::Reason;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 
-use crate::assembly::Ask;
+use crate::assembly::{Ask, AskName};
 use crate::connect::Vault;
 use crate::error::{Error, Result};
 use crate::fetch::{Answer, Opened, Outcome};
 use crate::grants::{Want, WantPlace};
-use crate::name::ObjectName;
+use crate::name::{DatasetRef, ObjectName};
 use crate::piece::Facts;
 
 /// The most that is set aside for an object in one piece before its bytes are there.
@@ -161,6 +162,31 @@ impl AsyncRead for IoReader {
     }
 }
 
+/// A source that several tries of one read take turns with. Each seeks before it reads.
+struct Shared<S>(Arc<Mutex<S>>);
+
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Shared<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncSeek + Unpin> AsyncSeek for Shared<S> {
+    fn start_seek(self: Pin<&mut Self>, position: std::io::SeekFrom) -> std::io::Result<()> {
+        Pin::new(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).start_seek(position)
+    }
+
+    fn poll_complete(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<u64>> {
+        Pin::new(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).poll_complete(cx)
+    }
+}
+
 impl Vault {
     /// Reads an object, as it arrives.
     ///
@@ -190,8 +216,74 @@ impl Vault {
         self.get(name, options).await?.into_bytes().await
     }
 
+    /// Reads an object by its id, as [`ObjectInfo::object_id`](crate::ObjectInfo) and the ledger name it: also an older
+    /// generation, and without knowing at which path it stands.
+    ///
+    /// Which grant covers it is not known either: those that read in the dataset are tried, the widest first, unless
+    /// `options.grant` names one. Each that does not cover it is a refusal in the ledger.
+    ///
+    /// # Errors
+    /// As [`Vault::get`]; `OUT_OF_SCOPE` also if there is no such object, unless the caller is an admin.
+    pub async fn get_by_id(&self, dataset: &DatasetRef, id: ObjectId, options: GetOptions) -> Result<Reader> {
+        let ask = Ask { name: AskName::Id(id), generation: options.generation, range: None };
+        let candidates = match options.grant {
+            Some(_) => vec![options.grant],
+            None => self.standing(&dataset.tenant).await?.readers(&dataset.dataset),
+        };
+        let mut refused = Error::new(Reason::OutOfScope, "no grant of this key covers it");
+        for grant in candidates {
+            match Reader::begin(self.fetch(dataset, vec![ask.clone()], grant)?).await {
+                Err(error) if error.reason() == Reason::OutOfScope => refused = error,
+                done => return done,
+            }
+        }
+        Err(refused)
+    }
+
+    /// Reads an object whose ciphertext the caller has already (a cache of its own, a copy of the bucket): keys and digests come
+    /// from the vault, sealed bytes from `ciphertext`, and everything is checked as [`Vault::get`] checks it. What was changed,
+    /// cut or exchanged in there is an error, not plaintext.
+    ///
+    /// `ciphertext` begins with the object's header; what stands behind its segments is not read. A [`std::io::Cursor`] over
+    /// bytes in memory will do. `range` is in bytes of the plaintext, all if none: keys are released for its segments only. They
+    /// are released as fast as this side takes them in, which may be some windows (of 64 MiB) ahead of what was read.
+    ///
+    /// ```no_run
+    /// # async fn example(vault: strongroom_client::Vault, cached: bytes::Bytes) -> strongroom_client::Result<()> {
+    /// use strongroom_client::{GetOptions, ObjectName};
+    /// let name: ObjectName = "acme/rlhf/video.bin".parse()?;
+    /// let plaintext = vault.release_keys(&name, std::io::Cursor::new(cached), None, GetOptions::default()).await?;
+    /// println!("{} bytes", plaintext.into_bytes().await?.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Vault::get_range`]; `INTEGRITY` if the ciphertext is not that of the object, `INTERNAL` if it cannot be read.
+    pub async fn release_keys(
+        &self,
+        name: &ObjectName,
+        ciphertext: impl AsyncRead + AsyncSeek + Send + Unpin + 'static,
+        range: Option<Range<u64>>,
+        options: GetOptions,
+    ) -> Result<Reader> {
+        if range.as_ref().is_some_and(Range::is_empty) {
+            return Err(Error::new(Reason::InvalidArgument, "the range is empty"));
+        }
+        let range = range.map(|range| (range.start, range.end));
+        let ask = Ask { name: AskName::Path(name.path.clone()), generation: options.generation, range };
+        let dataset = name.dataset_ref();
+        // A second try under another grant goes on with the same source.
+        let own = Shared(Arc::new(Mutex::new(ciphertext)));
+        let begin = |grant| {
+            let answer = self.fetch_keys(&dataset, ask.clone(), grant, Box::new(own.clone()));
+            async move { Reader::begin(answer?).await }
+        };
+        self.under_grant(&name.tenant, options.grant, &want_to_read(name), begin).await
+    }
+
     async fn read(&self, name: &ObjectName, range: Option<(u64, u64)>, options: GetOptions) -> Result<Reader> {
-        let ask = Ask { path: name.path.clone(), generation: options.generation, range };
+        let ask = Ask { name: AskName::Path(name.path.clone()), generation: options.generation, range };
         let dataset = name.dataset_ref();
         let begin = |grant| {
             let answer = self.fetch(&dataset, vec![ask.clone()], grant);

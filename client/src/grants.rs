@@ -259,6 +259,22 @@ fn narrowness(part: &Part) -> Option<(bool, usize)> {
 }
 
 impl OwnStanding {
+    /// The grants that read something of a dataset, live ones first and the widest of them first; for an admin, none at all.
+    pub(crate) fn readers(&self, dataset: &DatasetName) -> Vec<Option<GrantId>> {
+        if self.admin {
+            return vec![None];
+        }
+        let widest = |info: &GrantInfo| {
+            let scopes = info.grant.terms.scopes.iter();
+            let reading = scopes.filter(|scope| scope.dataset == *dataset && scope.actions.contains(&Action::Read));
+            reading.filter_map(|scope| narrowness(&scope.part)).min()
+        };
+        let rank = |info: &GrantInfo| Some((info.state != GrantState::Live, widest(info)?, Some(info.grant.id)));
+        let mut found: Vec<_> = self.grants.iter().filter_map(rank).collect();
+        found.sort_unstable();
+        found.into_iter().map(|(.., id)| id).collect()
+    }
+
     pub(crate) fn pick(&self, want: &Want<'_>) -> Option<GrantId> {
         if self.admin {
             return None;

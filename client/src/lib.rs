@@ -61,7 +61,7 @@
 //! | --- | --- |
 //! | connecting | [`Vault::connect`], [`Connect`], [`Home`] |
 //! | names | [`ObjectName`], [`DatasetRef`], [`PrefixName`], [`VendorRef`] |
-//! | reading | [`Vault::get`], [`Vault::get_range`], [`Vault::get_bytes`], [`Vault::get_many`], [`Vault::get_prefix`] |
+//! | reading | [`Vault::get`], [`Vault::get_range`], [`Vault::get_bytes`], [`Vault::get_by_id`], [`Vault::get_many`], [`Vault::get_prefix`], [`Vault::release_keys`] |
 //! | writing | [`Vault::put`], [`Vault::put_bytes`], [`Vault::put_many`], [`Vault::delete`], [`Vault::delete_many`] |
 //! | looking | [`Vault::list`], [`Vault::stat`], [`Vault::datasets`] |
 //! | administering | [`grants`], [`vendors`], [`datasets`], [`admin`] |

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ed25519::{SigningKey, VerifyingKey};
 use crate::exact::{self, ExactError};
 use crate::identity::{BadSignature, Purpose, Signature, sha256};
-use crate::ids::{CallDigest, Digest, Generation, GrantId, PutId, RequestId, SessionId};
+use crate::ids::{CallDigest, Digest, Generation, GrantId, ObjectId, PutId, RequestId, SessionId};
 use crate::names::{DatasetName, ObjectPath};
 use crate::origin::Origin;
 use crate::sealed::header::Header;
@@ -42,18 +42,33 @@ pub enum Work {
     Delete(Vec<DeleteItem>),
 }
 
-/// One object, or a part of it, to read.
+/// One object, or a part of it, to read: named by its path or by its object id, never by both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GetItem {
     /// Its dataset.
     pub dataset: DatasetName,
-    /// Its path.
-    pub path: ObjectPath,
-    /// Which writing; the newest if none.
+    /// Its path; none if it is named by its id.
+    pub path: Option<ObjectPath>,
+    /// Which writing; if none, the newest of the path, or whichever the id names.
     pub generation: Option<Generation>,
     /// Bytes of the plaintext, `[start, end)`, cut to its size; all if none.
     pub range: Option<(u64, u64)>,
+    /// The sealed object. Left out where there is none, so that an item with a path has the bytes that it always had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ObjectId>,
+}
+
+impl GetItem {
+    /// The newest generation of what stands at a path, all of it.
+    pub fn at(dataset: DatasetName, path: ObjectPath) -> Self {
+        Self { dataset, path: Some(path), generation: None, range: None, id: None }
+    }
+
+    /// A sealed object, all of it.
+    pub fn of_id(dataset: DatasetName, id: ObjectId) -> Self {
+        Self { dataset, path: None, generation: None, range: None, id: Some(id) }
+    }
 }
 
 /// What must hold for a write.
@@ -116,6 +131,9 @@ pub enum CallError {
     /// A range whose end is not after its start.
     #[error("a range ends after it starts")]
     Range,
+    /// An item that names its object by path and id, or by neither.
+    #[error("an item names its object by its path or by its id: one of them")]
+    Named,
 }
 
 /// A call with the signature of its session's call key, as it is kept in the ledger.
@@ -156,6 +174,9 @@ impl Call {
             Work::Get(items) | Work::ReleaseKeys(items) => {
                 if items.iter().any(|item| item.range.is_some_and(|(start, end)| end <= start)) {
                     return Err(CallError::Range);
+                }
+                if items.iter().any(|item| item.path.is_some() == item.id.is_some()) {
+                    return Err(CallError::Named);
                 }
                 items.len()
             }

@@ -189,12 +189,7 @@ impl RawSession {
 
     /// A read of whole objects of one dataset, signed.
     pub fn get(&self, grant: Option<GrantId>, dataset: &str, paths: &[&str]) -> (CallDigest, v1::SignedCall) {
-        let item = |path: &&str| GetItem {
-            dataset: dataset.parse().unwrap(),
-            path: path.parse().unwrap(),
-            generation: None,
-            range: None,
-        };
+        let item = |path: &&str| GetItem::at(dataset.parse().unwrap(), path.parse().unwrap());
         self.sign(&Call { request: request_id(), grant, work: Work::Get(paths.iter().map(item).collect()) })
     }
 

@@ -1,6 +1,6 @@
 //! One entry on one line.
 
-use strongroom_core::call::Work;
+use strongroom_core::call::{GetItem, Work};
 use strongroom_core::ids::GrantId;
 use strongroom_core::ledger::entry::{Entry, Outcome, Private};
 use strongroom_core::names::TenantName;
@@ -82,17 +82,21 @@ fn segments(entry: &Entry) -> String {
 }
 
 fn work(work: &Work) -> String {
+    let read = |item: &GetItem| match (&item.path, &item.id) {
+        (None, Some(id)) => format!("{} id {id}", item.dataset),
+        (path, _) => format!("{}/{}", item.dataset, path.as_ref().map_or("", |path| path.as_str())),
+    };
     let (verb, first, count) = match work {
-        Work::Get(items) => ("get", items.first().map(|item| (&item.dataset, &item.path)), items.len()),
-        Work::ReleaseKeys(items) => {
-            ("release keys", items.first().map(|item| (&item.dataset, &item.path)), items.len())
+        Work::Get(items) => ("get", items.first().map(read), items.len()),
+        Work::ReleaseKeys(items) => ("release keys", items.first().map(read), items.len()),
+        Work::Put(items) => ("put", items.first().map(|item| format!("{}/{}", item.dataset, item.path)), items.len()),
+        Work::Delete(items) => {
+            ("delete", items.first().map(|item| format!("{}/{}", item.dataset, item.path)), items.len())
         }
-        Work::Put(items) => ("put", items.first().map(|item| (&item.dataset, &item.path)), items.len()),
-        Work::Delete(items) => ("delete", items.first().map(|item| (&item.dataset, &item.path)), items.len()),
     };
     match first {
-        Some((dataset, path)) if count == 1 => format!("{verb} {dataset}/{path}"),
-        Some((dataset, path)) => format!("{verb} {}, first {dataset}/{path}", counted(count as u64, "object")),
+        Some(first) if count == 1 => format!("{verb} {first}"),
+        Some(first) => format!("{verb} {}, first {first}", counted(count as u64, "object")),
         None => verb.to_owned(),
     }
 }

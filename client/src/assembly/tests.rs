@@ -44,7 +44,7 @@ fn made(path: &'static str, size: u64) -> Made {
 }
 
 fn ask(made: &Made, range: Option<(u64, u64)>) -> Ask {
-    Ask { path: made.path.parse().unwrap(), generation: None, range }
+    Ask { name: AskName::Path(made.path.parse().unwrap()), generation: None, range }
 }
 
 impl Made {

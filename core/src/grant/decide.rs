@@ -81,6 +81,11 @@ impl Refusal {
     pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, detail: detail.into() }
     }
+
+    /// What is told of everything outside a caller's scope, whether it exists or not.
+    pub fn out_of_scope() -> Self {
+        Self::new(Reason::OutOfScope, "no grant of this key covers it")
+    }
 }
 
 /// Decides a request. Of several reasons against it, the first in DESIGN's order is the answer: standing, then scope, then what
@@ -92,7 +97,7 @@ pub fn decide(request: &Request<'_>, standing: &Standing<'_>) -> Result<Allowed,
     let principal = authenticate(request, standing)?;
     let chain = match request.grant {
         None if principal == Principal::Admin => &[][..],
-        None => return Err(out_of_scope()),
+        None => return Err(Refusal::out_of_scope()),
         Some(_) => authorise(request, standing)?,
     };
     if let Some(obstacle) = request.obstacle {
@@ -125,13 +130,13 @@ fn authenticate(request: &Request<'_>, standing: &Standing<'_>) -> Result<Princi
 /// Whether the chain covers all places, and lives.
 fn authorise<'a>(request: &Request<'_>, standing: &Standing<'a>) -> Result<&'a [Held<'a>], Refusal> {
     let authority = standing.authority;
-    let leaf = standing.chain.first().ok_or_else(out_of_scope)?;
+    let leaf = standing.chain.first().ok_or_else(Refusal::out_of_scope)?;
     let mine = authority.is_holder(&leaf.grant.terms.holder, &request.key);
     let covers = |place: &Place<'_>| {
         standing.chain.iter().all(|held| held.grant.covers(place.action, place.dataset, place.path))
     };
     if !mine || !request.places.iter().all(covers) {
-        return Err(out_of_scope());
+        return Err(Refusal::out_of_scope());
     }
     for (at, held) in standing.chain.iter().enumerate() {
         let terms = &held.grant.terms;
@@ -151,10 +156,6 @@ fn authorise<'a>(request: &Request<'_>, standing: &Standing<'a>) -> Result<&'a [
         }
     }
     Ok(standing.chain)
-}
-
-fn out_of_scope() -> Refusal {
-    Refusal::new(Reason::OutOfScope, "no grant of this key covers it")
 }
 
 fn quota_detail(hit: LimitHit) -> &'static str {

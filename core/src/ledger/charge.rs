@@ -57,8 +57,7 @@ mod tests {
 
     #[test]
     fn a_range_is_cut_to_the_object() {
-        let item =
-            |range| GetItem { dataset: "d".parse().unwrap(), path: "p".parse().unwrap(), generation: None, range };
+        let item = |range| GetItem { range, ..GetItem::at("d".parse().unwrap(), "p".parse().unwrap()) };
         let layout = Layout::new(70_000).unwrap();
         let segments = |range| item(range).segments(&layout).map(|range| (range.start(), range.end()));
         assert_eq!(segments(None), Some((0, 2)));

@@ -1,8 +1,8 @@
 //! Calls, requests and releases, broken.
 
-use strongroom_core::call::{Call, Condition, Work};
+use strongroom_core::call::{Call, Condition, GetItem, Work};
 use strongroom_core::identity::Signature;
-use strongroom_core::ids::{CallDigest, Generation, Index};
+use strongroom_core::ids::{CallDigest, Generation, Index, ObjectId};
 use strongroom_core::ledger::replay::Rule;
 use strongroom_core::order::Instruction;
 use strongroom_core::reason::Reason;
@@ -38,6 +38,8 @@ pub(crate) const CASES: &[Case] = &[
         let mut ask = s.ledger.ask(&s.worker, Some(s.read), Work::Get(Vec::new()));
         s.ledger.release(&mut ask, vec![s.small.whole(0)]);
     }),
+    (Rule::CallForm, "an item named twice", |s| asked(s, |item| item.id = Some(ObjectId::from_bytes([7; 16])))),
+    (Rule::CallForm, "an item without a name", |s| asked(s, |item| item.path = None)),
     (Rule::CallForm, "a backward range", |s| asked(s, |item| item.range = Some((5, 5)))),
     (Rule::CallSession, "a call carried into another session", |s| {
         let mut ask = released(s);
@@ -93,6 +95,17 @@ pub(crate) const CASES: &[Case] = &[
     }),
     (Rule::ObjectAsked, "another dataset", |s| asked(s, |item| item.dataset = "other".parse().unwrap())),
     (Rule::ObjectAsked, "another generation", |s| asked(s, |item| item.generation = Some(Generation(2)))),
+    (Rule::ObjectAsked, "another object id", |s| {
+        let id = s.large.id;
+        let item = GetItem::of_id("rlhf".parse().unwrap(), id);
+        let mut ask = s.ledger.ask(&s.worker, Some(s.read), Work::Get(vec![item]));
+        s.ledger.release(&mut ask, vec![s.small.whole(0)]);
+    }),
+    (Rule::ObjectAsked, "an object id in another dataset", |s| {
+        let item = GetItem::of_id("other".parse().unwrap(), s.small.id);
+        let mut ask = s.ledger.ask(&s.worker, Some(s.read), Work::Get(vec![item]));
+        s.ledger.release(&mut ask, vec![s.small.whole(0)]);
+    }),
     (Rule::ObjectAsked, "a delete of another path", |s| {
         hidden(s);
         let large = s.large.whole(0);

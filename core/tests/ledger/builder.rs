@@ -62,6 +62,7 @@ pub(crate) struct Put {
     pub(crate) ordinal: u32,
     pub(crate) size: u64,
     pub(crate) generation: Generation,
+    pub(crate) id: ObjectId,
 }
 
 impl Put {
@@ -294,7 +295,10 @@ impl Ledger {
         };
         let facts: Vec<_> = items.iter().map(fact).collect();
         let index = self.call_entry(ask, Event::ObjectPut, facts.clone(), Vec::new());
-        let put = |(ordinal, PutFact(_, generation, size, _)): (u32, PutFact)| Put { index, ordinal, size, generation };
+        let put = |(ordinal, PutFact(item, generation, size, _)): (u32, PutFact)| {
+            let id = asked[item as usize].header.object_id();
+            Put { index, ordinal, size, generation, id }
+        };
         (0..).zip(facts).map(put).collect()
     }
 
@@ -406,7 +410,7 @@ pub(crate) fn replay(origin: &Origin, bytes: &[(Vec<u8>, Vec<u8>)]) -> Result<Su
 }
 
 pub(crate) fn get(dataset: &str, path: &str) -> GetItem {
-    GetItem { dataset: dataset.parse().unwrap(), path: path.parse().unwrap(), generation: None, range: None }
+    GetItem::at(dataset.parse().unwrap(), path.parse().unwrap())
 }
 
 pub(crate) fn delete(dataset: &str, path: &str) -> DeleteItem {

@@ -152,8 +152,11 @@ fn signed_order() -> impl Strategy<Value = SignedOrder> {
 fn work() -> impl Strategy<Value = Work> {
     let generation = || of(number().prop_map(Generation));
     let get = move || {
-        let item = (name(), path(), generation(), of((number(), number())));
-        vec(item.prop_map(|(dataset, path, generation, range)| GetItem { dataset, path, generation, range }), 0..3)
+        let id = of(any::<[u8; 16]>().prop_map(ObjectId::from_bytes));
+        let item = (name(), of(path()), generation(), of((number(), number())), id);
+        let item =
+            item.prop_map(|(dataset, path, generation, range, id)| GetItem { dataset, path, generation, range, id });
+        vec(item, 0..3)
     };
     let condition = prop_oneof![
         Just(Condition::Any),

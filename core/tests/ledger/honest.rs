@@ -1,6 +1,6 @@
 //! Ledgers that are accepted, and what they come to.
 
-use strongroom_core::call::{Condition, Work};
+use strongroom_core::call::{Condition, GetItem, Work};
 use strongroom_core::grant::{Principal, Usage};
 use strongroom_core::ids::Index;
 use strongroom_core::ledger::batch::MAX_ENTRY;
@@ -127,6 +127,21 @@ fn older_generations_stay_until_they_are_hidden() {
     l.release(&mut ask, vec![story.small.whole(0)]);
     let mut hide = l.ask(&story.admin, None, Work::Delete(vec![delete("rlhf", "math/small")]));
     l.delete(&mut hide, vec![newer.whole(0)]);
+    l.accepted();
+}
+
+#[test]
+fn an_object_is_asked_for_by_its_id() {
+    let mut story = Story::new();
+    let l = &mut story.ledger;
+    l.put(&story.admin, None, "math/small", 2, 100);
+    // An older generation, by its id alone.
+    let by_id = GetItem::of_id("rlhf".parse().unwrap(), story.small.id);
+    let mut ask = l.ask(&story.worker, Some(story.read), Work::Get(vec![by_id.clone()]));
+    l.release(&mut ask, vec![story.small.whole(0)]);
+    let named = GetItem { generation: Some(story.small.generation), ..by_id };
+    let mut ask = l.ask(&story.worker, Some(story.read), Work::ReleaseKeys(vec![named]));
+    l.release(&mut ask, vec![story.small.whole(0)]);
     l.accepted();
 }
 

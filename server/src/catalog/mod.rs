@@ -22,6 +22,7 @@
 mod authority;
 mod batches;
 mod bulk;
+pub mod by_id;
 mod dialect;
 mod file;
 pub mod grants;

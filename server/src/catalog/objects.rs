@@ -84,6 +84,7 @@ macro_rules! columns {
          o.wrapped, o.blob, o.start"
     };
 }
+pub(super) use columns;
 
 /// What of an object's row carries the mark, borrowed.
 #[derive(Clone, Copy)]

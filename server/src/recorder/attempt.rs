@@ -3,11 +3,12 @@
 //! An attempt carries facts that its step has established (a signature that holds, a row whose MAC fits, a durable blob) and
 //! leaves open only what must be decided under the lock that assigns the entry's index.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use strongroom_core::call::{Condition, SignedCall};
-use strongroom_core::grant::Refusal;
+use strongroom_core::call::{Condition, SignedCall, Work};
+use strongroom_core::grant::{Action, Place, Refusal};
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{
     CallDigest, DatasetId, Digest, Generation, GrantId, Index, Millis, OrderId, PutId, RequestId, SegmentRange,
@@ -46,6 +47,9 @@ pub struct AcceptedCall {
     pub signed: SignedCall,
     /// Set once an entry holds the signed call in its private part; the call's later entries leave it out.
     pub recorded: std::sync::atomic::AtomicBool,
+    /// For items that name an object id: the path where that object stands, by item, once it was looked up. What has none is
+    /// not there, or not for this caller to know of.
+    pub found: OnceLock<HashMap<u32, ObjectPath>>,
 }
 
 impl AcceptedCall {
@@ -57,6 +61,20 @@ impl AcceptedCall {
     /// The grant that the call names.
     pub fn grant(&self) -> Option<GrantId> {
         self.signed.call.grant
+    }
+
+    /// What a call reads, as far as it is known where that is; and whether all of it is. An object id is judged by the path of
+    /// its object; one that stands for nothing is in nobody's scope, so that nobody learns which ids there are.
+    pub fn read_places(&self) -> (Vec<Place<'_>>, bool) {
+        let (Work::Get(items) | Work::ReleaseKeys(items)) = &self.signed.call.work else { return (Vec::new(), true) };
+        let found = self.found.get();
+        let mut places = Vec::with_capacity(items.len());
+        for (at, item) in (0..).zip(items) {
+            let path = item.path.as_ref().or_else(|| found?.get(&at));
+            places.extend(path.map(|path| Place { action: Action::Read, dataset: &item.dataset, path }));
+        }
+        let all = places.len() == items.len();
+        (places, all)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Calls in: from bytes on a connection to a call whose signature holds.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use strongroom_core::call::SignedCall;
 use strongroom_core::identity::{Signature, sha256};
@@ -26,5 +26,6 @@ pub(crate) fn call(
     let call_key = &session.opening.opening.call_key;
     let (digest, signed) = SignedCall::accept(&message.request, signature, &id, &session.tenant.origin, call_key)?;
     let request_digest = Digest::from_bytes(sha256(&message.request));
-    Ok(Arc::new(AcceptedCall { caller, session, digest, request_digest, signed, recorded: AtomicBool::new(false) }))
+    let (recorded, found) = (AtomicBool::new(false), OnceLock::new());
+    Ok(Arc::new(AcceptedCall { caller, session, digest, request_digest, signed, recorded, found }))
 }

@@ -128,7 +128,8 @@ async fn places(
 fn asked(work: &Work) -> Vec<(DatasetName, ObjectPath)> {
     match work {
         Work::Get(items) | Work::ReleaseKeys(items) => {
-            items.iter().map(|item| (item.dataset.clone(), item.path.clone())).collect()
+            // An object that was asked for by its id has no name that is sure to be there.
+            items.iter().filter_map(|item| Some((item.dataset.clone(), item.path.clone()?))).collect()
         }
         Work::Put(items) => items.iter().map(|item| (item.dataset.clone(), item.path.clone())).collect(),
         Work::Delete(items) => items.iter().map(|item| (item.dataset.clone(), item.path.clone())).collect(),

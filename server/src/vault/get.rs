@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use strongroom_core::call::Work;
-use strongroom_core::grant::{Action, Place, Refusal};
+use strongroom_core::grant::Refusal;
 use strongroom_core::ids::{Digest, SegmentRange};
 use strongroom_core::reason::Reason;
 use strongroom_core::sealed::content::window_digest;
@@ -325,16 +325,13 @@ fn frame(frame: Frame) -> v1::GetFrame {
 
 /// Comes back when the call's standing is gone, with the reason.
 async fn taken_away(vault: &Vault, call: &AcceptedCall, epochs: &mut watch::Receiver<u64>) -> Error {
-    let (Work::Get(items) | Work::ReleaseKeys(items)) = &call.signed.call.work else {
-        return std::future::pending().await;
-    };
-    let places: Vec<Place<'_>> =
-        items.iter().map(|item| Place { action: Action::Read, dataset: &item.dataset, path: &item.path }).collect();
     loop {
         if epochs.changed().await.is_err() {
             return Error::Unavailable("the server is shutting down".into());
         }
         let looked = Instant::now();
+        // An object id that is not looked up yet is decided with the call's first entry.
+        let (places, _) = call.read_places();
         match standing::check(vault, &call.session.tenant, call.caller.key, call.grant(), &places).await {
             Ok(()) => {}
             Err(refused @ Error::Refused(_)) => return refused,

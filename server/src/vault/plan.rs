@@ -1,13 +1,16 @@
 //! What a read comes to: which segments of which objects, in which steps.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use strongroom_core::call::{GetItem, Work};
 use strongroom_core::grant::{Authority, Refusal};
+use strongroom_core::ids::ObjectId;
 use strongroom_core::reason::Reason;
 use strongroom_core::sealed::WINDOW_SEGMENTS;
 use strongroom_core::sealed::layout::Layout;
 
+use crate::catalog::by_id::ById;
 use crate::catalog::objects::{Lookup, ObjectRow};
 use crate::error::Error;
 use crate::recorder::attempt::{AcceptedCall, ReleasePart};
@@ -32,12 +35,13 @@ pub(crate) async fn plan(vault: &Vault, call: &AcceptedCall, skip: u64) -> Resul
     let authority = vault.recorder.view(tenant).await?.authority;
     let lookups: Vec<Option<Lookup>> = items.iter().map(|item| lookup(&authority, item)).collect();
     let wanted: Vec<Lookup> = lookups.iter().flatten().cloned().collect();
-    let (found, hides) = vault.catalog.resolve(&tenant.id, &tenant.ledger_key, &wanted).await?;
+    let (found, mut hides) = vault.catalog.resolve(&tenant.id, &tenant.ledger_key, &wanted).await?;
     let mut found = found.into_iter();
+    let mut by_id = by_id(vault, call, items, &authority, &mut hides).await?;
     let mut parts = Vec::with_capacity(items.len());
     let mut errors = Vec::new();
     for ((at, item), lookup) in (0_u32..).zip(items).zip(lookups) {
-        match lookup.and_then(|_| found.next().flatten()) {
+        match lookup.and_then(|_| found.next().flatten()).or_else(|| by_id.remove(&at)) {
             None => errors.push((at, Refusal::new(Reason::NotFound, "no such object"))),
             Some(row) => match parts_of(at, item, Arc::new(row))? {
                 Some(of_item) => parts.extend(of_item),
@@ -52,9 +56,46 @@ pub(crate) async fn plan(vault: &Vault, call: &AcceptedCall, skip: u64) -> Resul
 }
 
 fn lookup(authority: &Authority, item: &GetItem) -> Option<Lookup> {
+    let path = item.path.clone()?;
     let dataset = authority.dataset(&item.dataset)?.id;
-    let dataset_name = item.dataset.clone();
-    Some(Lookup { dataset, dataset_name, path: item.path.clone(), generation: item.generation })
+    Some(Lookup { dataset, dataset_name: item.dataset.clone(), path, generation: item.generation })
+}
+
+/// Looks up the items that name an object id: those that can be read. Where each stands, hidden or not, the call is told, so
+/// that its scope is decided by the path.
+async fn by_id(
+    vault: &Vault,
+    call: &AcceptedCall,
+    items: &[GetItem],
+    authority: &Authority,
+    hides: &mut u64,
+) -> Result<HashMap<u32, ObjectRow>, Error> {
+    let wanted: Vec<(u32, ObjectId)> = (0..).zip(items).filter_map(|(at, item)| Some((at, item.id?))).collect();
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let tenant = &call.session.tenant;
+    let ids: Vec<ObjectId> = wanted.iter().map(|(_, id)| *id).collect();
+    let (found, as_of) = vault.catalog.objects_by_id(&tenant.id, &tenant.ledger_key, &ids).await?;
+    // The older of two looks: whatever was hidden after it is looked for again under the lock.
+    *hides = as_of.min(*hides);
+    let mut places = HashMap::with_capacity(wanted.len());
+    let mut readable = HashMap::with_capacity(wanted.len());
+    for ((at, _), found) in wanted.into_iter().zip(found) {
+        let Some(item) = items.get(at as usize) else { continue };
+        let Some(ById { object, visible }) = found.filter(|found| found.object.dataset_name == item.dataset) else {
+            continue;
+        };
+        places.insert(at, object.path.clone());
+        let there = authority.dataset(&item.dataset).is_some_and(|dataset| dataset.id == object.dataset);
+        let same = item.generation.is_none_or(|generation| generation == object.generation);
+        if visible && there && same {
+            readable.insert(at, object);
+        }
+    }
+    // A call is planned once.
+    let _ = call.found.set(places);
+    Ok(readable)
 }
 
 /// The windows of one object that its range touches, each cut to the range; `None` if the range lies past its end.

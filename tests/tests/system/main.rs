@@ -8,6 +8,7 @@ mod crash;
 mod discovery;
 mod order;
 mod readme;
+mod reads;
 mod secrecy;
 mod walkthrough;
 

@@ -13,6 +13,8 @@ pub(super) type PathId = u32;
 pub(super) struct Object {
     /// None if the put's call was erased.
     pub(super) path: Option<PathId>,
+    /// The sealed object; none as the path.
+    pub(super) id: Option<ObjectId>,
     pub(super) generation: Generation,
     pub(super) size: u64,
 }

@@ -20,7 +20,7 @@ impl Replay {
         for fact in &entry.puts {
             Rule::PutFact.unless(Layout::new(fact.2).is_ok(), || format!("{} bytes are too many", fact.2))?;
             let Some(call) = &call else {
-                self.objects.add(entry.index, Object { path: None, generation: fact.1, size: fact.2 });
+                self.objects.add(entry.index, Object { path: None, id: None, generation: fact.1, size: fact.2 });
                 self.objects.has_gaps = true;
                 continue;
             };
@@ -51,7 +51,7 @@ impl Replay {
         let Some(dataset) = self.authority.dataset(&item.dataset).map(|dataset| dataset.id) else {
             Rule::DatasetThere.unless(self.blind, || format!("there is no {}", item.dataset))?;
             self.objects.has_gaps = true;
-            self.objects.add(index, Object { path: None, generation, size });
+            self.objects.add(index, Object { path: None, id: Some(id), generation, size });
             return Ok((false, Proof::Erased));
         };
         let path_id = self.objects.enter_path(dataset, &item.dataset, &item.path);
@@ -67,7 +67,7 @@ impl Replay {
         Rule::Condition.unless(holds || has_gaps, || format!("{:?}, and {visible:?} is there", item.condition))?;
         let fits = generation == next || (has_gaps && generation > next);
         Rule::NextGeneration.unless(fits, || format!("the next of {} is {next}", item.path))?;
-        self.objects.add(index, Object { path: Some(path_id), generation, size });
+        self.objects.add(index, Object { path: Some(path_id), id: Some(id), generation, size });
         Ok((visible.is_some(), Proof::whole_if(!has_gaps)))
     }
 

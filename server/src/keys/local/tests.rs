@@ -1,5 +1,6 @@
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use strongroom_core::call::{Call, Condition, DeleteItem, GetItem, PutItem, SignedCall};
@@ -101,6 +102,7 @@ impl House {
             request_digest: Digest::from_bytes([0; 32]),
             signed: SignedCall { call, signature },
             recorded: AtomicBool::new(false),
+            found: OnceLock::new(),
         }
     }
 
@@ -163,12 +165,7 @@ async fn what_one_puts_another_gets() {
     let rows: Vec<_> = items.iter().zip(&wrapped).map(|(item, (v, wrapped))| house.row(item, *v, *wrapped)).collect();
 
     let (reader, reader_key, secret) = house.session().await;
-    let item = |item: &PutItem| GetItem {
-        dataset: item.dataset.clone(),
-        path: item.path.clone(),
-        generation: None,
-        range: None,
-    };
+    let item = |item: &PutItem| GetItem::at(item.dataset.clone(), item.path.clone());
     let call = house.call(&reader, &reader_key, Work::Get(items.iter().map(item).collect()));
     let parts = [part(0, &rows[0], 0, 1), part(1, &rows[1], 2, 4)];
     let sealed = house.holder.seal_parts(&call, &parts, Index(77)).await.unwrap();

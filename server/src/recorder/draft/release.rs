@@ -1,6 +1,5 @@
 //! Releases: what is new is charged, what the same request had already is a repeat.
 
-use strongroom_core::call::Work;
 use strongroom_core::grant::{Action, Place, Refusal};
 use strongroom_core::ids::{DatasetId, Index};
 use strongroom_core::ledger::{Entry, Event, ObjectRef, charge};
@@ -22,9 +21,18 @@ impl<'a> Draft<'a> {
         // All that the call names is decided before its first entry, so that nobody learns what lies outside their scope from
         // how the call goes on; after that, what is released.
         let is_first = !call.recorded.load(std::sync::atomic::Ordering::Acquire);
-        let places = if is_first || release.parts.is_empty() { asked(call) } else { named(&release.parts) };
+        let (places, all) = match is_first || release.parts.is_empty() {
+            true => call.read_places(),
+            false => (named(&release.parts), true),
+        };
         let charge = if fresh.is_empty() { Default::default() } else { cost };
+        // An object id that stands for nothing reads to a grantee like one that is out of scope; an admin may know.
+        let hides = !all && call.grant().is_some();
+        let obstacle = if hides { Some(Refusal::out_of_scope()) } else { obstacle };
         let allowed = match self.question(call, &places, charge, obstacle.as_ref())? {
+            Err(ended) if hides && matches!(ended.reason, Reason::GrantExpired | Reason::GrantRevoked) => {
+                return self.refuse(call, Refusal::out_of_scope());
+            }
             Ok(allowed) if !release.parts.is_empty() => allowed,
             Ok(_) => return self.refuse(call, Refusal::new(Reason::InvalidArgument, "the call asks for nothing")),
             Err(refusal) => return self.refuse(call, refusal),
@@ -123,15 +131,6 @@ impl<'a> Draft<'a> {
 
 pub(super) fn other_request() -> Refusal {
     Refusal::new(Reason::PreconditionFailed, "the request id was used for another request within 15 minutes")
-}
-
-fn asked(call: &AcceptedCall) -> Vec<Place<'_>> {
-    match &call.signed.call.work {
-        Work::Get(items) | Work::ReleaseKeys(items) => {
-            items.iter().map(|item| Place { action: Action::Read, dataset: &item.dataset, path: &item.path }).collect()
-        }
-        Work::Put(_) | Work::Delete(_) => Vec::new(),
-    }
 }
 
 fn named(parts: &[ReleasePart]) -> Vec<Place<'_>> {

@@ -10,7 +10,7 @@ mod tampering;
 mod writes;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use strongroom_core::call::{Call, Condition, DeleteItem, GetItem, PutItem, SignedCall, Work};
 use strongroom_core::ed25519::SigningKey;
@@ -136,6 +136,7 @@ impl Person {
             request_digest: Digest::from_bytes(sha256(&bytes)),
             signed: SignedCall { call, signature },
             recorded: AtomicBool::new(false),
+            found: OnceLock::new(),
         })
     }
 
@@ -299,8 +300,10 @@ impl Lab {
     /// A release of the first windows of these paths, by one call.
     async fn release_of(&self, call: &Arc<AcceptedCall>) -> Release {
         let Work::Get(items) = &call.signed.call.work else { panic!("not a get") };
-        let paths: Vec<(&str, Option<u64>)> =
-            items.iter().map(|item| (item.path.as_str(), item.generation.map(|generation| generation.0))).collect();
+        let paths: Vec<(&str, Option<u64>)> = items
+            .iter()
+            .map(|item| (item.path.as_ref().unwrap().as_str(), item.generation.map(|generation| generation.0)))
+            .collect();
         let (found, hides) = self.resolve(&paths).await;
         let parts = (0..).zip(found).filter_map(|(at, found)| found.map(|object| first_window(at, object))).collect();
         Release { call: call.clone(), parts, obstacle: None, hides }
@@ -356,12 +359,7 @@ async fn open(folder: &tempfile::TempDir, clock: &Arc<TestClock>) -> (Catalog, R
 }
 
 fn get(paths: &[&str]) -> Work {
-    let item = |path: &&str| GetItem {
-        dataset: DATASET.parse().unwrap(),
-        path: path.parse().unwrap(),
-        generation: None,
-        range: None,
-    };
+    let item = |path: &&str| GetItem::at(DATASET.parse().unwrap(), path.parse().unwrap());
     Work::Get(paths.iter().map(item).collect())
 }
 

@@ -173,7 +173,7 @@ async fn an_order_again_that_the_database_has_forgotten() {
 }
 
 fn read_call(grant: Option<GrantId>, path: &str) -> Call {
-    let item = GetItem { dataset: "rlhf".parse().unwrap(), path: path.parse().unwrap(), generation: None, range: None };
+    let item = GetItem::at("rlhf".parse().unwrap(), path.parse().unwrap());
     Call { request: request_id(), grant, work: Work::Get(vec![item]) }
 }
 

@@ -269,7 +269,7 @@ async fn a_request_id_that_means_something_else() {
     let ask = async |path: &str| {
         let (raw, session) = vault.raw_session(&worker.identity, "acme").await;
         let path = path.parse().unwrap();
-        let item = GetItem { dataset: "rlhf".parse().unwrap(), path, generation: None, range: None };
+        let item = GetItem::at("rlhf".parse().unwrap(), path);
         let (_, call) = session.sign(&Call { request, grant: Some(grant), work: Work::Get(vec![item]) });
         raw.get(call).await.map(|_| ()).map_err(|failure| failure.reason)
     };

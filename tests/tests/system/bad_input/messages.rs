@@ -83,8 +83,7 @@ async fn calls_that_say_nothing_sensible() {
     let (vault, lab) = vault_and_lab().await;
     lab.put("rlhf/a", "text").await;
     let (raw, session) = vault.raw_session(&lab.admin, "acme").await;
-    let item =
-        |range| GetItem { dataset: "rlhf".parse().unwrap(), path: "a".parse().unwrap(), generation: None, range };
+    let item = |range| GetItem { range, ..GetItem::at("rlhf".parse().unwrap(), "a".parse().unwrap()) };
     let ask = async |items: Vec<GetItem>| {
         let (_, call) = session.sign(&Call { request: request_id(), grant: None, work: Work::Get(items) });
         raw.get(call).await.map(|_| ()).map_err(|failure| failure.reason)
