@@ -82,16 +82,62 @@ impl TestVault {
         let folder = parent.path().join("vault");
         let made = init(&folder, InitOptions::default()).await.unwrap();
         let clock = TestClock::of(configure(&folder, limits));
-        let mut vault = Self {
-            parent,
-            vault_key: made.vault_key,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            running: None,
-            clock,
-            wire,
-        };
+        Self::serve(parent, made.vault_key, clock, wire).await
+    }
+
+    /// Makes a vault with its catalog at `url`, and serves it.
+    pub async fn start_on(url: &str) -> Self {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("vault");
+        let made = init(&folder, InitOptions::default()).await.unwrap();
+        configure_with(&folder, "", Some(url));
+        Self::serve(parent, made.vault_key, TestClock::default(), None).await
+    }
+
+    async fn serve(parent: tempfile::TempDir, vault_key: Fingerprint, clock: TestClock, wire: Option<Wire>) -> Self {
+        let mut vault =
+            Self { parent, vault_key, address: SocketAddr::from(([127, 0, 0, 1], 0)), running: None, clock, wire };
         vault.restart().await;
         vault
+    }
+
+    /// Another node of the same vault, as it is made: from a copy of the running node's folder. It reaches the catalog at `through`
+    /// if that is said, and shares the blobs' folder as nodes share a bucket.
+    pub async fn another_node(&self, through: Option<SocketAddr>) -> Self {
+        let parent = tempfile::tempdir().unwrap();
+        let (from, folder) = (self.folder(), parent.path().join("vault"));
+        std::fs::create_dir(&folder).unwrap();
+        let blobs = from.join("blobs");
+        oracle::walk(&from, &mut |file| {
+            let to = folder.join(file.strip_prefix(&from).unwrap());
+            if !file.starts_with(&blobs) {
+                std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+                std::fs::copy(file, to).unwrap();
+            }
+        });
+        let file = folder.join("strongroom.toml");
+        let mut text = std::fs::read_to_string(&file).unwrap();
+        text = text.replace("\"file:blobs\"", &format!("\"file:{}\"", blobs.display()));
+        if let Some(through) = through {
+            text = text.replace(&self.database().to_string(), &through.to_string());
+        }
+        std::fs::write(&file, text).unwrap();
+        let mut node = Self {
+            parent,
+            vault_key: self.vault_key,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            running: None,
+            clock: self.clock.clone(),
+            wire: None,
+        };
+        node.restart().await;
+        node
+    }
+
+    /// Where the server of its catalog listens.
+    pub fn database(&self) -> SocketAddr {
+        let url = oracle::config(&self.folder()).catalog.url();
+        url.split(['@', '/']).find_map(|part| part.parse().ok()).expect("a catalog on a server")
     }
 
     /// Serves the folder again, on another port, after [`TestVault::stop`].
@@ -192,18 +238,22 @@ impl TestVault {
 /// Gives a vault that was just made its catalog, on the database that this test runs on, and `limits` as the lines of its `[limits]`
 /// table; the catalog's URL, if it is a server's.
 pub fn configure(folder: &Path, limits: &str) -> Option<String> {
-    let file = folder.join("strongroom.toml");
-    let mut text = std::fs::read_to_string(&file).unwrap();
     let url = match Engine::here() {
         Engine::Sqlite => None,
         Engine::Postgres => Some(Engine::Postgres.url(folder)),
     };
-    if let Some(url) = &url {
+    configure_with(folder, limits, url.as_deref());
+    url
+}
+
+fn configure_with(folder: &Path, limits: &str, url: Option<&str>) {
+    let file = folder.join("strongroom.toml");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    if let Some(url) = url {
         assert!(text.contains("sqlite:catalog.db"), "{text}");
         text = text.replace("sqlite:catalog.db", url);
     }
     std::fs::write(&file, format!("{text}\n[limits]\n{limits}\n")).unwrap();
-    url
 }
 
 /// A tenant, through its first admin's eyes.

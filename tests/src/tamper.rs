@@ -37,6 +37,14 @@ pub async fn bytes(folder: &Path, query: &str) -> Vec<u8> {
     row.get(0)
 }
 
+/// How many rows a query has.
+pub async fn rows(folder: &Path, query: &str) -> usize {
+    let mut catalog = oracle::open(folder).await;
+    let rows = sqlx::query(AssertSqlSafe(query.to_owned())).fetch_all(&mut catalog).await.unwrap();
+    catalog.close().await.unwrap();
+    rows.len()
+}
+
 /// Bytes as SQL spells them.
 pub fn hex(bytes: &[u8]) -> String {
     format!("unhex('{}')", data_encoding::HEXLOWER.encode(bytes))

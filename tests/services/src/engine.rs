@@ -74,3 +74,19 @@ macro_rules! on_each_engine {
     };
     ($flavor:tt $($case:ident),+ $(,)?) => { $($crate::on_each_engine!(@ $flavor $case);)+ };
 }
+
+/// Makes a test on PostgreSQL of each of these cases, which need many nodes; before them, how tokio runs them.
+#[macro_export]
+macro_rules! on_postgres_alone {
+    (@ $flavor:tt $case:ident) => {
+        mod $case {
+            $crate::on_postgres! {
+                #[tokio::test $flavor]
+                async fn on_postgres() {
+                    $crate::Engine::Postgres.run(super::$case()).await;
+                }
+            }
+        }
+    };
+    ($flavor:tt $($case:ident),+ $(,)?) => { $($crate::on_postgres_alone!(@ $flavor $case);)+ };
+}

@@ -6,6 +6,7 @@ mod attacks;
 mod bad_input;
 mod crash;
 mod discovery;
+mod nodes;
 mod order;
 mod readme;
 mod reads;
