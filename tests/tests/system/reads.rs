@@ -9,6 +9,7 @@ use strongroom_client::{
 use strongroom_core::call::{Call, GetItem, Work};
 use strongroom_core::keys::secret::random_bytes;
 use strongroom_core::ledger::Event;
+use strongroom_test_services::on_each_engine;
 use strongroom_tests::raw::request_id;
 use strongroom_tests::shell::Shell;
 use strongroom_tests::{Lab, TestVault, sample, tamper};
@@ -34,7 +35,6 @@ async fn by_id(vault: &Vault, dataset: &DatasetRef, id: ObjectId) -> Result<byte
     read.await.map_err(|error| error.reason())
 }
 
-#[tokio::test]
 async fn an_object_is_read_by_its_id() {
     let (vault, lab, dataset) = vault_and_lab().await;
     let other = lab.dataset("other").await;
@@ -95,7 +95,6 @@ async fn an_object_is_read_by_its_id() {
     vault.ledger("acme").await;
 }
 
-#[tokio::test]
 async fn an_id_that_is_unknown_refuses_the_whole_call_of_a_grantee() {
     let (vault, lab, _) = vault_and_lab().await;
     let id = put(&lab, "rlhf/math/1", "one").await;
@@ -123,7 +122,6 @@ async fn an_id_that_is_unknown_refuses_the_whole_call_of_a_grantee() {
     assert_eq!(released.iter().map(|entry| entry.objects.len()).collect::<Vec<_>>(), [2]);
 }
 
-#[tokio::test]
 async fn keys_are_released_for_ciphertext_that_the_reader_has() {
     let (vault, lab, _) = vault_and_lab().await;
     // More than a window, so that keys come in several parcels.
@@ -160,7 +158,7 @@ async fn keys_are_released_for_ciphertext_that_the_reader_has() {
     let cut = sealed("math/middle").await.slice(..24 + middle.len() + 4 * 60);
     assert!(open("rlhf/math/middle", cut.clone(), None).await.unwrap() == middle);
     let releases = vault.ledger("acme").await.done(Event::Release).len();
-    assert!(releases >= 2 + 1 + 1 + 1 + 1 + 1, "each release has its entry: {releases}");
+    assert!(releases > 2 + 1 + 1 + 1 + 1, "each release has its entry: {releases}");
 
     // Whatever is wrong with it: an error, and no plaintext of the bad segment.
     for at in [24, 24 + 40, 24 + 100, 24 + 65_596 + 44, cut.len() - 1] {
@@ -198,7 +196,6 @@ async fn keys_are_released_for_ciphertext_that_the_reader_has() {
     vault.ledger("acme").await;
 }
 
-#[tokio::test]
 async fn a_grant_to_write_reads_nothing_by_id() {
     let (vault, lab, dataset) = vault_and_lab().await;
     let id = put(&lab, "rlhf/labels/1", "a label").await;
@@ -232,4 +229,12 @@ fn the_command_gets_by_id() {
     shell.run(&format!("strongroom --home lab get acme/rlhf --id {unknown}")).fails(3, "NOT_FOUND");
     let log = shell.run("strongroom --home lab audit log acme").ok();
     assert!(log.text().contains("rlhf/math/1"), "{}", log.text());
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    an_object_is_read_by_its_id,
+    an_id_that_is_unknown_refuses_the_whole_call_of_a_grantee,
+    keys_are_released_for_ciphertext_that_the_reader_has,
+    a_grant_to_write_reads_nothing_by_id,
 }
