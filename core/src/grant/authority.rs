@@ -148,6 +148,11 @@ impl Authority {
         self.vendors.get(&id).filter(|vendor| vendor.suspended.is_some()).map(|_| id)
     }
 
+    /// The entry as which an order of the authority log was accepted, if it was.
+    pub fn accepted(&self, order: &OrderId) -> Option<Index> {
+        self.orders.get(order).copied()
+    }
+
     /// Whether an order may be accepted at `now`. `grant` is the one that the instruction names, where it names one.
     ///
     /// An order of the authority log that was taken in is not accepted again, whatever else of it was forgotten: an old order

@@ -6,6 +6,9 @@ use strongroom_core::ids::{Digest, Index, TenantId};
 
 use super::{Catalog, CatalogError, Tx, id, number, signed};
 
+const BATCH_OF: &str = "SELECT b.first, b.entries, p.parts FROM batches b \
+     LEFT JOIN privates p ON p.tenant = b.tenant AND p.size = b.size \
+     WHERE b.tenant = $1 AND b.size > $2 ORDER BY b.size LIMIT 1";
 const BOUNDARY: &str = "SELECT tip FROM batches WHERE tenant = $1 AND size = $2";
 
 /// A batch as it is kept.
@@ -36,26 +39,36 @@ impl Catalog {
 
     /// The batch that holds the entry `index`, if the ledger reaches there.
     pub(crate) async fn batch_of(&self, tenant: &TenantId, index: Index) -> Result<Option<BatchRow>, CatalogError> {
-        let sql = self.sql(
-            "SELECT b.first, b.entries, p.parts FROM batches b \
-             LEFT JOIN privates p ON p.tenant = b.tenant AND p.size = b.size \
-             WHERE b.tenant = $1 AND b.size > $2 ORDER BY b.size LIMIT 1",
-        );
-        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(index.0));
-        let row = query.fetch_optional(self.reader()).await?;
-        let batch = |row: AnyRow| {
-            let parts: Option<Vec<u8>> = row.try_get(2)?;
-            Ok(BatchRow {
-                first: Index(number(&row, 0)?),
-                entries: row.try_get(1)?,
-                parts: parts.ok_or_else(|| CatalogError::integrity("a batch has lost its private parts"))?,
-            })
-        };
-        row.map(batch).transpose()
+        batch_of(&mut *self.reader().acquire().await?, self.sql(BATCH_OF), tenant, index).await
     }
 }
 
+async fn batch_of(
+    connection: &mut AnyConnection,
+    sql: SqlStr,
+    tenant: &TenantId,
+    index: Index,
+) -> Result<Option<BatchRow>, CatalogError> {
+    let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(index.0));
+    let row = query.fetch_optional(connection).await?;
+    let batch = |row: AnyRow| {
+        let parts: Option<Vec<u8>> = row.try_get(2)?;
+        Ok(BatchRow {
+            first: Index(number(&row, 0)?),
+            entries: row.try_get(1)?,
+            parts: parts.ok_or_else(|| CatalogError::integrity("a batch has lost its private parts"))?,
+        })
+    };
+    row.map(batch).transpose()
+}
+
 impl Tx {
+    /// As [`Catalog::batch_of`].
+    pub(crate) async fn batch_of(&mut self, tenant: &TenantId, index: Index) -> Result<Option<BatchRow>, CatalogError> {
+        let sql = self.sql(BATCH_OF);
+        batch_of(self.connection(), sql, tenant, index).await
+    }
+
     /// As [`Catalog::boundary`].
     pub(crate) async fn boundary(&mut self, tenant: &TenantId, size: Index) -> Result<Option<Digest>, CatalogError> {
         let sql = self.sql(BOUNDARY);

@@ -467,6 +467,10 @@ fn answer_all(groups: Vec<Group>, results: Vec<Result<Committed, RecordError>>) 
             Err(error) => fail_all(vec![group], &error),
             Ok(Committed { time, since, seen, verdicts }) => {
                 for (waiting, verdict) in group.waiting.into_iter().zip(verdicts) {
+                    let time = match &verdict {
+                        Verdict::Ordered { time, .. } => *time,
+                        _ => time,
+                    };
                     let (answer, what) = (waiting.answer, what(waiting.attempt, verdict));
                     // Whoever asked may have gone away: it is recorded, and nothing is released.
                     let _ = answer.send(what.map(|(index, what)| Recorded::new(index, time, since, seen, what)));
@@ -484,7 +488,7 @@ fn what(attempt: Attempt, verdict: Verdict) -> Result<(strongroom_core::ids::Ind
         }
         (Verdict::Put { index, outcomes }, _) => Ok((index, What::Put(outcomes))),
         (Verdict::Deleted { index, outcomes }, _) => Ok((index, What::Delete(outcomes))),
-        (Verdict::Ordered { index, id }, _) => Ok((index, What::Order(id))),
+        (Verdict::Ordered { index, id, .. }, _) => Ok((index, What::Order(id))),
         (Verdict::Refused { refusal, index }, _) => Err(RecordError::Refused { refusal, index }),
         (Verdict::Failed(error), _) => Err(error),
         (Verdict::Released { .. }, _) => Err(RecordError::Unavailable("it was not decided".into())),

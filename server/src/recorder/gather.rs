@@ -14,6 +14,7 @@ use strongroom_core::order::Instruction;
 use super::attempt::{Attempt, Visible};
 use super::ledger::{Ledger, State};
 use super::queue::Waiting;
+use super::receipts::{Accepted, receipts};
 use super::request::Request;
 use crate::catalog::objects::ObjectRow;
 use crate::catalog::requests::RequestKey;
@@ -28,7 +29,7 @@ pub(super) struct Known<'a> {
     pub(super) grants: HashMap<GrantId, Result<Arc<Grant>, String>>,
     pub(super) usages: HashMap<GrantId, Usage>,
     pub(super) requests: HashMap<RequestKey, Request>,
-    pub(super) orders: HashMap<OrderId, Index>,
+    pub(super) orders: HashMap<OrderId, Accepted>,
     /// Objects by the put that made them.
     pub(super) puts: HashMap<PutId, KnownPut<'a>>,
     pub(super) ids: HashSet<ObjectId>,
@@ -116,7 +117,7 @@ pub(super) async fn gather<'a>(
         }
     }
     if !orders.is_empty() {
-        known.orders = tx.accepted(&tenant.id, &orders).await?;
+        known.orders = receipts(tx, tenant, state, &orders).await?;
     }
     gather_grants(tx, tenant, ledger, &mut grants, &mut known).await?;
     if !puts.is_empty() {

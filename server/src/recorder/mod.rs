@@ -31,6 +31,7 @@ mod load;
 mod memory;
 mod private;
 mod queue;
+mod receipts;
 mod request;
 mod watch;
 

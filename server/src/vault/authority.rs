@@ -42,6 +42,17 @@ pub(crate) async fn create_tenant(vault: &Vault, caller: Caller, bytes: &[u8]) -
     };
     let id = verified.order().ledger.tenant();
     let origin = vault.tenants.origin(id)?;
+    if let Some(row) = vault.catalog.tenant_named(name).await?
+        && row.id == id
+    {
+        // Perhaps this very order made it, and the answer was lost.
+        let tenant = vault.tenants.find(name).await?;
+        let order_id = verified.id();
+        let attempt = Attempt::Order(Box::new(Order { caller, verified }));
+        let recorded = vault.recorder.record(&tenant, attempt).await;
+        let exists = |_| Refusal::new(Reason::PreconditionFailed, "the tenant exists already");
+        return carried_out(recorded.map_err(exists)?, order_id);
+    }
     if vault.catalog.tenant_named(name).await?.is_some() || vault.catalog.tenant(&id).await?.is_some() {
         return Err(Refusal::new(Reason::PreconditionFailed, "the tenant exists already").into());
     }

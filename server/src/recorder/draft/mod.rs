@@ -44,8 +44,8 @@ pub(super) enum Verdict {
     Put { index: Index, outcomes: Vec<PutOutcome> },
     /// What became of each item.
     Deleted { index: Index, outcomes: Vec<Result<Hidden, Refusal>> },
-    /// The order was accepted.
-    Ordered { index: Index, id: OrderId },
+    /// The order was accepted: now, or as an entry before.
+    Ordered { index: Index, time: Millis, id: OrderId },
     /// It was refused; recorded as this entry, if it was.
     Refused { refusal: Refusal, index: Option<Index> },
     /// It could not be decided.

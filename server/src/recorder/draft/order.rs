@@ -15,6 +15,7 @@ use crate::catalog::tenants::NewTenant;
 use crate::recorder::RecordError;
 use crate::recorder::attempt::Order;
 use crate::recorder::private::Part;
+use crate::recorder::receipts::Accepted;
 
 impl<'a> Draft<'a> {
     pub(super) fn order(&mut self, order: &'a Order, new: Option<&NewTenant>, part: &Part) -> Drafting<Verdict> {
@@ -22,7 +23,11 @@ impl<'a> Draft<'a> {
         let content = verified.order();
         let instruction = &content.instruction;
         let id = verified.id();
-        let refusal = if let Some(accepted) = self.known.orders.get(&id) {
+        let refusal = if let Some(Accepted { index: accepted, receipt }) = self.known.orders.get(&id).copied() {
+            if let Some(time) = receipt.filter(|_| verified.signers().contains(&order.caller.key)) {
+                // Its answer was lost, or was not believed: it is told again, and nothing happens twice.
+                return Ok(Verdict::Ordered { index: accepted, time, id });
+            }
             let words = format!("the order was accepted before, as entry {accepted}");
             Some(Refusal::new(Reason::PreconditionFailed, words))
         } else if let Some(new) = new {
@@ -64,7 +69,7 @@ impl<'a> Draft<'a> {
         let start = self.writes.public.len() + 4;
         let index = self.append(entry, part)?;
         self.writes.orders.push((id, index));
-        self.known.orders.insert(id, index);
+        self.known.orders.insert(id, Accepted { index, receipt: Some(self.now) });
         if is_authority(instruction) {
             Arc::make_mut(&mut self.authority).apply(index, verified);
             let signed = verified.clone().into_signed().bytes();
@@ -76,7 +81,7 @@ impl<'a> Draft<'a> {
             self.keep_grant(Grant { id: id.into(), issued: index, issuer: verified.issuer(), terms: terms.clone() });
         }
         self.writes.tenant = new.cloned().or(self.writes.tenant.take());
-        Ok(Verdict::Ordered { index, id })
+        Ok(Verdict::Ordered { index, time: self.now, id })
     }
 
     /// What keeps a tenant from being created.

@@ -5,8 +5,22 @@ use super::*;
 async fn an_order_is_accepted_once() {
     let lab = Lab::new().await;
     let order = lab.signed(&lab.admin.identity, Instruction::CreateDataset { name: "other".parse().unwrap() });
-    let again = Order { caller: order.caller.clone(), verified: order.verified.clone() };
-    let index = lab.record(Attempt::Order(Box::new(order))).await.unwrap().index();
+    let repeat = |caller: &Caller| Order { caller: caller.clone(), verified: order.verified.clone() };
+    let id = order.verified.id();
+    let (mine, at_once, stranger) =
+        (repeat(&order.caller), repeat(&order.caller), Person::new(&lab.tenant).caller.clone());
+    let again = repeat(&stranger);
+    // Twice in one batch, and once more later: whoever signed it gets the same receipt.
+    let (first, second) =
+        tokio::join!(lab.record(Attempt::Order(Box::new(order))), lab.record(Attempt::Order(Box::new(at_once))));
+    let first = first.unwrap();
+    lab.clock.forward(5);
+    let third = lab.record(Attempt::Order(Box::new(mine))).await.unwrap();
+    for receipt in [&second.unwrap(), &third] {
+        assert_eq!((receipt.index(), receipt.time()), (first.index(), first.time()));
+        assert!(matches!(receipt.what(), What::Order(of) if *of == id));
+    }
+    let index = first.index();
     match lab.record(Attempt::Order(Box::new(again))).await {
         Err(RecordError::Refused { refusal, .. }) => {
             assert_eq!(refusal.reason, Reason::PreconditionFailed);

@@ -34,7 +34,7 @@ fn signed(origin: &Origin, by: &Identity, instruction: Instruction) -> SignedOrd
 }
 
 /// Sends an order by the method that is for it.
-async fn send(raw: &Raw, tenant: &str, signed: &SignedOrder) -> Result<(), Reason> {
+async fn send(raw: &Raw, tenant: &str, signed: &SignedOrder) -> Result<(u64, u64), Reason> {
     use v1::admin_client::AdminClient;
     use v1::vendors_client::VendorsClient;
     let (message, channel) = (order(tenant, signed), raw.channel.clone());
@@ -45,7 +45,9 @@ async fn send(raw: &Raw, tenant: &str, signed: &SignedOrder) -> Result<(), Reaso
         Instruction::RemoveAdmin { .. } => AdminClient::new(channel).remove_admin(message).await,
         _ => unreachable!("no test sends it"),
     };
-    sent.map(|_| ()).map_err(|status| failure(status).reason)
+    let receipt = sent.map(tonic::Response::into_inner).map_err(|status| failure(status).reason)?;
+    assert_eq!(receipt.order_id, signed.clone().verify().unwrap().id().as_bytes()[..]);
+    Ok((receipt.index, receipt.time))
 }
 
 /// The order of the group of P-256 (FIPS 186-4, D.1.2.3).
@@ -90,10 +92,11 @@ async fn an_order_again() {
     }
     assert_ne!(again[1], again[0]);
 
-    send(&raw, "acme", &suspend).await.unwrap();
+    let receipt = send(&raw, "acme", &suspend).await.unwrap();
     let by_the_vendor = vault.raw(&worker.identity).await;
     for one in &again {
-        assert_eq!(send(&raw, "acme", one).await, Err(Reason::PreconditionFailed));
+        // Whoever signed it is told again what became of it; nobody else is.
+        assert_eq!(send(&raw, "acme", one).await, Ok(receipt));
         assert_eq!(send(&by_the_vendor, "acme", one).await, Err(Reason::PreconditionFailed));
     }
     // After it was taken back, whoever kept it cannot give it once more; nor after the server has started again.
@@ -106,7 +109,7 @@ async fn an_order_again() {
         }
         let raw = vault.raw(&lab.admin).await;
         for one in &again {
-            assert_eq!(send(&raw, "acme", one).await, Err(Reason::PreconditionFailed));
+            assert_eq!(send(&raw, "acme", one).await, Ok(receipt), "it is told, and not carried out");
         }
         let worker = vault.connect(&worker.identity).await;
         worker.get_bytes(&name, GetOptions::default()).await.unwrap();
@@ -137,6 +140,27 @@ async fn an_order_for_another_ledger_or_time() {
     let ledger = vault.ledger("acme").await;
     assert!(ledger.done(Event::VendorSuspended).is_empty());
     vault.ledger("other").await;
+}
+
+/// Somebody who can write the database has it claim that an order was accepted: no receipt comes of it that would let an admin
+/// believe that a vendor is suspended.
+async fn an_order_that_the_database_claims_was_accepted() {
+    let (vault, lab, worker, grant) = vault_and_lab().await;
+    let (raw, session) = vault.raw_session(&lab.admin, "acme").await;
+    let revoke = signed(&session.origin, &lab.admin, Instruction::RevokeGrant { grant, note: None });
+    let suspend =
+        signed(&session.origin, &lab.admin, Instruction::SuspendVendor { vendor: vendor_of(&worker), note: None });
+    for order in [&suspend, &revoke] {
+        let id = order.clone().verify().unwrap().id();
+        let row = "INSERT INTO orders (tenant, id, entry) SELECT tenant";
+        let row = format!("{row}, {}, entry FROM orders ORDER BY entry LIMIT 1", tamper::hex(id.as_bytes()));
+        tamper::edit(&vault.folder(), &[row]).await;
+    }
+    assert_eq!(send(&raw, "acme", &suspend).await, Err(Reason::PreconditionFailed));
+    let revoked = v1::grants_client::GrantsClient::new(raw.channel.clone()).revoke(order("acme", &revoke)).await;
+    assert_eq!(refusal(revoked.map_err(failure)), Reason::PreconditionFailed);
+    worker.vault.get_bytes(&lab.object("rlhf/a"), GetOptions::default()).await.unwrap();
+    vault.ledger("acme").await;
 }
 
 /// Somebody who can write the database makes the vault forget which orders it has carried out, and gives old ones again: to be
@@ -314,6 +338,7 @@ on_each_engine! {
     an_order_again,
     an_order_for_another_ledger_or_time,
     an_order_again_that_the_database_has_forgotten,
+    an_order_that_the_database_claims_was_accepted,
     a_call_of_somebody_else,
     a_call_again_on_its_own_connection,
     a_key_parcel_in_another_place,
