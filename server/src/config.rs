@@ -18,7 +18,8 @@
 //! provider = "file"
 //!
 //! [limits]
-//! max_object = 274877906944
+//! max_object = 274877906944                # bytes
+//! retention = 2592000                      # seconds: 30 days
 //! ```
 
 use std::fs;
@@ -115,6 +116,8 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long an unwrapped tenant key is kept.
     pub key_cache: Duration,
+    /// How long a generation is kept after it was overwritten or deleted; then its key is destroyed.
+    pub retention: Duration,
 }
 
 impl Default for Limits {
@@ -126,6 +129,7 @@ impl Default for Limits {
             max_streams: 256,
             handshake: Duration::from_secs(10),
             key_cache: Duration::from_secs(300),
+            retention: Duration::from_secs(30 * 24 * 3600),
         }
     }
 }
@@ -224,6 +228,7 @@ struct LimitsTable {
     max_streams: Option<u64>,
     handshake: Option<u64>,
     key_cache: Option<u64>,
+    retention: Option<u64>,
 }
 
 impl Config {
@@ -273,7 +278,7 @@ fn place_of(text: &str, at: usize) -> String {
 }
 
 /// Every key there is.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "name",
     "listen",
     "operators",
@@ -286,6 +291,7 @@ const KEYS: [&str; 12] = [
     "limits.max_streams",
     "limits.handshake",
     "limits.key_cache",
+    "limits.retention",
 ];
 
 /// The variable that sets a key.
@@ -336,6 +342,7 @@ impl Settings {
                 max_streams: self.number("limits.max_streams", limits.max_streams, 1..=65_536, defaults.max_streams)?,
                 handshake: self.seconds("limits.handshake", limits.handshake, defaults.handshake)?,
                 key_cache: self.seconds("limits.key_cache", limits.key_cache, defaults.key_cache)?,
+                retention: self.seconds("limits.retention", limits.retention, defaults.retention)?,
             },
         })
     }
@@ -438,8 +445,8 @@ impl Settings {
     }
 
     fn seconds(&self, key: &'static str, of_file: Option<u64>, default: Duration) -> Result<Duration, ConfigError> {
-        const YEAR: u64 = 366 * 24 * 3600;
-        self.number(key, of_file, 1..=YEAR, default.as_secs()).map(Duration::from_secs)
+        const CENTURY: u64 = 100 * 366 * 24 * 3600;
+        self.number(key, of_file, 1..=CENTURY, default.as_secs()).map(Duration::from_secs)
     }
 }
 

@@ -26,6 +26,7 @@ use crate::listen::{ListenError, Listener};
 use crate::recorder::{Clock, NodeMemory, Recorder, SystemClock};
 use crate::tenants::Tenants;
 use crate::vault::Vault;
+use crate::vault::retention::Retention;
 
 /// HTTP/2 windows: 64 KiB caps a stream at 740 MB/s, 4 MiB costs memory for nothing.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -56,6 +57,7 @@ pub struct Server {
     vault: Arc<Vault>,
     config: Config,
     sweeper: Sweeper,
+    retention: Retention,
     listen: SocketAddr,
     #[cfg(feature = "tap")]
     tap: Option<Arc<dyn crate::tap::Tap>>,
@@ -94,6 +96,11 @@ impl Server {
             // An idle time that is shorter than the pause would not be kept.
             interval: SWEEP_EVERY.min(config.limits.upload_idle),
         };
+        let retention = Retention {
+            catalog: catalog.clone(),
+            keep: config.limits.retention,
+            interval: SWEEP_EVERY.min(config.limits.upload_idle).min(config.limits.retention),
+        };
         let vault = Vault {
             id: file.vault,
             name: config.name.clone(),
@@ -113,6 +120,7 @@ impl Server {
             vault: Arc::new(vault),
             config,
             sweeper,
+            retention,
             listen,
             #[cfg(feature = "tap")]
             tap: options.tap,
@@ -164,10 +172,12 @@ impl Listening {
     /// # Errors
     /// [`Error`] if the transport fails.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Self { server: Server { vault, config, sweeper, .. }, listener, .. } = self;
+        let Self { server: Server { vault, config, sweeper, retention, .. }, listener, .. } = self;
         let stop = CancellationToken::new();
         let recorder = vault.recorder.clone();
         let sweeping = sweeper.start(move || recorder.now(), stop.clone());
+        let recorder = vault.recorder.clone();
+        let retaining = retention.start(move || recorder.now(), stop.clone());
         let (health_reporter, health) = tonic_health::server::health_reporter();
         health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -201,6 +211,9 @@ impl Listening {
         vault.recorder.shutdown().await;
         if let Err(error) = sweeping.await {
             tracing::error!(%error, "the sweeper failed");
+        }
+        if let Err(error) = retaining.await {
+            tracing::error!(%error, "retention failed");
         }
         vault.catalog.close().await;
         ended.map_err(|error| Error::Unavailable(error.to_string().into()))

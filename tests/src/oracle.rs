@@ -132,7 +132,7 @@ impl Blobs {
             let rows = sqlx::query(sql).fetch_all(&mut catalog).await.unwrap();
             rows.iter().map(|row| row.get::<String, _>(0)).collect::<BTreeSet<_>>()
         };
-        let of_objects = names("SELECT DISTINCT blob FROM objects").await;
+        let of_objects = names("SELECT DISTINCT blob FROM objects WHERE key_version > 0").await;
         let under_way = names("SELECT blob FROM uploads WHERE state <> 1").await;
         catalog.close().await.unwrap();
         let BlobsUrl::File(root) = config(folder).blobs;

@@ -146,12 +146,26 @@ pub async fn put_rows_back(folder: &Path, copy: &Path) {
     catalog.close().await.unwrap();
 }
 
-/// Where an object lies: the blob's file, and where in it the object begins.
-pub async fn place(folder: &Path, path: &str) -> (PathBuf, u64) {
+/// The first column of the first row, as a number.
+pub async fn number(folder: &Path, query: &str) -> u64 {
     let mut catalog = oracle::open(folder).await;
-    let row =
-        sqlx::query("SELECT blob, start FROM objects WHERE path = $1 ORDER BY generation DESC LIMIT 1").bind(path);
-    let row = row.fetch_one(&mut catalog).await.unwrap();
+    let row = sqlx::query(AssertSqlSafe(query.to_owned())).fetch_one(&mut catalog).await.unwrap();
+    catalog.close().await.unwrap();
+    u64::try_from(row.get::<i64, _>(0)).unwrap()
+}
+
+/// Where the newest generation of an object lies: the blob's file, and where in it the object begins.
+pub async fn place(folder: &Path, path: &str) -> (PathBuf, u64) {
+    place_of(folder, path, None).await
+}
+
+/// As [`place`], of a generation.
+pub async fn place_of(folder: &Path, path: &str, generation: Option<i64>) -> (PathBuf, u64) {
+    let mut catalog = oracle::open(folder).await;
+    let row = sqlx::query(
+        "SELECT blob, start FROM objects WHERE path = $1 AND generation <= $2 ORDER BY generation DESC LIMIT 1",
+    );
+    let row = row.bind(path).bind(generation.unwrap_or(i64::MAX)).fetch_one(&mut catalog).await.unwrap();
     catalog.close().await.unwrap();
     let BlobsUrl::File(root) = oracle::config(folder).blobs;
     (root.join(row.get::<String, _>(0)), u64::try_from(row.get::<i64, _>(1)).unwrap())

@@ -53,6 +53,16 @@ impl Dialect {
         }
     }
 
+    /// Whether what is deleted is overwritten with zeros from here on. PostgreSQL has no such thing: what was deleted stays in its
+    /// files until they are vacuumed.
+    pub(super) fn overwrite(self, on: bool) -> Option<&'static str> {
+        match (self, on) {
+            (Self::Sqlite, true) => Some("PRAGMA secure_delete = ON"),
+            (Self::Sqlite, false) => Some("PRAGMA secure_delete = OFF"),
+            (Self::Postgres, _) => None,
+        }
+    }
+
     /// What a reading connection is set to.
     pub(super) fn reader_setup(self) -> &'static str {
         match self {

@@ -34,6 +34,7 @@ mod orders;
 mod paths;
 mod place;
 pub(crate) mod requests;
+pub mod retention;
 pub mod tenants;
 mod tx;
 pub mod uploads;

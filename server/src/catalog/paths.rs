@@ -5,7 +5,7 @@
 //! notices; they cannot make a path stand for another path's object.
 
 use sqlx::Row;
-use strongroom_core::ids::{DatasetId, Generation, Index};
+use strongroom_core::ids::{DatasetId, Generation, Index, Millis, TenantId};
 
 use super::bulk::Bulk;
 use super::{CatalogError, Tx, number};
@@ -33,6 +33,7 @@ pub(crate) struct PathWrites {
     show: Bulk,
     supersede: Bulk,
     hide: Bulk,
+    retire: Bulk,
 }
 
 impl PathWrites {
@@ -56,6 +57,12 @@ impl PathWrites {
     ) {
         let row = self.supersede.row().bytes(dataset.as_bytes()).text(path);
         row.number(generation.0).number(index.0).number(u64::from(ordinal));
+        self.retire(index, ordinal);
+    }
+
+    /// This object is no longer what its path stands for: its time to be kept begins.
+    pub(crate) fn retire(&mut self, index: Index, ordinal: u32) {
+        self.retire.row().number(index.0).number(u64::from(ordinal));
     }
 
     /// Generations up to `through` are hidden. What is visible after it is shown beside.
@@ -99,9 +106,17 @@ impl Tx {
         Ok(found)
     }
 
-    /// Writes what a batch changed of paths.
-    pub(crate) async fn write_paths(&mut self, writes: PathWrites) -> Result<(), CatalogError> {
-        let PathWrites { show, supersede, hide } = writes;
+    /// Writes what a batch changed of a tenant's paths at `now`.
+    pub(crate) async fn write_paths(
+        &mut self,
+        tenant: &TenantId,
+        now: Millis,
+        writes: PathWrites,
+    ) -> Result<(), CatalogError> {
+        let PathWrites { show, supersede, hide, retire } = writes;
+        if retire.rows() > 0 {
+            self.retire(tenant, now, retire).await?;
+        }
         if hide.rows() > 0 {
             let rows = hide.finish();
             let sql = self.sql(

@@ -117,7 +117,7 @@ async fn listed(paths: &[&str]) -> (tempfile::TempDir, Catalog, LedgerKey, Datas
         writes.show(&dataset, path.as_str(), (generation, index, at));
     }
     tx.insert_objects(&tenant, objects).await.unwrap();
-    tx.write_paths(writes).await.unwrap();
+    tx.write_paths(&tenant, strongroom_core::ids::Millis(1), writes).await.unwrap();
     tx.commit().await.unwrap();
     (folder, catalog, key, dataset, tenant)
 }

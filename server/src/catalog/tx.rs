@@ -37,6 +37,14 @@ impl Tx {
         self.catalog.sql(statement)
     }
 
+    /// Has what is deleted from here on overwritten, or no longer.
+    pub(super) async fn overwrite(&mut self, on: bool) -> Result<(), CatalogError> {
+        if let Some(sql) = self.catalog.0.dialect.overwrite(on) {
+            sqlx::raw_sql(sql).execute(self.connection()).await?;
+        }
+        Ok(())
+    }
+
     /// What time it is in the database: here, what the node's clock says. Read after the head's lock, or it would be the time
     /// before others' commits.
     pub(crate) async fn time(&mut self, node: Millis) -> Result<Millis, CatalogError> {

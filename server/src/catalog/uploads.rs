@@ -1,11 +1,12 @@
 //! Blobs under way. A row is open before the blob's first byte, so that a crash leaves no blob that nobody knows of.
 //!
 //! ```text
-//! open ──commit of the put──► committed
-//!   └────condemn────────────► condemned ──blob deleted──► forgotten
+//! open ──commit of the put──► committed ──the last key of it destroyed (retention)─┐
+//!   └────condemn────────────────────────────────────────────────────────────────┴► condemned ──blob deleted──► forgotten
 //! ```
 //!
-//! Both steps out of `open` are compare-and-set: a put whose upload was condemned fails, and a committed one is never condemned.
+//! Both steps out of `open` are compare-and-set: a put whose upload was condemned fails, and a committed one is condemned only
+//! when nothing that can be opened lies in it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -206,17 +207,24 @@ impl Tx {
         rows.iter().map(|row| Ok((row.try_get(0)?, UploadState::of(number(row, 1)?)?))).collect()
     }
 
-    /// Marks uploads as committed. That none of them is condemned was read under the same lock.
+    /// Marks uploads as committed, each with how many objects more lie in it. That they are there and none of them is condemned
+    /// was read under the same lock: nothing is inserted, but this way each row is found by its name, and once.
     pub(crate) async fn commit_uploads<'a>(
         &mut self,
         tenant: &TenantId,
-        blobs: impl IntoIterator<Item = &'a str>,
+        blobs: impl IntoIterator<Item = (&'a str, u64)>,
     ) -> Result<(), CatalogError> {
+        let mut bulk = Bulk::with_capacity(256);
+        blobs.into_iter().for_each(|(blob, objects)| {
+            bulk.row().text(blob).number(objects);
+        });
         let sql = self.sql(
-            "UPDATE uploads SET state = 1 WHERE tenant = $2 AND state = 0 AND blob IN \
-             (SELECT j.value->>0 FROM jsonb_each($1) j)",
+            "INSERT INTO uploads (blob, tenant, put, holder, state, touched, objects) \
+             SELECT j.value->>0, $2, $2, $2, 1, 0, CAST(j.value->>1 AS BIGINT) FROM jsonb_each($1) j WHERE true \
+             ON CONFLICT (blob) DO UPDATE SET state = 1, objects = uploads.objects + excluded.objects \
+             WHERE uploads.tenant = excluded.tenant AND uploads.state < 2",
         );
-        let query = sqlx::query(sql).bind(names(blobs)).bind(&tenant.as_bytes()[..]);
+        let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         query.execute(self.connection()).await?;
         Ok(())
     }

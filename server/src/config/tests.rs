@@ -39,13 +39,14 @@ fn every_key_can_come_from_file_and_environment() {
         "name = \"a\"\nlisten = \"0.0.0.0:1\"\noperators = [\"{OPERATOR}\"]\n\
          [catalog]\nurl = \"sqlite:///srv/c.db\"\n[blobs]\nurl = \"file:b\"\n[root]\nprovider = \"file\"\n\
          [limits]\nmax_object = 7\nupload_idle = 8\nmax_connections = 9\nmax_streams = 10\nhandshake = 11\n\
-         key_cache = 12\n"
+         key_cache = 12\nretention = 13\n"
     );
     let config = load(&text, &[]).unwrap();
     assert_eq!(config.catalog, CatalogUrl::Sqlite("/srv/c.db".into()));
     assert_eq!(config.operators, [OPERATOR.parse().unwrap()]);
     assert_eq!((config.limits.max_object, config.limits.max_connections), (7, 9));
     assert_eq!(config.limits.key_cache, Duration::from_secs(12));
+    assert_eq!(config.limits.retention, Duration::from_secs(13));
 
     let two = format!("{OPERATOR}, {OPERATOR}");
     let variables = [
@@ -61,6 +62,7 @@ fn every_key_can_come_from_file_and_environment() {
         ("STRONGROOM_LIMITS_MAX_STREAMS", "100"),
         ("STRONGROOM_LIMITS_HANDSHAKE", "110"),
         ("STRONGROOM_LIMITS_KEY_CACHE", "120"),
+        ("STRONGROOM_LIMITS_RETENTION", "130"),
         ("STRONGROOM_HOME", "the client's"),
         ("STRONGROOM_ROOT_PASSPHRASE", "no setting"),
         ("STRONGROOM_BLOBS_SERVICE_HOST", "made by Kubernetes"),
@@ -81,6 +83,7 @@ fn every_key_can_come_from_file_and_environment() {
             max_streams: 100,
             handshake: seconds(110),
             key_cache: seconds(120),
+            retention: seconds(130),
         }
     );
 }

@@ -438,9 +438,12 @@ async fn write(tx: &mut Tx, made: &mut Made) -> Result<(), CatalogError> {
     }
     if !writes.objects.is_empty() {
         tx.insert_objects(id, std::mem::take(&mut writes.objects)).await?;
-        tx.commit_uploads(id, writes.blobs.iter().map(String::as_str)).await?;
+        tx.commit_uploads(id, writes.blobs.iter().map(|(blob, objects)| (&blob[..], *objects))).await?;
     }
-    tx.write_paths(std::mem::take(&mut writes.paths)).await?;
+    tx.write_paths(id, *now, std::mem::take(&mut writes.paths)).await?;
+    for dataset in &writes.deleted {
+        tx.retire_dataset(id, dataset, *now).await?;
+    }
     if let Some(state) = state.as_mut().filter(|state| state.swept != now.0 / REQUEST_LIFE) {
         let more = tx.forget_requests(id, *now, SWEEP).await?;
         state.swept = if more { state.swept } else { now.0 / REQUEST_LIFE };

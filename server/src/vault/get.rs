@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::answer::{refuse as status, seen_message};
+use crate::blobs::BlobError;
 use crate::cuts::{self, Gone};
 use crate::error::Error;
 use crate::recorder::attempt::{AcceptedCall, ReleasePart};
@@ -60,7 +61,18 @@ async fn run(vault: Arc<Vault>, call: Arc<AcceptedCall>, skip: u64, sender: cuts
     };
     match end {
         Ok(()) | Err(Stop::Gone) => {}
-        Err(Stop::Failed(error)) => sender.fail(status(&error, request)).await,
+        Err(Stop::Failed(error)) => {
+            let error = if is_over(&vault, &error).await { Error::NotFound("no such object".into()) } else { error };
+            sender.fail(status(&error, request)).await;
+        }
+    }
+}
+
+/// Whether a blob is missing because the time of all that lay in it was over while it was read.
+async fn is_over(vault: &Vault, error: &Error) -> bool {
+    match error {
+        Error::Blob(BlobError::Missing(blob)) => matches!(vault.catalog.is_kept(blob).await, Ok(false)),
+        _ => false,
     }
 }
 

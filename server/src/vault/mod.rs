@@ -16,6 +16,7 @@ pub(crate) mod plan;
 pub(crate) mod put;
 pub(crate) mod put_batch;
 pub(crate) mod release;
+pub(crate) mod retention;
 pub(crate) mod session;
 pub(crate) mod standing;
 

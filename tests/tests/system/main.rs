@@ -10,6 +10,7 @@ mod nodes;
 mod order;
 mod readme;
 mod reads;
+mod retention;
 mod secrecy;
 mod walkthrough;
 

@@ -45,7 +45,7 @@ async fn what_came_to_nothing_is_deleted_and_nothing_else() {
     let going_on = sweeper.upload(2, now - HOUR + 1).await;
     let committed = sweeper.upload(3, 0).await;
     let mut tx = sweeper.catalog.begin().await.unwrap();
-    tx.commit_uploads(&TENANT, [committed.as_str()]).await.unwrap();
+    tx.commit_uploads(&TENANT, [(committed.as_str(), 1)]).await.unwrap();
     tx.commit().await.unwrap();
     let condemned = sweeper.upload(4, now).await;
     assert!(sweeper.catalog.condemn(&condemned).await.unwrap());

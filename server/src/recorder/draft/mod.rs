@@ -9,7 +9,7 @@ mod order;
 mod put;
 mod release;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use strongroom_core::grant::{
     Allowed, Authority, Grant, Held, Place, Principal, Refusal, Request as Question, Standing, Usage, decide,
 };
 use strongroom_core::identity::Fingerprint;
-use strongroom_core::ids::{Digest, GrantId, Index, Millis, NodeId, OrderId, SessionId};
+use strongroom_core::ids::{DatasetId, Digest, GrantId, Index, Millis, NodeId, OrderId, SessionId};
 use strongroom_core::ledger::tree::leaf_hash;
 use strongroom_core::ledger::{Actor, Entry, Event, Head, Outcome, Role, batch};
 use strongroom_core::reason::Reason;
@@ -77,7 +77,9 @@ pub(super) struct Writes {
     pub(super) requests: Vec<(RequestKey, RequestRow)>,
     pub(super) objects: ObjectWrites,
     pub(super) paths: PathWrites,
-    pub(super) blobs: Vec<String>,
+    /// Blobs, with how many objects became visible in each.
+    pub(super) blobs: Vec<(String, u64)>,
+    pub(super) deleted: Vec<DatasetId>,
 }
 
 /// The batch while it is decided.
@@ -94,7 +96,7 @@ pub(super) struct Draft<'a> {
     charged: BTreeSet<GrantId>,
     requested: BTreeSet<RequestKey>,
     opened: HashSet<SessionId>,
-    blobs: BTreeSet<&'a str>,
+    blobs: BTreeMap<&'a str, u64>,
     marks: Marks,
     writes: Writes,
 }
@@ -134,7 +136,7 @@ impl<'a> Draft<'a> {
             charged: BTreeSet::new(),
             requested: BTreeSet::new(),
             opened: HashSet::new(),
-            blobs: BTreeSet::new(),
+            blobs: BTreeMap::new(),
             marks: Marks::default(),
             writes: Writes {
                 public: Vec::with_capacity(64 * 1024),
@@ -148,6 +150,7 @@ impl<'a> Draft<'a> {
                 objects: ObjectWrites::default(),
                 paths: PathWrites::default(),
                 blobs: Vec::new(),
+                deleted: Vec::new(),
             },
         }
     }
@@ -405,7 +408,7 @@ impl<'a> Draft<'a> {
             self.charged.iter().map(|id| (*id, self.known.usages.get(id).copied().unwrap_or_default())).collect();
         let known = &self.known.requests;
         writes.requests = self.requested.iter().filter_map(|key| Some((*key, known.get(key)?.to_row()))).collect();
-        writes.blobs = self.blobs.iter().map(|blob| (*blob).to_owned()).collect();
+        writes.blobs = self.blobs.iter().map(|(blob, objects)| ((*blob).to_owned(), *objects)).collect();
         Drafted {
             now: self.now,
             base: self.base,

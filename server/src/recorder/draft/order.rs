@@ -70,6 +70,9 @@ impl<'a> Draft<'a> {
         let index = self.append(entry, part)?;
         self.writes.orders.push((id, index));
         self.known.orders.insert(id, Accepted { index, receipt: Some(self.now) });
+        if let Instruction::DeleteDataset { name } = instruction {
+            self.writes.deleted.extend(self.authority.dataset(name).map(|dataset| dataset.id));
+        }
         if is_authority(instruction) {
             Arc::make_mut(&mut self.authority).apply(index, verified);
             let signed = verified.clone().into_signed().bytes();

@@ -236,7 +236,7 @@ impl<'a> Draft<'a> {
         if self.known.has_deletes {
             self.known.sizes.insert((visible.index, visible.ordinal), object.size);
         }
-        self.blobs.insert(&object.blob);
+        *self.blobs.entry(&object.blob).or_default() += 1;
         self.known.ids.insert(object.header.object_id());
         let known = KnownPut {
             holder: put.call.caller.key,
