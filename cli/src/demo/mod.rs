@@ -18,15 +18,16 @@ use strongroom_core::reason::Reason;
 use crate::args::Globals;
 use crate::connection::interrupted;
 use crate::exit::{Failure, Outcome};
-use crate::output::line;
 use stage::Stage;
+use tell::Tell;
 
 /// Play a lab and a vendor against a real vault in this process, and tell what happens. Takes under half a minute.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   strongroom demo
-  strongroom demo --data gsm8k.jsonl --keep ./demo")]
+  strongroom demo --data gsm8k.jsonl --keep ./demo
+  strongroom demo --output json | jq -r 'select(.fact).fact'")]
 pub struct Demo {
     /// Use this file, or the files of this folder, instead of made-up items; .jsonl files are split by lines.
     #[arg(long, value_name = "PATH")]
@@ -41,7 +42,7 @@ impl Demo {
     ///
     /// # Errors
     /// Something did not go as the story has it.
-    pub fn run(self, _: &Globals) -> Outcome {
+    pub fn run(self, globals: &Globals) -> Outcome {
         let temporary = match &self.keep {
             Some(_) => None,
             None => Some(
@@ -62,7 +63,7 @@ impl Demo {
             runtime.map_err(|error| Failure::new(Reason::Internal, format!("no runtime: {error}"), "try again"))?;
         let done = runtime.block_on(async {
             tokio::select! {
-                done = self.play(&folder) => done,
+                done = self.play(&folder, Tell::new(globals.output)) => done,
                 () = interrupted() => Err(Failure::interrupted()),
             }
         });
@@ -70,19 +71,19 @@ impl Demo {
         done
     }
 
-    async fn play(&self, folder: &Path) -> Outcome {
+    async fn play(&self, folder: &Path, mut tell: Tell) -> Outcome {
         let start = Instant::now();
         let items = data::Items::new(self.data.as_deref())?;
         let stage = Stage::set(folder).await?;
-        story::tell(&stage, &items).await?;
+        story::tell(&mut tell, &stage, &items).await?;
         let address = stage.address;
         stage.strike().await?;
-        line(&format!("\nAll of this took {:.1} s.", start.elapsed().as_secs_f64()))?;
+        tell.note(&format!("\nAll of this took {:.1} s.", start.elapsed().as_secs_f64()))?;
         match &self.keep {
-            None => line(
+            None => tell.note(
                 "The vault and its keys are deleted now. To keep them and go on by hand: strongroom demo --keep ./demo",
             ),
-            Some(_) => line(&go_on(folder, address, items.folder)),
+            Some(_) => tell.note(&go_on(folder, address, items.folder)),
         }
     }
 }

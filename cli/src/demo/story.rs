@@ -17,13 +17,12 @@ use super::data::{Items, Probes, Transcript};
 use super::sample::Text;
 use super::search::search;
 use super::stage::Stage;
-use super::tell::{Tell, fact, paced};
+use super::tell::{Tell, paced};
 use crate::amount::{Size, counted};
 use crate::audit;
 use crate::audit::names::Names;
 use crate::exit::{Failure, Outcome};
 use crate::grant::short_grant;
-use crate::output::line;
 use crate::put::feed::feed;
 use crate::when;
 
@@ -49,19 +48,18 @@ struct Cast<'a> {
 type Stored = BTreeMap<ObjectPath, [u8; 32]>;
 
 /// Tells it.
-pub(super) async fn tell(stage: &Stage, items: &Items) -> Outcome {
-    let mut tell = Tell::default();
-    line(
+pub(super) async fn tell(tell: &mut Tell, stage: &Stage, items: &Items) -> Outcome {
+    tell.note(
         "A lab keeps a dataset in a vault, lets a vendor read a part of it, and stops the vendor in the middle of a read.",
     )?;
-    let cast = open(&mut tell, stage, items).await?;
-    let (stored, probes) = store(&mut tell, &cast).await?;
-    look(&mut tell, stage, &stored, probes).await?;
-    let vendor = grant(&mut tell, &cast).await?;
-    read(&mut tell, &cast, &stored).await?;
-    over_reach(&cast).await?;
-    cut(&mut tell, &cast, vendor).await?;
-    ledger(&mut tell, &cast).await?;
+    let cast = open(tell, stage, items).await?;
+    let (stored, probes) = store(tell, &cast).await?;
+    look(tell, stage, &stored, probes).await?;
+    let vendor = grant(tell, &cast).await?;
+    read(tell, &cast, &stored).await?;
+    over_reach(tell, &cast).await?;
+    cut(tell, &cast, vendor).await?;
+    ledger(tell, &cast).await?;
     cast.lab.flush().await?;
     Ok(cast.labelco.flush().await?)
 }
@@ -69,14 +67,14 @@ pub(super) async fn tell(stage: &Stage, items: &Items) -> Outcome {
 /// A vault, a tenant, a lab and a vendor with a key each.
 async fn open<'a>(tell: &mut Tell, stage: &Stage, items: &'a Items) -> Outcome<Cast<'a>> {
     tell.step("A vault, and a lab that it has as a tenant")?;
-    fact(&format!("the server listens on {}, in this process; TLS 1.3, its key is pinned:", stage.address))?;
-    fact(&format!("vault key    {}", stage.vault_key))?;
+    tell.fact(&format!("the server listens on {}, in this process; TLS 1.3, its key is pinned:", stage.address))?;
+    tell.fact(&format!("vault key    {}", stage.vault_key))?;
     let (lab, labelco) = (stage.player("lab").await?, stage.player("labelco").await?);
-    fact(&format!("the lab      {}", lab.fingerprint()))?;
-    fact(&format!("the vendor   {}", labelco.fingerprint()))?;
+    tell.fact(&format!("the lab      {}", lab.fingerprint()))?;
+    tell.fact(&format!("the vendor   {}", labelco.fingerprint()))?;
     let tenant: TenantName = name("acme")?;
     let (origin, _) = stage.operator().await?.create_tenant(&tenant, &[lab.fingerprint()]).await?;
-    fact(&format!("ledger       {origin}"))?;
+    tell.fact(&format!("ledger       {origin}"))?;
     let dataset = DatasetRef { tenant: tenant.clone(), dataset: name("rlhf")? };
     lab.create_dataset(&dataset).await?;
     let transcript = dataset.object(name("transcripts/big.txt")?);
@@ -103,7 +101,7 @@ async fn store(tell: &mut Tell, cast: &Cast<'_>) -> Outcome<(Stored, Vec<Vec<u8>
     source.finish().await?;
     let took = start.elapsed();
     let count = stored.len() as u64;
-    fact(&format!(
+    tell.fact(&format!(
         "{} ({}) in {}/{}, one key each: {}",
         counted(count, "object"),
         cast.items.from,
@@ -114,7 +112,7 @@ async fn store(tell: &mut Tell, cast: &Cast<'_>) -> Outcome<(Stored, Vec<Vec<u8>
     let start = Instant::now();
     let done = cast.lab.put(&cast.transcript, Transcript::new(TRANSCRIPT), PutOptions::default()).await?;
     let took = start.elapsed();
-    fact(&format!("one large object of generated text, {}: {}", cast.transcript, paced(done.size, took)))?;
+    tell.fact(&format!("one large object of generated text, {}: {}", cast.transcript, paced(done.size, took)))?;
     let mut probes = probes.into_texts();
     probes.extend([0, 1_000_000, 2_000_000].map(|number| Text::line(number).trim_end().as_bytes().to_vec()));
     Ok((stored, probes))
@@ -134,14 +132,17 @@ async fn look(tell: &mut Tell, stage: &Stage, stored: &Stored, mut texts: Vec<Ve
     let found = found.map_err(|error| Failure::file(&stage.vault_folder(), &error))?;
     let (hits, control_hits) = found.hits.split_at(secrets);
     let leaks = hits.iter().filter(|&&hits| hits > 0).count();
-    fact(&format!(
+    tell.fact(&format!(
         "every file of the vault's folder was searched: {}, {}",
         counted(found.files, "file"),
         Size(found.bytes)
     ))?;
-    fact(&format!("{} of the plaintext were looked for: {leaks} found", counted(secrets as u64, "line")))?;
+    tell.fact(&format!("{} of the plaintext were looked for: {leaks} found", counted(secrets as u64, "line")))?;
     let control_hits = control_hits.first().copied().unwrap_or(0);
-    fact(&format!("the name {control}, which the catalog keeps readable: found in {}", counted(control_hits, "file")))?;
+    tell.fact(&format!(
+        "the name {control}, which the catalog keeps readable: found in {}",
+        counted(control_hits, "file")
+    ))?;
     if leaks > 0 {
         return Err(Failure::new(
             Reason::Integrity,
@@ -160,12 +161,12 @@ async fn look(tell: &mut Tell, stage: &Stage, stored: &Stored, mut texts: Vec<Ve
 async fn grant(tell: &mut Tell, cast: &Cast<'_>) -> Outcome<VendorId> {
     tell.step("The lab lets the vendor read the items, and nothing else")?;
     let (vendor, _) = cast.lab.add_vendor(&cast.tenant, &cast.vendor, &[cast.labelco.fingerprint()]).await?;
-    issue(cast, vendor, Prefix::Folder(cast.items.folder.to_owned())).await?;
+    issue(tell, cast, vendor, Prefix::Folder(cast.items.folder.to_owned())).await?;
     Ok(vendor)
 }
 
 /// One hour to list and read `prefix`.
-async fn issue(cast: &Cast<'_>, vendor: VendorId, prefix: Prefix) -> Outcome<GrantId> {
+async fn issue(tell: &Tell, cast: &Cast<'_>, vendor: VendorId, prefix: Prefix) -> Outcome<GrantId> {
     let now = when::now();
     let expires = now.checked_add(jiff::SignedDuration::from_hours(1)).unwrap_or(now);
     let actions = vec![Action::List, Action::Read];
@@ -181,7 +182,7 @@ async fn issue(cast: &Cast<'_>, vendor: VendorId, prefix: Prefix) -> Outcome<Gra
     };
     let told = crate::grant::sentence::terms(&cast.tenant, cast.vendor.as_str(), &terms);
     let (grant, _) = cast.lab.issue_grant(&cast.tenant, terms).await?;
-    fact(&format!("{}: {told}", short_grant(&grant)))?;
+    tell.fact(&format!("{}: {told}", short_grant(&grant)))?;
     Ok(grant)
 }
 
@@ -202,7 +203,7 @@ async fn read(tell: &mut Tell, cast: &Cast<'_>, stored: &Stored) -> Outcome {
         same += u64::from(stored.get(&item.info.path) == Some(&sha256(&body)));
     }
     let took = start.elapsed();
-    fact(&format!(
+    tell.fact(&format!(
         "{}: {}; {same} of {} equal what the lab put",
         counted(count, "object"),
         paced(bytes, took),
@@ -215,10 +216,10 @@ async fn read(tell: &mut Tell, cast: &Cast<'_>, stored: &Stored) -> Outcome {
 }
 
 /// The vendor tries what it may not.
-async fn over_reach(cast: &Cast<'_>) -> Outcome {
+async fn over_reach(tell: &Tell, cast: &Cast<'_>) -> Outcome {
     match cast.labelco.get_bytes(&cast.transcript, GetOptions::default()).await {
         Err(error) if error.reason() == Reason::OutOfScope => {
-            fact(&format!("it tries {}, and is refused: {}", cast.transcript, error.reason()))
+            tell.fact(&format!("it tries {}, and is refused: {}", cast.transcript, error.reason()))
         }
         Err(error) => Err(error.into()),
         Ok(_) => Err(Failure::new(Reason::Internal, "the vendor got what it may not", "tell the makers of strongroom")),
@@ -228,7 +229,7 @@ async fn over_reach(cast: &Cast<'_>) -> Outcome {
 /// The vendor is suspended in the middle of a large read.
 async fn cut(tell: &mut Tell, cast: &Cast<'_>, vendor: VendorId) -> Outcome {
     tell.step("The vendor is breached in the middle of a large read")?;
-    let grant = issue(cast, vendor, Prefix::Exact(cast.transcript.path.clone())).await?;
+    let grant = issue(tell, cast, vendor, Prefix::Exact(cast.transcript.path.clone())).await?;
     let options = GetOptions { grant: Some(grant), ..GetOptions::default() };
     let mut reader = cast.labelco.get(&cast.transcript, options).await?;
     let mut got = 0;
@@ -238,11 +239,11 @@ async fn cut(tell: &mut Tell, cast: &Cast<'_>, vendor: VendorId) -> Outcome {
             None => break,
         }
     }
-    fact(&format!("the vendor has read {} of {}", Size(got), Size(reader.size())))?;
+    tell.fact(&format!("the vendor has read {} of {}", Size(got), Size(reader.size())))?;
     let note = Some("the demo's incident".to_owned());
     let suspended = cast.lab.suspend_vendor(&cast.tenant, &cast.vendor, note).await?.index;
     let start = Instant::now();
-    fact(&format!("the lab suspends it: ledger entry {suspended}"))?;
+    tell.fact(&format!("the lab suspends it: ledger entry {suspended}"))?;
     let ended = tokio::time::timeout(CUT_WITHIN, async {
         loop {
             match reader.next().await {
@@ -258,22 +259,22 @@ async fn cut(tell: &mut Tell, cast: &Cast<'_>, vendor: VendorId) -> Outcome {
         let detail = format!("the stream did not end after the suspension; {} arrived", Size(got));
         return Err(Failure::new(Reason::Internal, detail, "tell the makers of strongroom"));
     };
-    fact(&format!(
+    tell.fact(&format!(
         "the stream ends with {} after {:.0} ms; the vendor got {} in all",
         error.reason(),
         took.as_secs_f64() * 1000.0,
         Size(got)
     ))?;
     let (last, exposed) = released(cast, grant).await?;
-    fact(&format!(
+    tell.fact(&format!(
         "keys for {} of it were released: that is what the vendor can have kept, whatever arrived",
         Size(exposed)
     ))?;
-    fact(&format!(
+    tell.fact(&format!(
         "the last key released to it is entry {last}, the suspension is entry {suspended}: nothing came after"
     ))?;
     match cast.labelco.get_bytes(&cast.transcript, GetOptions::default()).await {
-        Err(error) => fact(&format!("it tries again, and is refused: {}", error.reason()))?,
+        Err(error) => tell.fact(&format!("it tries again, and is refused: {}", error.reason()))?,
         Ok(_) => {
             return Err(Failure::new(Reason::Internal, "a suspended vendor got data", "tell the makers of strongroom"));
         }
@@ -317,10 +318,10 @@ async fn ledger(tell: &mut Tell, cast: &Cast<'_>) -> Outcome {
             continue;
         }
         if run > 0 {
-            line(&format!("{:>6}  and {} more like it", "…", run))?;
+            tell.entry(&format!("{:>6}  and {} more like it", "…", run))?;
             run = 0;
         }
-        line(&audit::line(&cast.tenant, &found.entry, found.private.as_ref(), &found.names, &names))?;
+        tell.entry(&audit::line(&cast.tenant, &found.entry, found.private.as_ref(), &found.names, &names))?;
     }
     Ok(())
 }
