@@ -178,7 +178,7 @@ impl Listening {
         let sweeping = sweeper.start(move || recorder.now(), stop.clone());
         let recorder = vault.recorder.clone();
         let retaining = retention.start(move || recorder.now(), stop.clone());
-        let (health_reporter, health) = tonic_health::server::health_reporter();
+        let (mut health_reporter, health) = tonic_health::server::health_reporter();
         health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(strongroom_proto::DESCRIPTORS)
@@ -202,6 +202,8 @@ impl Listening {
             }
             tracing::info!("stopping: calls under way are finished");
             health_reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+            // Whoever watches is told, and their streams end: they would be waited for otherwise.
+            health_reporter.clear_service_status("").await;
             stop.cancel();
             // Streams that nobody reads would keep the server for ever.
             tokio::time::timeout(DRAIN, serving).await.unwrap_or(Ok(()))

@@ -196,6 +196,20 @@ async fn keys_are_released_for_ciphertext_that_the_reader_has() {
     vault.ledger("acme").await;
 }
 
+/// Somebody who can write the database gives an object another id, to have it read in another's place.
+async fn an_id_that_was_moved_to_another_object() {
+    let (vault, lab, dataset) = vault_and_lab().await;
+    put(&lab, "rlhf/math/1", "one").await;
+    let unused = ObjectId::from_bytes(random_bytes().unwrap());
+    let moved = tamper::hex(unused.as_bytes());
+    tamper::edit(&vault.folder(), &[format!("UPDATE objects SET id = {moved} WHERE path = 'math/1'")]).await;
+    let worker = lab.key(&vault).await;
+    lab.let_read(&worker, "rlhf/math/").await;
+    assert_eq!(by_id(&lab.vault, &dataset, unused).await, Err(Reason::Integrity));
+    assert_eq!(by_id(&worker.vault, &dataset, unused).await, Err(Reason::OutOfScope));
+    vault.ledger("acme").await;
+}
+
 async fn a_grant_to_write_reads_nothing_by_id() {
     let (vault, lab, dataset) = vault_and_lab().await;
     let id = put(&lab, "rlhf/labels/1", "a label").await;
@@ -236,5 +250,6 @@ on_each_engine! {
     an_object_is_read_by_its_id,
     an_id_that_is_unknown_refuses_the_whole_call_of_a_grantee,
     keys_are_released_for_ciphertext_that_the_reader_has,
+    an_id_that_was_moved_to_another_object,
     a_grant_to_write_reads_nothing_by_id,
 }

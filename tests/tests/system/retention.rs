@@ -142,7 +142,7 @@ async fn a_read_under_way_is_told_that_it_is_gone() {
     let lab = vault.lab("acme").await;
     lab.dataset("rlhf").await;
     // Three windows: the last is not asked for before the second is read.
-    let large = Bytes::from(sample::bytes(1, 3 * 64 << 20));
+    let large = Bytes::from(sample::bytes(1, 3 * (64 << 20)));
     lab.put("rlhf/large", large.clone()).await;
     overwrite(&lab, "rlhf/large", "the second").await;
     let (file, _) = tamper::place_of(&vault.folder(), "large", Some(1)).await;
