@@ -6,12 +6,14 @@ ALTER TABLE uploads ADD COLUMN
 UPDATE uploads SET objects = (SELECT count(*) FROM objects o WHERE o.tenant = uploads.tenant AND o.blob = uploads.blob);
 
 CREATE TABLE retired (
-    since BIGINT NOT NULL,
     tenant BYTEA NOT NULL,
     entry BIGINT NOT NULL,
     ordinal BIGINT NOT NULL,
-    PRIMARY KEY (since, tenant, entry, ordinal)
+    since BIGINT NOT NULL,
+    PRIMARY KEY (tenant, entry, ordinal)
 );
+
+CREATE INDEX retired_by_time ON retired (since);
 
 -- Datasets that were deleted: their objects are retired in steps.
 CREATE TABLE retired_datasets (

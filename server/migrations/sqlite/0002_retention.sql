@@ -6,12 +6,14 @@ ALTER TABLE uploads ADD COLUMN
 UPDATE uploads SET objects = (SELECT count(*) FROM objects o WHERE o.tenant = uploads.tenant AND o.blob = uploads.blob);
 
 CREATE TABLE retired (
-    since INTEGER NOT NULL,
     tenant BLOB NOT NULL,
     entry INTEGER NOT NULL,
     ordinal INTEGER NOT NULL,
-    PRIMARY KEY (since, tenant, entry, ordinal)
+    since INTEGER NOT NULL,
+    PRIMARY KEY (tenant, entry, ordinal)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX retired_by_time ON retired (since);
 
 -- Datasets that were deleted: their objects are retired in steps.
 CREATE TABLE retired_datasets (

@@ -37,7 +37,8 @@ impl Tx {
     pub(super) async fn retire(&mut self, tenant: &TenantId, now: Millis, retire: Bulk) -> Result<(), CatalogError> {
         let sql = self.sql(
             "INSERT INTO retired (since, tenant, entry, ordinal) \
-             SELECT $2, $3, CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT) FROM jsonb_each($1) j",
+             SELECT $2, $3, CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT) FROM jsonb_each($1) j WHERE true \
+             ON CONFLICT (tenant, entry, ordinal) DO NOTHING",
         );
         let query = sqlx::query(sql).bind(retire.finish()).bind(signed(now.0)).bind(&tenant.as_bytes()[..]);
         query.execute(self.connection()).await?;
@@ -81,7 +82,8 @@ impl Catalog {
             let rows = bulk.finish();
             let sql = tx.sql(
                 "INSERT INTO retired (since, tenant, entry, ordinal) \
-                 SELECT $2, $3, CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT) FROM jsonb_each($1) j",
+                 SELECT $2, $3, CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT) FROM jsonb_each($1) j \
+                 WHERE true ON CONFLICT (tenant, entry, ordinal) DO NOTHING",
             );
             let query = sqlx::query(sql).bind(&rows[..]).bind(since).bind(tenant);
             query.execute(tx.connection()).await?;
@@ -139,15 +141,14 @@ impl Catalog {
 
 async fn expire(tx: &mut Tx, before: Millis, limit: u32) -> Result<Expired, CatalogError> {
     let sql = tx.sql(
-        "SELECT since, tenant, entry, ordinal FROM retired WHERE since < $1 ORDER BY since LIMIT $2 \
+        "SELECT tenant, entry, ordinal FROM retired WHERE since < $1 ORDER BY since LIMIT $2 \
          /*postgres FOR UPDATE SKIP LOCKED*/",
     );
     let query = sqlx::query(sql).bind(signed(before.0)).bind(i64::from(limit));
     let mut bulk = Bulk::with_capacity(16_384);
     for row in query.fetch_all(tx.connection()).await? {
-        let tenant: Vec<u8> = row.try_get(1)?;
-        let row_bulk = bulk.row().number(number(&row, 0)?).bytes(&tenant);
-        row_bulk.number(number(&row, 2)?).number(number(&row, 3)?);
+        let tenant: Vec<u8> = row.try_get(0)?;
+        bulk.row().bytes(&tenant).number(number(&row, 1)?).number(number(&row, 2)?);
     }
     let mut expired = Expired { taken: bulk.rows() as u64, ..Expired::default() };
     if expired.taken == 0 {
@@ -156,8 +157,8 @@ async fn expire(tx: &mut Tx, before: Millis, limit: u32) -> Result<Expired, Cata
     let rows = bulk.finish();
     let sql = tx.sql(
         "SELECT o.blob, count(*) FROM jsonb_each($1) j \
-         CROSS JOIN objects o ON o.tenant = unhex(j.value->>1) AND o.entry = CAST(j.value->>2 AS BIGINT) \
-         AND o.ordinal = CAST(j.value->>3 AS BIGINT) WHERE o.key_version > 0 AND NOT EXISTS \
+         CROSS JOIN objects o ON o.tenant = unhex(j.value->>0) AND o.entry = CAST(j.value->>1 AS BIGINT) \
+         AND o.ordinal = CAST(j.value->>2 AS BIGINT) WHERE o.key_version > 0 AND NOT EXISTS \
          (SELECT 1 FROM paths p WHERE p.dataset = o.dataset AND p.path = o.path AND p.entry = o.entry \
          AND p.ordinal = o.ordinal) GROUP BY o.blob",
     );
@@ -168,13 +169,13 @@ async fn expire(tx: &mut Tx, before: Millis, limit: u32) -> Result<Expired, Cata
     let sql = tx.sql(
         "DELETE FROM superseded WHERE (dataset, path, generation) IN \
          (SELECT o.dataset, o.path, o.generation FROM jsonb_each($1) j \
-         CROSS JOIN objects o ON o.tenant = unhex(j.value->>1) AND o.entry = CAST(j.value->>2 AS BIGINT) \
-         AND o.ordinal = CAST(j.value->>3 AS BIGINT))",
+         CROSS JOIN objects o ON o.tenant = unhex(j.value->>0) AND o.entry = CAST(j.value->>1 AS BIGINT) \
+         AND o.ordinal = CAST(j.value->>2 AS BIGINT))",
     );
     sqlx::query(sql).bind(&rows[..]).execute(tx.connection()).await?;
     let sql = tx.sql(
         "UPDATE objects SET key_version = 0, wrapped = $2 WHERE key_version > 0 AND (tenant, entry, ordinal) IN \
-         (SELECT unhex(j.value->>1), CAST(j.value->>2 AS BIGINT), CAST(j.value->>3 AS BIGINT) FROM jsonb_each($1) j) \
+         (SELECT unhex(j.value->>0), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT) FROM jsonb_each($1) j) \
          AND NOT EXISTS (SELECT 1 FROM paths p WHERE p.dataset = objects.dataset AND p.path = objects.path \
          AND p.entry = objects.entry AND p.ordinal = objects.ordinal)",
     );
@@ -188,15 +189,15 @@ async fn expire(tx: &mut Tx, before: Millis, limit: u32) -> Result<Expired, Cata
         );
         sqlx::query(sql).bind(&blobs[..]).execute(tx.connection()).await?;
         let sql = tx.sql(
-            "UPDATE uploads SET state = 2 WHERE state = 1 AND objects = 0 AND blob IN \
+            // By the name alone: there is an index by state, and most rows have this one.
+            "UPDATE uploads SET state = 2 WHERE state + 0 = 1 AND objects = 0 AND blob IN \
              (SELECT j.value->>0 FROM jsonb_each($1) j)",
         );
         expired.blobs = sqlx::query(sql).bind(blobs).execute(tx.connection()).await?.rows_affected();
     }
     let sql = tx.sql(
-        "DELETE FROM retired WHERE (since, tenant, entry, ordinal) IN \
-         (SELECT CAST(j.value->>0 AS BIGINT), unhex(j.value->>1), CAST(j.value->>2 AS BIGINT), \
-         CAST(j.value->>3 AS BIGINT) FROM jsonb_each($1) j)",
+        "DELETE FROM retired WHERE (tenant, entry, ordinal) IN \
+         (SELECT unhex(j.value->>0), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT) FROM jsonb_each($1) j)",
     );
     sqlx::query(sql).bind(rows).execute(tx.connection()).await?;
     Ok(expired)
