@@ -26,6 +26,9 @@ use crate::piece::Facts;
 /// The most that is set aside for an object in one piece before its bytes are there.
 const RESERVE: u64 = 64 * 1024 * 1024;
 
+/// The most grants that are tried for an object whose path is not known.
+const MAX_TRIES: usize = 16;
+
 /// How to get.
 #[derive(Debug, Clone, Default)]
 pub struct GetOptions {
@@ -219,8 +222,8 @@ impl Vault {
     /// Reads an object by its id, as [`ObjectInfo::object_id`](crate::ObjectInfo) and the ledger name it: also an older
     /// generation, and without knowing at which path it stands.
     ///
-    /// Which grant covers it is not known either: those that read in the dataset are tried, the widest first, unless
-    /// `options.grant` names one. Each that does not cover it is a refusal in the ledger.
+    /// Which grant covers it is not known either: those that read in the dataset are tried (16 at most), live ones first and the
+    /// widest of them first, unless `options.grant` names one. Each that does not cover it is a refusal in the ledger.
     ///
     /// # Errors
     /// As [`Vault::get`]; `OUT_OF_SCOPE` also if there is no such object, unless the caller is an admin.
@@ -231,7 +234,7 @@ impl Vault {
             None => self.standing(&dataset.tenant).await?.readers(&dataset.dataset),
         };
         let mut refused = Error::new(Reason::OutOfScope, "no grant of this key covers it");
-        for grant in candidates {
+        for grant in candidates.into_iter().take(MAX_TRIES) {
             match Reader::begin(self.fetch(dataset, vec![ask.clone()], grant)?).await {
                 Err(error) if error.reason() == Reason::OutOfScope => refused = error,
                 done => return done,

@@ -59,7 +59,8 @@ async fn what_takes_away_goes_first() {
     let grant = Some(lab.grant(Holder::Vendor(vendor), &[Action::Read], "math/", Limits::default()).await);
     let release = lab.release_of(&person.call(get(&["math/1"]), grant)).await;
     // Two in one batch: the writer's lock is held until both wait behind a third.
-    let held = lab.catalog.begin().await.unwrap();
+    let mut held = lab.catalog.begin().await.unwrap();
+    held.head(&lab.tenant.id, &lab.tenant.ledger_key).await.unwrap();
     let queue = |attempt| {
         let lab = lab.clone();
         tokio::spawn(async move { lab.record(attempt).await })
