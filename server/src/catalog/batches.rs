@@ -1,7 +1,7 @@
 //! Entry batches: what each commit appended, public parts and private parts apart.
 
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row, SqlStr};
+use sqlx::{Any, Executor, Row, SqlStr};
 use strongroom_core::ids::{Digest, Index, TenantId};
 
 use super::{Catalog, CatalogError, Tx, id, number, signed};
@@ -34,17 +34,17 @@ pub(crate) struct NewBatch {
 impl Catalog {
     /// The root over the ledger's entries when it had `size`, if a commit ended there.
     pub(crate) async fn boundary(&self, tenant: &TenantId, size: Index) -> Result<Option<Digest>, CatalogError> {
-        boundary(&mut *self.reader().acquire().await?, self.sql(BOUNDARY), tenant, size).await
+        boundary(self.reader(), self.sql(BOUNDARY), tenant, size).await
     }
 
     /// The batch that holds the entry `index`, if the ledger reaches there.
     pub(crate) async fn batch_of(&self, tenant: &TenantId, index: Index) -> Result<Option<BatchRow>, CatalogError> {
-        batch_of(&mut *self.reader().acquire().await?, self.sql(BATCH_OF), tenant, index).await
+        batch_of(self.reader(), self.sql(BATCH_OF), tenant, index).await
     }
 }
 
-async fn batch_of(
-    connection: &mut AnyConnection,
+async fn batch_of<'c>(
+    connection: impl Executor<'c, Database = Any>,
     sql: SqlStr,
     tenant: &TenantId,
     index: Index,
@@ -88,8 +88,8 @@ impl Tx {
     }
 }
 
-async fn boundary(
-    connection: &mut AnyConnection,
+async fn boundary<'c>(
+    connection: impl Executor<'c, Database = Any>,
     sql: SqlStr,
     tenant: &TenantId,
     size: Index,

@@ -21,6 +21,7 @@
 
 mod authority;
 mod batches;
+mod bounded;
 mod bulk;
 pub mod by_id;
 mod dialect;
@@ -56,6 +57,7 @@ use sqlx::{AnyPool, ConnectOptions, Connection, Executor, Row};
 use strongroom_core::ids::VaultId;
 use strongroom_core::reason::Reason;
 
+use bounded::{Bounded, Silence, sign_of_life};
 use dialect::Dialect;
 use file::OpenFile;
 use place::Place;
@@ -85,6 +87,8 @@ struct Inner {
     /// What another connection is opened with.
     options: AnyConnectOptions,
     file: Option<OpenFile>,
+    /// On a server: whether it fell silent.
+    silence: Option<Silence>,
     opening: Opening,
     #[cfg(test)]
     lost: std::sync::Mutex<Option<tx::Lost>>,
@@ -143,6 +147,8 @@ impl CatalogError {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Sql(sqlx::Error::Database(error)) => error.code().is_some_and(|code| PASSING.contains(&&*code)),
+            // What took too long once is not tried again.
+            Self::Sql(sqlx::Error::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => false,
             // The connection broke; another one may be had.
             Self::Sql(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed) => true,
             _ => false,
@@ -162,6 +168,7 @@ impl Catalog {
     pub async fn open(url: &str) -> Result<Self, CatalogError> {
         sqlx::any::install_default_drivers();
         let Place { dialect, file, options } = place::locate(url)?;
+        let silence = file.is_none().then(Silence::default);
         let (writer, reader, file) = match file {
             Some(file) => {
                 let writer = file_pool(dialect.writer_setup(), 1).connect_with(options.clone()).await?;
@@ -172,12 +179,15 @@ impl Catalog {
                 (writer, reader, Some(file))
             }
             None => {
-                let writer = server_pool(dialect.writer_setup(), SERVER_WRITERS).connect_with(options.clone()).await?;
+                let silence = silence.clone().unwrap_or_default();
+                let writer =
+                    server_pool(dialect.writer_setup(), SERVER_WRITERS, &silence).connect_with(options.clone()).await?;
                 // On a connection of its own: nothing bounds how long a change of the schema may take.
                 let mut connection = options.connect().await?;
                 POSTGRES.run(&mut connection).await?;
                 connection.close().await?;
-                let reader = server_pool(dialect.reader_setup(), SERVER_READERS).connect_with(options.clone()).await?;
+                let reader =
+                    server_pool(dialect.reader_setup(), SERVER_READERS, &silence).connect_with(options.clone()).await?;
                 (writer, reader, None)
             }
         };
@@ -187,6 +197,7 @@ impl Catalog {
             writer,
             options,
             file,
+            silence,
             opening: Opening::default(),
             #[cfg(test)]
             lost: std::sync::Mutex::default(),
@@ -196,6 +207,13 @@ impl Catalog {
     /// Whether other nodes may write beside this one: what was read before may be old.
     pub(crate) fn is_shared(&self) -> bool {
         self.0.dialect == Dialect::Postgres
+    }
+
+    /// Tells that the server has not answered for a while: connections that wait for it are not used again.
+    pub(crate) fn fell_silent(&self) {
+        if let Some(silence) = &self.0.silence {
+            silence.fell();
+        }
     }
 
     /// Binds the catalog to its vault, the first time; after that, refuses every other.
@@ -229,8 +247,8 @@ impl Catalog {
         self.0.dialect.sql(statement)
     }
 
-    fn reader(&self) -> &AnyPool {
-        &self.0.reader
+    fn reader(&self) -> Bounded<&AnyPool> {
+        Bounded { on: &self.0.reader, silence: self.0.silence.clone() }
     }
 }
 
@@ -242,10 +260,16 @@ fn file_pool(setup: &'static str, connections: u32) -> AnyPoolOptions {
 }
 
 /// Connections to a server, each set up. They come and go as the server does.
-fn server_pool(setup: &'static str, connections: u32) -> AnyPoolOptions {
-    let pool = AnyPoolOptions::new().acquire_timeout(ACQUIRE).test_before_acquire(false).before_acquire(
-        |connection, about| Box::pin(async move { Ok(about.idle_for < FRESH || connection.ping().await.is_ok()) }),
-    );
+fn server_pool(setup: &'static str, connections: u32, silence: &Silence) -> AnyPoolOptions {
+    let silence = silence.clone();
+    let pool = AnyPoolOptions::new().acquire_timeout(ACQUIRE).test_before_acquire(false);
+    let pool = pool.before_acquire(|connection, about| {
+        Box::pin(async move { Ok(about.idle_for < FRESH || sign_of_life(connection).await) })
+    });
+    let pool = pool.after_release(move |connection, _| {
+        let silence = silence.clone();
+        Box::pin(async move { silence.keeps(connection).await })
+    });
     set_up(pool.max_connections(connections).min_connections(1), setup)
 }
 

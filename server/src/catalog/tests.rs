@@ -76,7 +76,7 @@ async fn readers_cannot_write() {
 async fn commits_to_a_file_are_durable() {
     let (_folder, _, catalog) = open().await;
     let mut tx = catalog.begin().await.unwrap();
-    let read = async |connection: &mut sqlx::AnyConnection, pragma: &'static str| {
+    let read = async |connection: super::bounded::Bounded<&mut sqlx::AnyConnection>, pragma: &'static str| {
         sqlx::query(pragma).fetch_one(connection).await.unwrap()
     };
     let mode: String = read(tx.connection(), "PRAGMA journal_mode").await.get(0);

@@ -3,6 +3,7 @@
 use sqlx::{Any, AnyConnection, SqlStr, Transaction};
 use strongroom_core::ids::Millis;
 
+use super::bounded::Bounded;
 use super::dialect::Dialect;
 use super::{Catalog, CatalogError, number};
 
@@ -23,14 +24,23 @@ impl Catalog {
         if self.loses(|lost| lost == Lost::Begin).is_some() {
             return Err(CatalogError::Io(std::io::Error::other("the database cannot be reached")));
         }
-        let transaction = self.0.writer.begin_with(self.0.dialect.begin()).await?;
+        let transaction = self.bounded(self.0.writer.begin_with(self.0.dialect.begin())).await?;
         Ok(Tx { catalog: self.clone(), transaction })
     }
 }
 
+impl Catalog {
+    async fn bounded<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+        match &self.0.silence {
+            Some(silence) => silence.bounded(work).await,
+            None => work.await,
+        }
+    }
+}
+
 impl Tx {
-    pub(super) fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.transaction
+    pub(super) fn connection(&mut self) -> Bounded<&mut AnyConnection> {
+        Bounded { on: &mut self.transaction, silence: self.catalog.0.silence.clone() }
     }
 
     pub(super) fn sql(&self, statement: &'static str) -> SqlStr {
@@ -73,7 +83,7 @@ impl Tx {
             }
             return Err(CatalogError::Io(std::io::Error::other("the answer to a commit was lost")));
         }
-        self.transaction.commit().await?;
+        self.catalog.bounded(self.transaction.commit()).await?;
         self.catalog.check_file()
     }
 }

@@ -56,6 +56,7 @@ async fn look(inner: &Arc<Inner>) {
             () = sleep_until(answered + BLIND_AFTER), if !is_blind => {
                 tracing::warn!("no word from the catalog for 750 ms: streams under grants end");
                 inner.blind.send_replace(true);
+                inner.catalog.fell_silent();
                 asked.await
             }
         };

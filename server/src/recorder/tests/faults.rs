@@ -189,6 +189,69 @@ async fn another_node_is_caught_up_with() {
     lab.replay().await;
 }
 
+/// A node that stops in the middle of its transaction keeps the others waiting for a second, and not for ever.
+async fn a_node_that_stands_still_loses_the_head() {
+    let lab = Lab::new().await;
+    let stands_still = Catalog::open(&lab.url).await.unwrap();
+    let mut held = stands_still.begin().await.unwrap();
+    held.head(&lab.tenant.id, &lab.tenant.ledger_key).await.unwrap().unwrap();
+    lab.order(Instruction::CreateDataset { name: "x".parse().unwrap() }).await.unwrap();
+    assert!(held.commit().await.is_err(), "it has lost its transaction");
+    lab.replay().await;
+}
+
+/// Two nodes that each write to two tenants wait for each other in one order.
+async fn nodes_with_the_same_tenants_do_not_deadlock() {
+    let (lab, second) = (Arc::new(Lab::new().await), tenant_of(random_id(TenantId::from_bytes)));
+    let name: strongroom_core::names::TenantName = "second".parse().unwrap();
+    let second = Arc::new(Tenant {
+        id: second.id,
+        name: name.clone(),
+        origin: second.origin.clone(),
+        ledger_key: LedgerKey::new(&Key::from_bytes([8; 32])),
+    });
+    let signed = |tenant: &Arc<Tenant>, signer: &Identity, instruction| {
+        let content = OrderContent {
+            ledger: tenant.origin.clone(),
+            request: random_id(RequestId::from_bytes),
+            not_after: Millis(lab.clock.now().0 + 60_000),
+            instruction,
+        };
+        let caller = Caller { key: signer.fingerprint(), source: "192.0.2.1:1".parse().unwrap() };
+        Order { caller, verified: content.sign(signer).unwrap().verify().unwrap() }
+    };
+    let create = Instruction::CreateTenant { name: name.clone(), admins: vec![lab.admin.key()] };
+    let key = vec![1; 60];
+    let new = NewTenant { id: second.id, name, ledger_key: key.clone(), log_key: key.clone(), tenant_key: key };
+    let order = signed(&second, &lab.operator, create);
+    lab.recorder.record(&second, Attempt::CreateTenant(Box::new(order), Box::new(new))).await.unwrap();
+
+    let catalog = Catalog::open(&lab.url).await.unwrap();
+    let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
+    let other = Recorder::open(catalog, random_id(NodeId::from_bytes), lab.clock.clone(), memory);
+    let mut tasks = Vec::new();
+    for n in 0..40 {
+        for (at, recorder) in [&lab.recorder, &other].into_iter().enumerate() {
+            for tenant in [&lab.tenant, &second] {
+                let name = format!("d{at}-{n}").parse().unwrap();
+                let order = signed(tenant, &lab.admin.identity, Instruction::CreateDataset { name });
+                let (recorder, tenant) = (recorder.clone(), tenant.clone());
+                tasks.push(tokio::spawn(async move {
+                    recorder.record(&tenant, Attempt::Order(Box::new(order))).await.map(|_| ())
+                }));
+            }
+        }
+    }
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    for tenant in [&lab.tenant, &second] {
+        let view = lab.recorder.view(tenant).await.unwrap();
+        assert_eq!(view.head, other.view(tenant).await.unwrap().head);
+    }
+    lab.replay().await;
+}
+
 async fn an_attempt_that_nobody_waits_for_is_not_carried_out() {
     let lab = Arc::new(Lab::new().await);
     let put = lab.put_of(&lab.admin, None, vec![item("a", 1)]).await;
@@ -217,4 +280,10 @@ on_each_engine! {
     a_head_that_went_back_stops_the_tenant,
     another_node_is_caught_up_with,
     an_attempt_that_nobody_waits_for_is_not_carried_out,
+}
+
+strongroom_test_services::on_postgres_alone! {
+    (flavor = "multi_thread", worker_threads = 2)
+    a_node_that_stands_still_loses_the_head,
+    nodes_with_the_same_tenants_do_not_deadlock,
 }
