@@ -84,19 +84,19 @@ impl World {
         let (vendors, keys, revoked) = Default::default();
         let mut world = Self { authority, entries: 0, admins, vendors, keys, revoked };
         let name = "acme".parse().unwrap();
-        assert!(world.order(Instruction::CreateTenant { name, admins: vec![key(0)] }, None).is_ok());
+        assert!(world.order(Instruction::CreateTenant { name, admins: vec![key(0)] }, &[]).is_ok());
         for name in DATASETS {
-            assert!(world.order(Instruction::CreateDataset { name: name.parse().unwrap() }, None).is_ok());
+            assert!(world.order(Instruction::CreateDataset { name: name.parse().unwrap() }, &[]).is_ok());
         }
         world
     }
 
-    fn order(&mut self, instruction: Instruction, grant: Option<&Grant>) -> Result<VerifiedOrder, Refusal> {
+    fn order(&mut self, instruction: Instruction, chain: &[&Grant]) -> Result<VerifiedOrder, Refusal> {
         let mut request = [0; 16];
         request[..8].copy_from_slice(&self.entries.to_be_bytes());
         let (request, not_after) = (RequestId::from_bytes(request), Millis(NOW));
         let order = Order { ledger: origin(), request, not_after, instruction }.sign(&ADMIN).unwrap().verify().unwrap();
-        self.authority.admit(&order, &origin(), Millis(NOW), grant)?;
+        self.authority.admit(&order, &origin(), Millis(NOW), chain)?;
         self.authority.apply(Index(self.entries), &order);
         self.entries += 1;
         Ok(order)
@@ -157,7 +157,7 @@ impl World {
         };
         let grant = grant(0, Holder::Key(key(0)), key(0), Vec::new());
         let grant = matches!(op, Op::Revoke(_)).then_some(&grant);
-        let done = self.order(instruction.clone(), grant);
+        let done = self.order(instruction.clone(), grant.as_slice());
         assert_eq!(done.is_ok(), expected, "{instruction:?}: {:?}", done.err());
         let Ok(order) = done else { return };
         match instruction {
@@ -365,6 +365,7 @@ proptest! {
             let vendor = link.vendor.and_then(|at| world.vendor_at(at)).map(|at| world.vendors[at].0);
             let holder = vendor.map_or(Holder::Key(key(link.key)), Holder::Vendor);
             let mut grant = grant(id, holder, key(link.issuer), link.scopes.clone());
+            grant.terms.parent = (usize::from(id) + 1 < links.len()).then(|| grant_id(id + 1));
             grant.terms.expires = Millis(NOW.saturating_add_signed(link.expires));
             grant.terms.not_before = link.not_before.map(|by| Millis(NOW.saturating_add_signed(by)));
             let (bytes, objects, uses) = link.limits;
@@ -460,8 +461,7 @@ fn orders_are_admitted_by_admins_for_this_ledger_in_time() {
         let request = RequestId::from_bytes([1; 16]);
         Order { ledger, request, not_after: Millis(not_after), instruction }.sign(who).unwrap().verify().unwrap()
     };
-    let admit =
-        |order: &VerifiedOrder| world.authority.admit(order, &origin(), Millis(NOW), None).map_err(|r| r.reason);
+    let admit = |order: &VerifiedOrder| world.authority.admit(order, &origin(), Millis(NOW), &[]).map_err(|r| r.reason);
     assert_eq!(admit(&sign(origin(), NOW, &ADMIN)), Ok(()));
     assert_eq!(admit(&sign(origin(), NOW - 1, &ADMIN)), Err(Reason::PreconditionFailed));
     let other = Origin::new("test.vault", VaultId::from_bytes([1; 16]), TenantId::from_bytes([3; 16])).unwrap();
@@ -488,10 +488,10 @@ fn terms_that_are_not_enforced_yet_are_refused() {
         let mut terms = grant(0, Holder::Vendor(vendor), key(0), vec![scope]).terms;
         change(&mut terms);
         let mut world = World { authority: world.authority.clone(), ..World::new() };
-        world.order(Instruction::IssueGrant(terms), None).err().map(|refusal| refusal.reason)
+        world.order(Instruction::IssueGrant(terms), &[]).err().map(|refusal| refusal.reason)
     };
     assert_eq!(reason(&|_| ()), None);
-    assert_eq!(reason(&|terms| terms.parent = Some(grant_id(1))), Some(Reason::Unsupported));
+    assert_eq!(reason(&|terms| terms.parent = Some(grant_id(1))), Some(Reason::OutOfScope));
     assert_eq!(reason(&|terms| terms.limits.bytes_per_minute = Some(1)), Some(Reason::Unsupported));
     assert_eq!(reason(&|terms| terms.limits.sources = vec!["192.0.2.0/24".into()]), Some(Reason::Unsupported));
     let snapshot = Part::Snapshot(strongroom_core::ids::Digest::from_bytes([1; 32]));

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::grant::decide::Refusal;
-use crate::grant::{Grant, Holder, Part, Terms};
+use crate::grant::{Grant, Holder, Part, Terms, delegate};
 use crate::identity::Fingerprint;
 use crate::ids::{DatasetId, GrantId, Index, Millis, OrderId, VendorId};
 use crate::ledger::Event;
@@ -153,20 +153,15 @@ impl Authority {
         self.orders.get(order).copied()
     }
 
-    /// Whether an order may be accepted at `now`. `grant` is the one that the instruction names, where it names one.
+    /// Whether an order may be accepted at `now`. `chain` is the grant that the instruction names and all above it: the one to
+    /// revoke, or the parent of one to issue.
     ///
     /// An order of the authority log that was taken in is not accepted again, whatever else of it was forgotten: an old order
     /// to add or to resume would give back what was taken away since. Orders to grant are remembered by whoever keeps grants.
     ///
     /// # Errors
     /// A [`Refusal`] with the reason and what is wrong in words.
-    pub fn admit(
-        &self,
-        order: &VerifiedOrder,
-        origin: &Origin,
-        now: Millis,
-        grant: Option<&Grant>,
-    ) -> Result<(), Refusal> {
+    pub fn admit(&self, order: &VerifiedOrder, origin: &Origin, now: Millis, chain: &[&Grant]) -> Result<(), Refusal> {
         let content = order.order();
         if let Some(accepted) = self.orders.get(&order.id()) {
             let words = format!("the order was accepted before, as entry {accepted}");
@@ -182,15 +177,17 @@ impl Authority {
             // Who may create tenants stands in the server's configuration; a ledger begins with one such order.
             return if self.tenant.is_none() { Ok(()) } else { Err(taken("the tenant")) };
         }
-        let is_admin = order.signers().iter().all(|signer| self.admins.contains(signer));
-        let revokes_own = match (&content.instruction, grant) {
-            (Instruction::RevokeGrant { .. }, Some(grant)) => order.signers() == [grant.issuer],
-            _ => false,
-        };
-        if !is_admin && !revokes_own {
-            return Err(Refusal::new(Reason::OutOfScope, "only an admin of the tenant may order this"));
+        let signers = order.signers();
+        let is_admin = signers.iter().all(|signer| self.admins.contains(signer));
+        match &content.instruction {
+            Instruction::IssueGrant(terms) if terms.parent.is_some() => {
+                delegate::admit(self, signers, now, terms, chain)?;
+            }
+            Instruction::RevokeGrant { .. } if delegate::may_revoke(self, signers, chain) => {}
+            _ if is_admin => {}
+            _ => return Err(Refusal::new(Reason::OutOfScope, "only an admin of the tenant may order this")),
         }
-        self.admit_instruction(&content.instruction, now, grant)
+        self.admit_instruction(&content.instruction, now, chain.first().copied())
     }
 
     fn admit_instruction(&self, instruction: &Instruction, now: Millis, grant: Option<&Grant>) -> Result<(), Refusal> {
@@ -231,9 +228,6 @@ impl Authority {
 
     fn admit_terms(&self, terms: &Terms, now: Millis) -> Result<(), Refusal> {
         let unsupported = |what| Err(Refusal::new(Reason::Unsupported, what));
-        if terms.parent.is_some() {
-            return unsupported("this version does not delegate grants yet");
-        }
         if terms.limits.bytes_per_minute.is_some() || !terms.limits.sources.is_empty() {
             return unsupported("this version does not enforce rates and source networks yet");
         }

@@ -53,7 +53,8 @@ pub struct Standing<'a> {
     pub now: Millis,
     /// The tenant's authority.
     pub authority: &'a Authority,
-    /// The named grant first, then its parent, and so on up; empty where none is named or the named one is not known.
+    /// The named grant first, then its parent, and so on up to one that has none; empty where none is named or the named one is
+    /// not known. A chain that ends early allows nothing.
     pub chain: &'a [Held<'a>],
 }
 
@@ -131,6 +132,11 @@ fn authenticate(request: &Request<'_>, standing: &Standing<'_>) -> Result<Princi
 fn authorise<'a>(request: &Request<'_>, standing: &Standing<'a>) -> Result<&'a [Held<'a>], Refusal> {
     let authority = standing.authority;
     let leaf = standing.chain.first().ok_or_else(Refusal::out_of_scope)?;
+    // What was delegated stands on all above it: with one of them missing, there is nothing to decide on.
+    let linked = standing.chain.windows(2).all(|pair| pair[0].grant.terms.parent == Some(pair[1].grant.id));
+    if !linked || standing.chain.last().is_some_and(|held| held.grant.terms.parent.is_some()) {
+        return Err(Refusal::out_of_scope());
+    }
     let mine = authority.is_holder(&leaf.grant.terms.holder, &request.key);
     let covers = |place: &Place<'_>| {
         standing.chain.iter().all(|held| held.grant.covers(place.action, place.dataset, place.path))

@@ -5,12 +5,14 @@
 
 pub mod authority;
 pub mod decide;
+mod delegate;
 mod limits;
 mod prefix;
 mod scope;
 
 pub use authority::{Authority, Principal, Vendor};
 pub use decide::{Allowed, Held, Place, Refusal, Request, Standing, decide};
+pub use delegate::{MAX_DEPTH, Wider};
 pub use limits::{LimitHit, Limits, Usage};
 pub use prefix::Prefix;
 pub use scope::{Action, Part, Scope};

@@ -26,10 +26,12 @@ impl Replay {
             Instruction::IssueGrant(terms) => terms.parent,
             _ => concerned,
         };
-        let grant = named.and_then(|id| self.grants.get(&id)).and_then(|known| known.grant.clone());
-        let admitted = self.authority.admit(&order, &self.origin, entry.time, grant.as_deref());
+        let chain = self.chain(named);
         // What an erased grant would have said is not known.
-        let is_erased = named.is_some_and(|id| self.grants.get(&id).is_some_and(|known| known.grant.is_none()));
+        let is_erased = chain.is_none();
+        let chain = chain.unwrap_or_default();
+        let chain: Vec<&Grant> = chain.iter().map(|(grant, _)| &**grant).collect();
+        let admitted = self.authority.admit(&order, &self.origin, entry.time, &chain);
         if let Err(refusal) = admitted
             && !self.blind
             && !is_erased
