@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_core::exact;
-use strongroom_core::grant::{Action, Grant, Part, Prefix, Scope, Terms, Usage};
-use strongroom_core::ids::{GrantId, Index};
+use strongroom_core::grant::{Action, Grant, Limits, Part, Prefix, Scope, Terms, Usage};
+use strongroom_core::ids::{GrantId, Index, Millis};
 use strongroom_core::names::{DatasetName, ObjectPath, TenantName, VendorName};
 use strongroom_core::order::Instruction;
 use strongroom_core::reason::Reason;
@@ -20,7 +20,7 @@ use strongroom_proto::v1;
 use strongroom_proto::v1::grants_client::GrantsClient;
 use tokio::time::Instant;
 
-use crate::admin::{OrderDone, next_token, optional, parse};
+use crate::admin::{OrderDone, next_token, now, optional, parse};
 use crate::connect::Vault;
 use crate::error::{Error, Result};
 use crate::retry::Safety;
@@ -59,14 +59,29 @@ pub struct GrantInfo {
 }
 
 impl Vault {
-    /// Issues a grant.
+    /// Issues a grant; or delegates one, if it has a parent or the caller is no admin.
+    ///
+    /// For a caller who is no admin the parent is picked among the caller's own grants, unless one is named. Where a delegated
+    /// grant has no limit of its own it gets the parent's; its holder is a key.
     ///
     /// # Errors
     /// `NOT_FOUND` if its holder or a dataset is not there; `INVALID_ARGUMENT` if it would never be live, or too long;
-    /// `UNSUPPORTED` for terms that the vault does not enforce yet; `OUT_OF_SCOPE` if the caller may not issue it.
+    /// `UNSUPPORTED` for terms that the vault does not enforce yet; `OUT_OF_SCOPE` if the caller may not issue it;
+    /// `NOT_NARROWER` if it would be wider than its parent, or the parent may not be delegated.
     pub async fn issue_grant(&self, tenant: &TenantName, terms: Terms) -> Result<(GrantId, OrderDone)> {
+        let terms = self.under_parent(tenant, terms).await?;
         let done = self.order(tenant, Instruction::IssueGrant(terms)).await?;
         Ok((done.id.into(), done))
+    }
+
+    /// Terms as they are signed: with a parent and its limits, where they delegate.
+    async fn under_parent(&self, tenant: &TenantName, terms: Terms) -> Result<Terms> {
+        if let Some(parent) = terms.parent {
+            let parent = self.grant(tenant, parent).await?;
+            return Ok(delegated(&parent.grant, &terms));
+        }
+        let standing = self.standing(tenant).await?;
+        if standing.admin { Ok(terms) } else { standing.pick_parent(&terms, now()?) }
     }
 
     /// Ends a grant and its descendants: no key comes out under them after this returns.
@@ -286,8 +301,50 @@ impl OwnStanding {
             Some((live, besides, narrow, info.grant.terms.expires, Reverse(info.grant.id)))
         };
         let ranked = self.grants.iter().filter_map(|info| rank(&info).map(|rank| (rank, info.grant.id)));
-        ranked.max_by_key(|(rank, _)| *rank).map(|(_, id)| id)
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, id)| id).or_else(|| self.any_of_key())
     }
+
+    /// A grant to be known by: a key that is no vendor's stands with the tenant by its grants alone, so even what none of them
+    /// covers is asked for under one, and refused as out of scope.
+    fn any_of_key(&self) -> Option<GrantId> {
+        let of_key = self.grants.iter().filter(|info| info.vendor.is_none());
+        of_key.max_by_key(|info| (info.state == GrantState::Live, info.grant.id)).map(|info| info.grant.id)
+    }
+
+    /// These terms, delegated from the grant that allows them the longest.
+    fn pick_parent(&self, terms: &Terms, now: Millis) -> Result<Terms> {
+        let may = |info: &&GrantInfo| info.state == GrantState::Live && info.grant.terms.delegable;
+        let mut parents: Vec<&Grant> = self.grants.iter().filter(may).map(|info| &info.grant).collect();
+        parents.sort_by_key(|grant| (Reverse(grant.terms.expires), grant.id));
+        let mut wider = None;
+        for parent in parents {
+            let child = delegated(parent, terms);
+            match child.narrows(&parent.terms, now) {
+                Ok(()) => return Ok(child),
+                Err(dimension) => wider = wider.or(Some((parent.id, dimension))),
+            }
+        }
+        Err(match wider {
+            Some((id, wider)) => Error::new(Reason::NotNarrower, format!("{wider}, {id}")),
+            None => Error::new(
+                Reason::OutOfScope,
+                "only an admin, or the holder of a live grant that may be delegated, may grant",
+            ),
+        })
+    }
+}
+
+/// Terms as a child of this grant: it has the parent's limits where it has none.
+fn delegated(parent: &Grant, terms: &Terms) -> Terms {
+    let (own, outer) = (&terms.limits, &parent.terms.limits);
+    let limits = Limits {
+        bytes: own.bytes.or(outer.bytes),
+        objects: own.objects.or(outer.objects),
+        uses: own.uses.or(outer.uses),
+        bytes_per_minute: own.bytes_per_minute.or(outer.bytes_per_minute),
+        sources: if own.sources.is_empty() { outer.sources.clone() } else { own.sources.clone() },
+    };
+    Terms { parent: Some(parent.id), limits, ..terms.clone() }
 }
 
 fn info(message: &v1::Grant) -> Result<GrantInfo> {
@@ -319,9 +376,8 @@ fn info(message: &v1::Grant) -> Result<GrantInfo> {
 
 #[cfg(test)]
 mod tests {
-    use strongroom_core::grant::{Holder, Limits};
+    use strongroom_core::grant::Holder;
     use strongroom_core::identity::Fingerprint;
-    use strongroom_core::ids::Millis;
 
     use super::*;
 
@@ -344,7 +400,7 @@ mod tests {
             purpose: None,
         };
         let grant = Grant { id: GrantId::from_bytes([id; 16]), issued: Index(0), issuer: KEY, terms };
-        GrantInfo { grant, vendor: None, state, usage: Usage::default() }
+        GrantInfo { grant, vendor: Some("labelco".parse().unwrap()), state, usage: Usage::default() }
     }
 
     #[test]
@@ -409,6 +465,36 @@ mod tests {
         let other = "math".parse().unwrap();
         let elsewhere = Want { dataset: &other, ..want(Write, None) };
         assert_eq!(writing.pick(&elsewhere), None, "another dataset");
+        let own = GrantInfo { vendor: None, ..grant(3, Live, 9, &[(r, "labels/")]) };
+        let by_key = OwnStanding { admin: false, grants: vec![own] };
+        assert_eq!(by_key.pick(&want(Read, None)), Some(GrantId::from_bytes([3; 16])), "a key is known by its grants");
+    }
+
+    #[test]
+    fn a_parent_is_picked() {
+        let read: &[Action] = &[Action::Read];
+        let standing = |grants| OwnStanding { admin: false, grants };
+        let wanted = |prefix: &str| grant(9, GrantState::Live, 50, &[(read, prefix)]).grant.terms;
+        let delegable = |id, expires, prefix: &str, bytes| {
+            let mut info = grant(id, GrantState::Live, expires, &[(read, prefix)]);
+            (info.grant.terms.delegable, info.grant.terms.limits.bytes) = (true, bytes);
+            info
+        };
+        let plain = grant(1, GrantState::Live, 99, &[(read, "math/")]);
+        let pick = |grants: Vec<GrantInfo>, prefix| {
+            let picked = standing(grants).pick_parent(&wanted(prefix), Millis(0));
+            picked.map(|terms| (terms.parent.unwrap(), terms.limits.bytes)).map_err(|error| error.reason())
+        };
+        assert_eq!(pick(vec![plain.clone()], "math/"), Err(Reason::OutOfScope), "it may not be delegated");
+        let parents = vec![plain, delegable(2, 60, "math/", Some(7)), delegable(3, 70, "math/0*", None)];
+        assert_eq!(pick(parents.clone(), "math/0*"), Ok((GrantId::from_bytes([3; 16]), None)), "the longest");
+        assert_eq!(pick(parents.clone(), "math/1"), Ok((GrantId::from_bytes([2; 16]), Some(7))), "with its limits");
+        assert_eq!(pick(parents, "labels/"), Err(Reason::NotNarrower));
+        assert_eq!(
+            pick(vec![delegable(2, 49, "math/", None)], "math/1"),
+            Err(Reason::NotNarrower),
+            "it ends too early"
+        );
     }
 
     #[test]

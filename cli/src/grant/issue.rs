@@ -20,6 +20,7 @@ use crate::when::{End, Length};
 #[command(after_help = "\
 Examples:
   strongroom grant issue --to acme/labelco --read acme/rlhf/math/ --write acme/rlhf/labels/ --for 12h --max-bytes 10MiB
+  strongroom --home labelco grant issue --to SHA256:q0T… --read 'acme/rlhf/math/0000*' --for 15m
   strongroom grant issue --to SHA256:q0T… --read 'acme/rlhf/math/0000*' --for 15m --max-uses 1 --purpose \"batch 7\"")]
 #[command(group(clap::ArgGroup::new("end").required(true)))]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]

@@ -20,7 +20,10 @@ use crate::when;
 /// Issue, show and revoke grants.
 #[derive(Debug, Subcommand)]
 pub enum Grant {
-    /// Issue a grant and print its id, alone.
+    /// Issue a grant and print its id, alone; or pass a narrower part of one's own on to a key.
+    ///
+    /// Who is no admin delegates: the parent is the caller's grant that allows it the longest, or the one that --grant names, and
+    /// must have been issued with --delegable. What is not limited gets the parent's limits.
     ///
     /// A place is a folder (acme/rlhf/math/), all that starts so ('acme/rlhf/math/0000*'), or one object. Every flag with a
     /// place may be given again; flags for one place add up.
@@ -123,7 +126,8 @@ impl Shown {
             "revoked" => "\nIt was revoked: none of this holds any more.",
             _ => "\nIts holder is suspended: none of this holds until it is resumed.",
         };
-        format!("{sentence}{state}\n{}, entry {}, signed by {}", self.grant, self.issued, self.issuer)
+        let parent = self.terms.parent.map(|parent| format!(", delegated from {parent}")).unwrap_or_default();
+        format!("{sentence}{state}\n{}{parent}, entry {}, signed by {}", self.grant, self.issued, self.issuer)
     }
 }
 

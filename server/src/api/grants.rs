@@ -52,15 +52,15 @@ async fn get(vault: &Vault, request: &Request<v1::GetGrantRequest>) -> Result<v1
         return Err(Error::UnknownTenant);
     }
     let id: GrantId = request.get_ref().grant.parse().map_err(|_| Error::Invalid("the grant id is not one".into()))?;
-    let found = vault.recorder.standing(&tenant, id).await?.into_iter().next();
-    // To others a grant that is not theirs looks like none.
-    let visible = found.filter(|(grant, _)| {
-        authority.principal(&caller.key) == Principal::Admin
-            || authority.is_holder(&grant.terms.holder, &caller.key)
-            || grant.issuer == caller.key
-    });
-    let (grant, usage) = visible.ok_or(Error::NotFound("no such grant".into()))?;
-    message(vault.recorder.now(), &authority, &grant, usage)
+    let chain = vault.recorder.standing(&tenant, id).await?;
+    // To others a grant that is not theirs, nor came from one of theirs, looks like none.
+    let is_visible = authority.principal(&caller.key) == Principal::Admin
+        || chain.first().is_some_and(|(grant, _)| grant.issuer == caller.key)
+        || chain.iter().any(|(grant, _)| authority.is_holder(&grant.terms.holder, &caller.key));
+    if !is_visible || chain.is_empty() {
+        return Err(Error::NotFound("no such grant".into()));
+    }
+    message(vault.recorder.now(), &authority, &chain)
 }
 
 async fn list(vault: &Vault, request: &Request<v1::ListGrantsRequest>) -> Result<v1::ListGrantsResponse, Error> {
@@ -104,13 +104,18 @@ async fn messages(
     let now = vault.recorder.now();
     let mut messages = Vec::with_capacity(grants.len());
     for grant in grants {
-        let usage = vault.recorder.standing(tenant, grant.id).await?.first().map(|(_, usage)| *usage);
-        messages.push(message(now, &authority, &grant, usage.unwrap_or_default())?);
+        let mut chain = vault.recorder.standing(tenant, grant.id).await?;
+        if chain.is_empty() {
+            chain.push((Arc::new(grant), Usage::default()));
+        }
+        messages.push(message(now, &authority, &chain)?);
     }
     Ok(v1::ListGrantsResponse { grants: messages, next })
 }
 
-fn message(now: Millis, authority: &Authority, grant: &Grant, usage: Usage) -> Result<v1::Grant, Error> {
+/// A grant as it is told; `chain` is it and all above it.
+fn message(now: Millis, authority: &Authority, chain: &[(Arc<Grant>, Usage)]) -> Result<v1::Grant, Error> {
+    let (grant, usage) = chain.first().ok_or(Error::NotFound("no such grant".into()))?;
     let terms = exact::to_vec(&grant.terms).map_err(|error| Error::Integrity(error.to_string().into()))?;
     let vendor = match &grant.terms.holder {
         Holder::Vendor(id) => authority.vendor(id).map(|vendor| vendor.name.to_string()).unwrap_or_default(),
@@ -122,21 +127,24 @@ fn message(now: Millis, authority: &Authority, grant: &Grant, usage: Usage) -> R
         issuer: grant.issuer.to_string(),
         terms: terms.into(),
         vendor,
-        state: state(now, authority, grant).into(),
+        state: state(now, authority, chain).into(),
         used_bytes: usage.bytes,
         used_objects: usage.objects,
         used_uses: usage.uses,
     })
 }
 
-fn state(now: Millis, authority: &Authority, grant: &Grant) -> GrantState {
-    if authority.revoked(&grant.id).is_some() {
+/// What ended one of them ended all that came from it.
+fn state(now: Millis, authority: &Authority, chain: &[(Arc<Grant>, Usage)]) -> GrantState {
+    let any = |ends: &dyn Fn(&Grant) -> bool| chain.iter().any(|(grant, _)| ends(grant));
+    let orphaned = chain.windows(2).any(|pair| !authority.is_holder(&pair[1].0.terms.holder, &pair[0].0.issuer));
+    if orphaned || any(&|grant| authority.revoked(&grant.id).is_some()) {
         GrantState::Revoked
-    } else if now >= grant.terms.expires {
+    } else if any(&|grant| now >= grant.terms.expires) {
         GrantState::Expired
-    } else if authority.suspended(&grant.terms.holder).is_some() {
+    } else if any(&|grant| authority.suspended(&grant.terms.holder).is_some()) {
         GrantState::Suspended
-    } else if grant.terms.not_before.is_some_and(|start| now < start) {
+    } else if any(&|grant| grant.terms.not_before.is_some_and(|start| now < start)) {
         GrantState::NotYet
     } else {
         GrantState::Live

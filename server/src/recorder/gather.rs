@@ -249,6 +249,9 @@ impl<'a> Wanted<'a> {
             }
             Attempt::Order(order) => {
                 self.orders.push(order.verified.id());
+                if state.authority.principal(&order.caller.key) == Principal::Key {
+                    self.holders.push(order.caller.key);
+                }
                 match &order.verified.order().instruction {
                     Instruction::RevokeGrant { grant, .. } => self.grants.push(*grant),
                     Instruction::IssueGrant(terms) => self.grants.extend(terms.parent),

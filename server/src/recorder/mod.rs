@@ -188,7 +188,7 @@ impl Recorder {
     /// A grant and those above it, each with what was charged to it as of the last commit; empty if there is none of this id.
     ///
     /// # Errors
-    /// [`RecordError::Integrity`] if a grant's row was changed; else as [`Recorder::view`].
+    /// [`RecordError::Integrity`] if a grant's row was changed, or one above it is missing; else as [`Recorder::view`].
     pub async fn standing(&self, tenant: &Arc<Tenant>, id: GrantId) -> Result<Vec<(Arc<Grant>, Usage)>, RecordError> {
         self.check_running(&tenant.id)?;
         let ledger = self.inner.ledger(&tenant.id);
@@ -204,6 +204,11 @@ impl Recorder {
                     found.map_err(RecordError::of_catalog)?.map(|(grant, usage)| (Arc::new(grant), usage))
                 }
             };
+            if let (None, Some((below, _))) = (&found, chain.last()) {
+                let below: &Arc<Grant> = below;
+                let words = format!("the row of grant {id} is missing, from which {} was delegated", below.id);
+                return Err(RecordError::Integrity(words));
+            }
             // A parent is issued before its child, so this ends.
             next = found.as_ref().and_then(|(grant, _)| grant.terms.parent);
             chain.extend(found);

@@ -259,7 +259,13 @@ impl<'a> Draft<'a> {
             // A parent is issued before its child, so this ends.
             next = grant.terms.parent;
         }
-        Ok(chain)
+        match (chain.last(), next) {
+            (Some(last), Some(parent)) => {
+                let words = format!("the row of grant {parent} is missing, from which {} was delegated", last.grant.id);
+                Err(RecordError::Integrity(words))
+            }
+            _ => Ok(chain),
+        }
     }
 
     fn charge(&mut self, chain: &[GrantId], charge: Usage) {

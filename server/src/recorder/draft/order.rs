@@ -35,13 +35,15 @@ impl<'a> Draft<'a> {
         } else {
             None
         };
-        let named = match self.named(instruction) {
-            Ok(named) => named,
+        // A grant's row that was changed stops those who name it, and nobody else.
+        let chain = match self.chain(named(instruction)) {
+            Ok(chain) => chain,
             Err(error) => return Ok(Verdict::Failed(error)),
         };
+        let chain: Vec<&Grant> = chain.iter().map(|held| held.grant).collect();
         let admitted = match refusal {
             Some(refusal) => Err(refusal),
-            None => self.authority.admit(verified, &self.tenant.origin, self.now, named.as_deref()),
+            None => self.authority.admit(verified, &self.tenant.origin, self.now, &chain),
         };
         if let Err(refusal) = admitted {
             return self.deny(Refused {
@@ -97,20 +99,6 @@ impl<'a> Draft<'a> {
             .then(|| Refusal::new(Reason::InvalidArgument, "the order creates another tenant"))
     }
 
-    /// The grant that an instruction names, if it names one that there is.
-    fn named(&self, instruction: &Instruction) -> Result<Option<Arc<Grant>>, RecordError> {
-        let id = match instruction {
-            Instruction::RevokeGrant { grant, .. } => Some(grant),
-            Instruction::IssueGrant(terms) => terms.parent.as_ref(),
-            _ => None,
-        };
-        match id.and_then(|id| self.known.grants.get(id)) {
-            Some(Ok(grant)) => Ok(Some(grant.clone())),
-            Some(Err(why)) => Err(RecordError::Integrity(why.clone())),
-            None => Ok(None),
-        }
-    }
-
     fn ids_of(&self, grant: Option<GrantId>) -> Drafting<Vec<GrantId>> {
         Ok(self.chain(grant)?.iter().map(|held| held.grant.id).collect())
     }
@@ -120,5 +108,14 @@ impl<'a> Draft<'a> {
         self.known.usages.insert(grant.id, Usage::default());
         self.known.grants.insert(grant.id, Ok(grant.clone()));
         self.writes.grants.push(grant);
+    }
+}
+
+/// The grant that an instruction is about: the one to end, or the one that a new one comes from.
+fn named(instruction: &Instruction) -> Option<GrantId> {
+    match instruction {
+        Instruction::RevokeGrant { grant, .. } => Some(*grant),
+        Instruction::IssueGrant(terms) => terms.parent,
+        _ => None,
     }
 }
