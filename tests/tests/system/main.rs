@@ -5,6 +5,7 @@
 mod attacks;
 mod bad_input;
 mod crash;
+mod delegation;
 mod demo;
 mod discovery;
 mod nodes;

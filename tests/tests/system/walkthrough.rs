@@ -53,8 +53,15 @@ async fn the_walkthrough_works_as_written() {
     let streamed = shell.run("strongroom --home lab cat acme/rlhf/prompts.jsonl").ok();
     assert_eq!(streamed.stdout, prompts.as_bytes());
 
+    login(&mut shell, "worker");
+    shell.run("strongroom --home labelco grant issue --to SHA256:… --read 'acme/rlhf/math/0000*' --for 15m").ok();
+    let delegated = shell.run("strongroom --home worker cat acme/rlhf/math/000009.json").ok();
+    assert_eq!(delegated.stdout, lines[9].as_bytes());
+    shell.run("strongroom --home worker cat acme/rlhf/prompts.jsonl").fails(4, "OUT_OF_SCOPE");
+
     shell.run("strongroom --home lab vendor suspend acme/labelco --note \"incident 42\"").ok();
     shell.run("strongroom --home labelco cat acme/rlhf/math/000008.json").fails(4, "VENDOR_SUSPENDED");
+    shell.run("strongroom --home worker cat acme/rlhf/math/000009.json").fails(4, "VENDOR_SUSPENDED");
     shell.run("strongroom --home lab vendor resume acme/labelco").ok();
     let again = shell.run("strongroom --home labelco cat acme/rlhf/math/000008.json").ok();
     assert_eq!(again.stdout, lines[8].as_bytes());

@@ -287,7 +287,6 @@ async fn a_request_id_that_means_something_else() {
 
 async fn what_this_version_does_not_enforce_is_refused() {
     let (vault, lab, worker) = vault_and_lab().await;
-    let grant = lab.let_read(&worker, "rlhf/").await;
     let terms = || lab.terms(worker.holder, &[(&[Action::Read], "rlhf/math/")]);
     let limits = |limits: Limits| Terms { limits, ..terms() };
     let snapshot = strongroom_client::Part::Snapshot(strongroom_core::ids::Digest::from_bytes([7; 32]));
@@ -297,7 +296,6 @@ async fn what_this_version_does_not_enforce_is_refused() {
         limits(Limits { bytes_per_minute: Some(1), ..Limits::default() }),
         limits(Limits { sources: vec!["10.0.0.0/8".into()], ..Limits::default() }),
         of_snapshot,
-        Terms { parent: Some(grant), ..terms() },
     ] {
         assert_eq!(reason(lab.vault.issue_grant(&lab.tenant, terms.clone()).await), Reason::Unsupported, "{terms:?}");
     }

@@ -14,7 +14,7 @@ use strongroom_proto::status::Failure;
 
 /// Why the SDK's call failed.
 #[track_caller]
-fn reason<T>(result: Result<T, Error>) -> Reason {
+pub(crate) fn reason<T>(result: Result<T, Error>) -> Reason {
     match result {
         Ok(_) => panic!("it was not refused"),
         Err(error) => error.reason(),
