@@ -12,7 +12,10 @@
 //! url = "sqlite:catalog.db"                 # relative to the folder; or postgres://user:password@host/database
 //!
 //! [blobs]
-//! url = "file:blobs"
+//! url = "file:blobs"                        # or s3://bucket/prefix, az://container/prefix, gs://bucket/prefix
+//!
+//! [blobs.options]                           # for a bucket: over the variables AWS_*, AZURE_*, GOOGLE_*
+//! aws_region = "eu-central-1"
 //!
 //! [root]
 //! provider = "file"
@@ -22,6 +25,9 @@
 //! retention = 2592000                      # seconds: 30 days
 //! ```
 
+mod bucket;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +40,8 @@ use strongroom_core::ids::{TenantId, VaultId};
 use strongroom_core::origin::Origin;
 use strongroom_core::reason::Reason;
 use strongroom_core::sealed::layout::MAX_SIZE;
+
+pub use self::bucket::{BucketUrl, Provider};
 
 /// The name of the configuration's file in a vault's folder.
 pub const CONFIG_FILE: &str = "strongroom.toml";
@@ -92,6 +100,8 @@ impl std::fmt::Debug for CatalogUrl {
 pub enum BlobsUrl {
     /// This folder of the local disk.
     File(PathBuf),
+    /// A bucket of an object store.
+    Bucket(BucketUrl),
 }
 
 /// Who keeps the root key.
@@ -191,7 +201,7 @@ impl ConfigError {
 }
 
 /// The file, as it is written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     name: Option<String>,
@@ -200,7 +210,7 @@ struct File {
     #[serde(default)]
     catalog: UrlTable,
     #[serde(default)]
-    blobs: UrlTable,
+    blobs: BlobsTable,
     #[serde(default)]
     root: RootTable,
     #[serde(default)]
@@ -211,6 +221,24 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct UrlTable {
     url: Option<String>,
+}
+
+/// Without `Debug`: options hold secrets.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlobsTable {
+    url: Option<String>,
+    #[serde(default)]
+    options: BTreeMap<String, OptionValue>,
+}
+
+/// An option of an object store: a text, or what is written without quotes.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OptionValue {
+    Text(String),
+    Switch(bool),
+    Number(i64),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -328,7 +356,7 @@ impl Settings {
             listen: self.setting("listen", file.listen, listen)?.unwrap_or(DEFAULT_LISTEN),
             operators: self.operators(file.operators)?,
             catalog: self.catalog(folder, file.catalog.url)?,
-            blobs: self.blobs(folder, file.blobs.url)?,
+            blobs: self.blobs(folder, file.blobs)?,
             root: self.root(file.root.provider)?,
             limits: Limits {
                 max_object: self.number("limits.max_object", limits.max_object, 1..=MAX_SIZE, defaults.max_object)?,
@@ -400,18 +428,34 @@ impl Settings {
         }
     }
 
-    fn blobs(&self, folder: &Path, of_file: Option<String>) -> Result<BlobsUrl, ConfigError> {
+    fn blobs(&self, folder: &Path, of_file: BlobsTable) -> Result<BlobsUrl, ConfigError> {
         let key = "blobs.url";
-        let (place, value) = self.raw(key, of_file).unwrap_or_else(|| (self.place.clone(), "file:blobs".to_owned()));
+        let (place, value) =
+            self.raw(key, of_file.url).unwrap_or_else(|| (self.place.clone(), "file:blobs".to_owned()));
+        let options = of_file.options.into_iter().map(|(name, value)| {
+            let value = match value {
+                OptionValue::Text(text) => text,
+                OptionValue::Switch(switch) => switch.to_string(),
+                OptionValue::Number(number) => number.to_string(),
+            };
+            (name.to_ascii_lowercase(), value)
+        });
+        let options: BTreeMap<String, String> = options.collect();
+        let no_option = |why| ConfigError::Value { place: self.place.clone(), key: "blobs.options", why };
         match value.split_once(':') {
+            Some(("file", _)) if !options.is_empty() => Err(no_option("are for buckets".to_owned())),
             Some(("file", path)) => match local_path(folder, path) {
                 Some(path) => Ok(BlobsUrl::File(path)),
                 None => Err(ConfigError::Value { place, key, why: format!("{value:?} names no folder") }),
             },
-            Some((scheme @ ("s3" | "gs" | "az"), _)) => {
-                Err(ConfigError::Unsupported { place, key, value: format!("{scheme}:") })
+            _ => {
+                let (provider, bucket, prefix) =
+                    bucket::parse(&value).map_err(|why| ConfigError::Value { place, key, why })?;
+                if let Some(unknown) = options.keys().find(|name| !provider.knows(name)) {
+                    return Err(no_option(format!("{unknown:?} is no option of {}://", provider.scheme())));
+                }
+                Ok(BlobsUrl::Bucket(BucketUrl { provider, bucket, prefix, options }))
             }
-            _ => Err(ConfigError::Value { place, key, why: "a URL of blobs begins with file:".to_owned() }),
         }
     }
 

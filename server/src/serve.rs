@@ -88,6 +88,12 @@ impl Server {
         let memory = NodeMemory::open(folder.join("memory")).map_err(Error::io("the node's memory of heads"))?;
         let recorder = Recorder::open(catalog.clone(), node, clock, memory);
         let blobs = Blobs::open(&config.blobs)?;
+        let largest = config.limits.max_object;
+        if largest.saturating_add(largest / 512) > blobs.largest() {
+            let most = blobs.largest() / 513 * 512;
+            return Err(Error::Setup(format!("limits.max_object: an object in a bucket has at most {most} bytes")));
+        }
+        blobs.probe().await?;
         let keys = LocalKeyHolder::start(catalog.clone(), root.clone(), file.vault, config.limits.key_cache);
         let sweeper = Sweeper {
             catalog: catalog.clone(),

@@ -135,7 +135,7 @@ impl Blobs {
         let of_objects = names("SELECT DISTINCT blob FROM objects WHERE key_version > 0").await;
         let under_way = names("SELECT blob FROM uploads WHERE state <> 1").await;
         catalog.close().await.unwrap();
-        let BlobsUrl::File(root) = config(folder).blobs;
+        let BlobsUrl::File(root) = config(folder).blobs else { panic!("a bucket has no files") };
         let mut on_disk = BTreeSet::new();
         walk(&root, &mut |path| {
             on_disk.insert(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned());

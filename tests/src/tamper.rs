@@ -167,6 +167,6 @@ pub async fn place_of(folder: &Path, path: &str, generation: Option<i64>) -> (Pa
     );
     let row = row.bind(path).bind(generation.unwrap_or(i64::MAX)).fetch_one(&mut catalog).await.unwrap();
     catalog.close().await.unwrap();
-    let BlobsUrl::File(root) = oracle::config(folder).blobs;
+    let BlobsUrl::File(root) = oracle::config(folder).blobs else { panic!("a bucket has no files") };
     (root.join(row.get::<String, _>(0)), u64::try_from(row.get::<i64, _>(1)).unwrap())
 }

@@ -108,7 +108,7 @@ impl Drop for NewFile {
 }
 
 /// A blob that is being written. Dropped before it is finished, nothing is left of it.
-pub struct Upload {
+pub(super) struct Upload {
     disk: Arc<Disk>,
     name: BlobName,
     text: String,
@@ -132,7 +132,7 @@ impl Upload {
     }
 
     /// The blob's name.
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.text
     }
 
@@ -140,7 +140,7 @@ impl Upload {
     ///
     /// # Errors
     /// [`BlobError::Full`], or if the disk fails; then the upload is of no more use.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), BlobError> {
+    pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), BlobError> {
         self.batched += bytes.len();
         self.batch.push(bytes);
         if self.batched >= BATCH { self.pass_on().await } else { Ok(()) }
@@ -150,7 +150,7 @@ impl Upload {
     ///
     /// # Errors
     /// [`BlobError::Content`] if it is something else; [`BlobError::Full`], or if the disk fails.
-    pub async fn finish(mut self, size: u64) -> Result<Stored, BlobError> {
+    pub(super) async fn finish(mut self, size: u64) -> Result<Stored, BlobError> {
         let mut writer = self.idle().await?;
         let (disk, name, batch) = (self.disk.clone(), self.name, std::mem::take(&mut self.batch));
         let content = blocking(move || {
@@ -161,7 +161,7 @@ impl Upload {
     }
 
     /// Gives up; nothing is left when this returns.
-    pub async fn abort(mut self) {
+    pub(super) async fn abort(mut self) {
         if let Ok(writer) = self.idle().await {
             // What a drop does, but on a thread that may wait.
             let _ = spawn_blocking(move || drop(writer)).await;

@@ -7,17 +7,22 @@
 //! ```
 //!
 //! A blob's name is known from its upload's row before its first byte is written. So it is written in place, never under a
-//! second name: whatever a crash leaves behind is found by its row, and nothing needs to be listed. It is visible to nobody
-//! until a committed row names it, and by then it is durable.
+//! second name: whatever a crash leaves behind is found by its row, and nothing needs to be listed. In a bucket, the row also has
+//! the id of an upload in parts. A blob is visible to nobody until a committed row names it, and by then it is durable.
 //!
 //! Invariants:
 //! - A name out of the catalog is parsed before it becomes a path: a written database must not read or delete other files.
-//! - A stream is never held whole: an upload keeps two batches of a mebibyte, a read one chunk ahead.
+//! - A stream is never held whole: an upload keeps two batches of a mebibyte on a disk, five parts in a bucket; a read one chunk
+//!   ahead on a disk, what the connection holds in a bucket.
+//! - Nothing is ever overwritten: on a disk, a file is opened only if it is new; in a bucket, a put is conditional.
 //! - No file is written or read on a thread of the runtime.
 
+mod bucket;
 mod disk;
 mod name;
+mod parts;
 pub mod sweep;
+mod upload;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -35,9 +40,10 @@ use strongroom_core::reason::Reason;
 use strongroom_core::sealed::content::{Content, ContentError};
 use tokio::task::spawn_blocking;
 
+use self::bucket::Bucket;
 use self::disk::Disk;
-pub use self::disk::Upload;
 use self::name::BlobName;
+pub use self::upload::{Multipart, Upload};
 use crate::config::BlobsUrl;
 
 /// Bytes that a stream reads at once.
@@ -47,7 +53,14 @@ const CHUNK: u64 = 512 * 1024;
 #[derive(Clone)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
-    disk: Arc<Disk>,
+    place: Place,
+}
+
+/// Who writes.
+#[derive(Clone)]
+enum Place {
+    Disk(Arc<Disk>),
+    Bucket(Arc<Bucket>),
 }
 
 /// A blob that is durable, and what it holds.
@@ -74,6 +87,20 @@ pub enum BlobError {
     /// What was uploaded is not the sealed object that it should be.
     #[error("the upload: {0}")]
     Content(#[from] ContentError),
+    /// Something else is there under its name.
+    #[error("blob {0} is there already, and is another one")]
+    Exists(String),
+    /// It has more bytes than a bucket takes in parts.
+    #[error("the upload is larger than a bucket takes")]
+    TooLarge,
+    /// The bucket cannot be used.
+    #[error("{url}: {why}")]
+    Bucket {
+        /// Its URL.
+        url: String,
+        /// Why, in one line.
+        why: String,
+    },
     /// There is no randomness for a name.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -94,9 +121,9 @@ impl BlobError {
     /// The stable reason code.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Content(ContentError::Layout(_)) => Reason::TooLarge,
-            Self::Name(_) | Self::Missing(_) | Self::Short(_) | Self::Content(_) => Reason::Integrity,
-            Self::Random(_) | Self::Full | Self::Unavailable { .. } => Reason::Unavailable,
+            Self::Content(ContentError::Layout(_)) | Self::TooLarge => Reason::TooLarge,
+            Self::Name(_) | Self::Missing(_) | Self::Short(_) | Self::Exists(_) | Self::Content(_) => Reason::Integrity,
+            Self::Random(_) | Self::Full | Self::Bucket { .. } | Self::Unavailable { .. } => Reason::Unavailable,
         }
     }
 
@@ -106,15 +133,43 @@ impl BlobError {
 }
 
 impl Blobs {
-    /// The object store at this URL; a folder is made if it is not there.
+    /// The object store at this URL; a folder is made if it is not there. A bucket is not reached for yet: [`Blobs::probe`].
     ///
     /// # Errors
-    /// If it cannot be made or reached.
+    /// If a folder cannot be made, or a bucket's options cannot be used.
     pub fn open(url: &BlobsUrl) -> Result<Blobs, BlobError> {
-        let BlobsUrl::File(folder) = url;
-        let disk = Disk::open(folder)?;
-        let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| BlobError::unavailable("open", error))?;
-        Ok(Blobs { store: Arc::new(store), disk: Arc::new(disk) })
+        match url {
+            BlobsUrl::File(folder) => {
+                let disk = Disk::open(folder)?;
+                let store = LocalFileSystem::new_with_prefix(folder);
+                let store = store.map_err(|error| BlobError::unavailable("open", error))?;
+                Ok(Blobs { store: Arc::new(store), place: Place::Disk(Arc::new(disk)) })
+            }
+            BlobsUrl::Bucket(url) => Ok(Self::of_bucket(Bucket::open(url, bucket::patience())?)),
+        }
+    }
+
+    fn of_bucket(bucket: Bucket) -> Blobs {
+        Blobs { store: bucket.store.clone(), place: Place::Bucket(Arc::new(bucket)) }
+    }
+
+    /// Sees whether a bucket is there and lets us do all that is needed. On a disk, the folder was made: nothing is left to ask.
+    ///
+    /// # Errors
+    /// [`BlobError::Bucket`].
+    pub async fn probe(&self) -> Result<(), BlobError> {
+        match &self.place {
+            Place::Disk(_) => Ok(()),
+            Place::Bucket(bucket) => bucket.probe().await,
+        }
+    }
+
+    /// The largest blob that can be written, in bytes.
+    pub fn largest(&self) -> u64 {
+        match &self.place {
+            Place::Disk(_) => u64::MAX,
+            Place::Bucket(_) => parts::LARGEST,
+        }
     }
 
     /// Begins a blob. Its name is [`Upload::name`]; nothing is written yet.
@@ -122,7 +177,11 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::Random`].
     pub async fn begin(&self, tenant: &TenantId) -> Result<Upload, BlobError> {
-        Ok(Upload::new(self.disk.clone(), BlobName::draw(tenant)?))
+        let name = BlobName::draw(tenant)?;
+        Ok(match &self.place {
+            Place::Disk(disk) => Upload::on_disk(disk::Upload::new(disk.clone(), name)),
+            Place::Bucket(bucket) => Upload::in_parts(parts::Upload::new(bucket.clone(), name)),
+        })
     }
 
     /// A fresh name for a pack.
@@ -133,12 +192,28 @@ impl Blobs {
         Ok(BlobName::draw(tenant)?.to_string())
     }
 
-    /// Writes a pack; when this returns it is durable. On an error nothing is left of it.
+    /// Writes a pack; when this returns it is durable. On an error nothing is left of it on a disk; in a bucket it may be.
     ///
     /// # Errors
     /// [`BlobError::Full`], or if the store fails.
     pub async fn put_pack(&self, blob: &str, pack: Bytes) -> Result<(), BlobError> {
-        self.disk.clone().put(BlobName::parse(blob)?, pack).await
+        let name = BlobName::parse(blob)?;
+        match &self.place {
+            Place::Disk(disk) => disk.clone().put(name, pack).await,
+            Place::Bucket(bucket) => bucket.put(&name.path(), vec![pack]).await,
+        }
+    }
+
+    /// Has a bucket drop what was sent of an upload in parts; one that is not there any more is dropped already.
+    ///
+    /// # Errors
+    /// If the name is none, or the store fails.
+    pub async fn abort(&self, blob: &str, multipart: &str) -> Result<(), BlobError> {
+        let name = BlobName::parse(blob)?;
+        match &self.place {
+            Place::Disk(_) => Ok(()),
+            Place::Bucket(bucket) => bucket.abort(&name.path(), multipart).await,
+        }
     }
 
     /// `len` bytes from `offset` on: all of them.
@@ -189,10 +264,11 @@ impl Blobs {
         if found.range != range {
             return Err(BlobError::Short(blob.to_owned()));
         }
-        match found.payload {
-            GetResultPayload::File(file, _) => Ok(read_file(file, range, blob.to_owned())),
-            GetResultPayload::Stream(chunks) => {
-                Ok(chunks.map(|chunk| chunk.map_err(|error| BlobError::unavailable("read", error))).boxed())
+        match (found.payload, &self.place) {
+            (GetResultPayload::File(file, _), _) => Ok(read_file(file, range, blob.to_owned())),
+            (GetResultPayload::Stream(body), Place::Bucket(bucket)) => Ok(bucket.clone().stream(path, range, body)),
+            (GetResultPayload::Stream(body), Place::Disk(_)) => {
+                Ok(body.map(|chunk| chunk.map_err(|error| BlobError::unavailable("read", error))).boxed())
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The sweeper: deletes the blobs of uploads that came to nothing.
 //!
 //! ```text
-//! every interval:  open and idle ─► condemned ─► blob deleted ─► row forgotten
+//! every interval:  open and idle ─► condemned ─► parts dropped, blob deleted ─► row forgotten
 //! ```
 //!
 //! What to delete is known from rows, never from a listing of the bucket: a blob without a row is somebody else's. Each step
@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{BlobError, Blobs};
+use crate::catalog::uploads::Condemned;
 use crate::catalog::{Catalog, CatalogError};
 use crate::failpoint;
 
@@ -95,7 +96,11 @@ impl Sweeper {
         Ok(deleted)
     }
 
-    async fn delete(&self, blob: &str) -> Result<(), SweepError> {
+    async fn delete(&self, Condemned { blob, multipart }: &Condemned) -> Result<(), SweepError> {
+        // The upload first: after it, nothing can become of its parts, also where its node goes on as if nothing had happened.
+        if let Some(multipart) = multipart {
+            self.blobs.abort(blob, multipart).await?;
+        }
         self.blobs.delete(blob).await?;
         failpoint::hit("sweep.deleted");
         self.catalog.forget(blob).await?;

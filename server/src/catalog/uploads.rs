@@ -41,6 +41,15 @@ impl UploadState {
     }
 }
 
+/// A blob that is to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condemned {
+    /// Its name.
+    pub blob: String,
+    /// The id that the bucket gave the upload, if it goes in parts: what was sent of it is deleted by that.
+    pub multipart: Option<String>,
+}
+
 /// Uploads that are being opened: those that wait while the writer is busy go in with one commit.
 #[derive(Default)]
 pub(super) struct Opening {
@@ -124,6 +133,19 @@ impl Catalog {
         Ok(touched == 1)
     }
 
+    /// Notes the id under which a bucket takes an upload in parts, before the first of them; `false` if it is not open any more.
+    ///
+    /// # Errors
+    /// [`CatalogError`] if the row cannot be written.
+    pub async fn note_multipart(&self, blob: &str, multipart: &str, now: Millis) -> Result<bool, CatalogError> {
+        let mut tx = self.begin().await?;
+        let sql = tx.sql("UPDATE uploads SET multipart = $2, touched = $3 WHERE blob = $1 AND state = 0");
+        let query = sqlx::query(sql).bind(blob).bind(multipart).bind(signed(now.0));
+        let noted = query.execute(tx.connection()).await?.rows_affected();
+        tx.commit().await?;
+        Ok(noted == 1)
+    }
+
     /// Condemns an open upload; `false` if it is not open.
     ///
     /// # Errors
@@ -157,10 +179,10 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError`] if they cannot be read.
-    pub async fn condemned(&self, limit: u32) -> Result<Vec<String>, CatalogError> {
-        let sql = self.sql("SELECT blob FROM uploads WHERE state = 2 ORDER BY touched LIMIT $1");
+    pub async fn condemned(&self, limit: u32) -> Result<Vec<Condemned>, CatalogError> {
+        let sql = self.sql("SELECT blob, multipart FROM uploads WHERE state = 2 ORDER BY touched LIMIT $1");
         let rows = sqlx::query(sql).bind(i64::from(limit)).fetch_all(self.reader()).await?;
-        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        rows.iter().map(|row| Ok(Condemned { blob: row.try_get(0)?, multipart: row.try_get(1)? })).collect()
     }
 
     /// Forgets a condemned blob: it is deleted.
@@ -221,7 +243,7 @@ impl Tx {
         let sql = self.sql(
             "INSERT INTO uploads (blob, tenant, put, holder, state, touched, objects) \
              SELECT j.value->>0, $2, $2, $2, 1, 0, CAST(j.value->>1 AS BIGINT) FROM jsonb_each($1) j WHERE true \
-             ON CONFLICT (blob) DO UPDATE SET state = 1, objects = uploads.objects + excluded.objects \
+             ON CONFLICT (blob) DO UPDATE SET state = 1, multipart = NULL, objects = uploads.objects + excluded.objects \
              WHERE uploads.tenant = excluded.tenant AND uploads.state < 2",
         );
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);

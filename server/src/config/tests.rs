@@ -11,8 +11,9 @@ fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     if let CatalogUrl::Sqlite(path) = &mut config.catalog {
         *path = Path::new("/vault").join(path.strip_prefix(folder.path()).unwrap_or(path));
     }
-    let BlobsUrl::File(path) = &mut config.blobs;
-    *path = Path::new("/vault").join(path.strip_prefix(folder.path()).unwrap_or(path));
+    if let BlobsUrl::File(path) = &mut config.blobs {
+        *path = Path::new("/vault").join(path.strip_prefix(folder.path()).unwrap_or(path));
+    }
     Ok(config)
 }
 
@@ -113,11 +114,36 @@ fn wrong_values_are_named_with_their_place() {
 }
 
 #[test]
+fn a_bucket_is_named_with_its_options_and_keeps_their_secrets() {
+    let text = "name = \"a\"\n[blobs]\nurl = \"s3://bucket/deep/prefix/\"\n\
+                [blobs.options]\naws_secret_access_key = \"hunter2\"\nAWS_ALLOW_HTTP = true\n";
+    let config = load(text, &[]).unwrap();
+    let shown = format!("{config:?}");
+    assert!(shown.contains("s3://bucket/deep/prefix") && shown.contains("aws_secret_access_key"), "{shown}");
+    assert!(!shown.contains("hunter2"));
+    let BlobsUrl::Bucket(url) = config.blobs else { panic!("{shown}") };
+    assert_eq!((url.provider, &url.bucket[..], &url.prefix[..]), (Provider::S3, "bucket", "deep/prefix"));
+    assert_eq!(url.options["aws_allow_http"], "true");
+
+    for (url, provider) in [("az://c", Provider::Azure), ("gs://b/p", Provider::Gcs)] {
+        let config = load("name = \"a\"", &[("STRONGROOM_BLOBS_URL", url)]).unwrap();
+        let BlobsUrl::Bucket(found) = config.blobs else { panic!("{url}") };
+        assert_eq!((found.provider, found.to_string()), (provider, url.to_owned()));
+    }
+    for url in ["s3:bucket", "s3://", "s3:///x", "s3://me:hunter2@bucket", "s3://b?x", "s3://b/p?x", "s3://b/a//b"] {
+        refused("name = \"a\"", &[("STRONGROOM_BLOBS_URL", url)], "STRONGROOM_BLOBS_URL: blobs.url: ");
+        let error = load("name = \"a\"", &[("STRONGROOM_BLOBS_URL", url)]).unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    let options = "\n[blobs.options]\nazure_storage_account_key = \"x\"";
+    refused(&format!("name = \"a\"\n[blobs]\nurl = \"s3://b\"{options}"), &[], "is no option of s3://");
+    refused(&format!("name = \"a\"{options}"), &[], "blobs.options: are for buckets");
+    refused("name = \"a\"", &[("STRONGROOM_BLOBS_OPTIONS", "x")], "no such setting");
+}
+
+#[test]
 fn what_comes_later_is_unsupported() {
     for (text, key) in [
-        ("[blobs]\nurl = \"s3://bucket/prefix\"", "blobs.url"),
-        ("[blobs]\nurl = \"az://bucket\"", "blobs.url"),
-        ("[blobs]\nurl = \"gs://bucket\"", "blobs.url"),
         ("[root]\nprovider = \"pkcs11\"", "root.provider"),
         ("[root]\nprovider = \"aws-kms\"", "root.provider"),
     ] {

@@ -14,7 +14,7 @@ use strongroom_core::names::{DatasetName, ObjectPath};
 use strongroom_core::reason::Reason;
 use strongroom_core::sealed::layout::Layout;
 
-use crate::blobs::Upload;
+use crate::blobs::{Multipart, Upload};
 use crate::error::Error;
 use crate::failpoint;
 use crate::recorder::attempt::{AcceptedCall, Attempt, Caller, NewObject, Put, Recorded};
@@ -68,7 +68,15 @@ impl Receiving {
             return Err(too_large(vault));
         }
         self.touch(vault).await?;
-        Ok(self.upload.write(data).await?)
+        if let Some(Multipart(id)) = self.upload.write(data).await? {
+            failpoint::hit("upload.parts");
+            let now = vault.recorder.now();
+            if !vault.catalog.note_multipart(self.upload.name(), &id, now).await? {
+                return Err(idle());
+            }
+            self.touched = now;
+        }
+        Ok(())
     }
 
     /// Says from time to time that the upload is alive, so that it is not condemned for being slow.
@@ -79,11 +87,7 @@ impl Receiving {
             return Ok(());
         }
         self.touched = now;
-        if vault.catalog.touch_upload(self.upload.name(), now).await? {
-            Ok(())
-        } else {
-            Err(Error::Unavailable("the upload was idle for too long".into()))
-        }
+        if vault.catalog.touch_upload(self.upload.name(), now).await? { Ok(()) } else { Err(idle()) }
     }
 
     /// Makes the blob durable, checks it against the signed call, and has the object recorded and made visible.
@@ -120,6 +124,10 @@ impl Receiving {
         self.upload.abort().await;
         condemn(vault, &name).await;
     }
+}
+
+fn idle() -> Error {
+    Error::Unavailable("the upload was idle for too long".into())
 }
 
 fn only_item<'a>(call: &'a AcceptedCall, intent: &Intent) -> Result<&'a PutItem, Error> {
