@@ -5,15 +5,19 @@
 mod find;
 
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(has_postgres)");
+    println!("cargo::rustc-check-cfg=cfg(has_postgres, has_moto, has_azurite)");
     println!("cargo::rerun-if-env-changed=PATH");
+    println!("cargo::rerun-if-env-changed=STRONGROOM_TEST_SERVICES");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/find.rs");
     // What changes when a package is installed.
     if std::path::Path::new("/var/lib/dpkg/status").exists() {
         println!("cargo::rerun-if-changed=/var/lib/dpkg/status");
     }
-    if find::postgres().is_some() {
-        println!("cargo::rustc-cfg=has_postgres");
+    // What is no package of the system: its installer touches this file.
+    for (name, found) in [("postgres", find::postgres()), ("moto", find::moto()), ("azurite", find::azurite())] {
+        if found.is_some() {
+            println!("cargo::rustc-cfg=has_{name}");
+        }
     }
 }

@@ -36,8 +36,6 @@ use crate::config::{BucketUrl, Provider};
 const ROOM: usize = 256;
 /// How long a bucket may take to show that it will do.
 const PROBE: Duration = Duration::from_secs(20);
-/// How long after its first try a put may be tried again.
-const PUT_AGAIN: Duration = Duration::from_secs(30);
 /// Breaks of one read without a byte between, after which it is given up.
 const BREAKS: u32 = 4;
 
@@ -49,6 +47,8 @@ pub(super) struct Bucket {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) parts: Arc<dyn MultipartStore>,
     pub(super) room: Arc<Semaphore>,
+    /// How long after its first try a put may be tried again.
+    again: Duration,
 }
 
 /// Waits of a tenth of a second, then longer ones; nothing is begun again after a minute.
@@ -67,6 +67,7 @@ pub(super) fn patience() -> RetryConfig {
 impl Bucket {
     /// The bucket at this URL; it is not asked for anything yet.
     pub(super) fn open(url: &BucketUrl, retry: RetryConfig) -> Result<Bucket, BlobError> {
+        let again = retry.retry_timeout / 2;
         let refused = |error: StoreError| BlobError::Bucket { url: url.to_string(), why: brief(&error) };
         let options = || url.options.iter().map(|(name, value)| (name.as_str(), value.clone()));
         match url.provider {
@@ -76,7 +77,7 @@ impl Bucket {
                     builder = builder.with_config(name.parse().map_err(refused)?, value);
                 }
                 let store = builder.with_bucket_name(&url.bucket).with_retry(retry).build();
-                Ok(Self::below(url, store.map_err(refused)?))
+                Ok(Self::below(url, again, store.map_err(refused)?))
             }
             Provider::Azure => {
                 let mut builder = MicrosoftAzureBuilder::from_env();
@@ -84,7 +85,7 @@ impl Bucket {
                     builder = builder.with_config(name.parse().map_err(refused)?, value);
                 }
                 let store = builder.with_container_name(&url.bucket).with_retry(retry).build();
-                Ok(Self::below(url, store.map_err(refused)?))
+                Ok(Self::below(url, again, store.map_err(refused)?))
             }
             Provider::Gcs => {
                 let mut builder = GoogleCloudStorageBuilder::from_env();
@@ -92,12 +93,12 @@ impl Bucket {
                     builder = builder.with_config(name.parse().map_err(refused)?, value);
                 }
                 let store = builder.with_bucket_name(&url.bucket).with_retry(retry).build();
-                Ok(Self::below(url, store.map_err(refused)?))
+                Ok(Self::below(url, again, store.map_err(refused)?))
             }
         }
     }
 
-    fn below<S: ObjectStore + MultipartStore>(url: &BucketUrl, store: S) -> Bucket {
+    fn below<S: ObjectStore + MultipartStore>(url: &BucketUrl, again: Duration, store: S) -> Bucket {
         let store = Arc::new(PrefixStore::new(store, url.prefix.as_str()));
         Bucket {
             url: url.to_string(),
@@ -105,6 +106,7 @@ impl Bucket {
             store: store.clone(),
             parts: store,
             room: Arc::new(Semaphore::new(ROOM)),
+            again,
         }
     }
 
@@ -156,7 +158,7 @@ impl Bucket {
     /// Writes bytes where nothing is. If the same bytes are there, they were written.
     pub(super) async fn put(&self, path: &Path, bytes: Vec<Bytes>) -> Result<(), BlobError> {
         let payload: PutPayload = bytes.into_iter().collect();
-        let until = Instant::now() + PUT_AGAIN;
+        let until = Instant::now() + self.again;
         loop {
             let error = match self.store.put_opts(path, payload.clone(), PutMode::Create.into()).await {
                 Ok(_) => return Ok(()),

@@ -143,10 +143,9 @@ fn a_bucket_is_named_with_its_options_and_keeps_their_secrets() {
 
 #[test]
 fn what_comes_later_is_unsupported() {
-    for (text, key) in [
-        ("[root]\nprovider = \"pkcs11\"", "root.provider"),
-        ("[root]\nprovider = \"aws-kms\"", "root.provider"),
-    ] {
+    for (text, key) in
+        [("[root]\nprovider = \"pkcs11\"", "root.provider"), ("[root]\nprovider = \"aws-kms\"", "root.provider")]
+    {
         let error = load(&format!("name = \"a\"\n{text}"), &[]).unwrap_err();
         assert_eq!(error.reason(), Reason::Unsupported);
         let error = error.to_string();

@@ -22,6 +22,27 @@ pub(crate) fn postgres() -> Option<PathBuf> {
     on_path.into_iter().chain(versions.into_iter().map(|(_, folder)| folder)).find(whole)
 }
 
+/// `moto_server`, an S3: as `tests/services/install` installed it, or on the `PATH`.
+pub(crate) fn moto() -> Option<PathBuf> {
+    is_program(&installed().join("moto/bin/moto_server")).or_else(|| program("moto_server"))
+}
+
+/// `azurite-blob`, an Azure: as `tests/services/install` installed it, or on the `PATH`.
+pub(crate) fn azurite() -> Option<PathBuf> {
+    is_program(&installed().join("azurite/node_modules/.bin/azurite-blob")).or_else(|| program("azurite-blob"))
+}
+
+/// Where `tests/services/install` puts what is no package of the system.
+pub(crate) fn installed() -> PathBuf {
+    let set = std::env::var_os("STRONGROOM_TEST_SERVICES").map(PathBuf::from);
+    set.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/services"))
+}
+
+/// As it is called: a virtual environment's programs must not be called by another name.
+fn is_program(file: &Path) -> Option<PathBuf> {
+    file.is_file().then(|| file.to_owned())
+}
+
 fn is_file(file: &Path) -> Option<PathBuf> {
     file.canonicalize().ok().filter(|file| file.is_file())
 }

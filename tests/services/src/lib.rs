@@ -2,16 +2,28 @@
 //! with the process that started it, however that ends.
 //!
 //! A machine without a service ignores the tests that need it and says in one line what to install: wrap them in
-//! [`on_postgres!`].
+//! [`on_postgres!`], [`on_moto!`] or [`on_azurite!`].
 
+pub mod azurite;
 pub mod engine;
+pub mod faults;
 mod find;
+mod http;
+pub mod moto;
 pub mod postgres;
 mod watched;
 
+pub use azurite::Azurite;
 pub use engine::Engine;
+pub use faults::{Fault, Faults};
+pub use moto::Moto;
 pub use postgres::Postgres;
 pub use watched::Watched;
+
+/// A port of the loopback interface that nobody listens on just now.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
 
 /// Tests that need PostgreSQL: ignored, with what to install, where it is missing.
 #[cfg(has_postgres)]
@@ -25,4 +37,32 @@ macro_rules! on_postgres {
 #[macro_export]
 macro_rules! on_postgres {
     ($($test:item)*) => { $(#[ignore = "needs PostgreSQL: apt-get install postgresql"] $test)* };
+}
+
+/// Tests that need an S3: ignored, with what to install, where it is missing.
+#[cfg(has_moto)]
+#[macro_export]
+macro_rules! on_moto {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need an S3: ignored, with what to install, where it is missing.
+#[cfg(not(has_moto))]
+#[macro_export]
+macro_rules! on_moto {
+    ($($test:item)*) => { $(#[ignore = "needs moto: tests/services/install"] $test)* };
+}
+
+/// Tests that need an Azure: ignored, with what to install, where it is missing.
+#[cfg(has_azurite)]
+#[macro_export]
+macro_rules! on_azurite {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need an Azure: ignored, with what to install, where it is missing.
+#[cfg(not(has_azurite))]
+#[macro_export]
+macro_rules! on_azurite {
+    ($($test:item)*) => { $(#[ignore = "needs azurite: tests/services/install"] $test)* };
 }

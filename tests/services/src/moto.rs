@@ -1,0 +1,132 @@
+//! moto: an S3 in memory, with as many buckets as tests ask for.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::http::{self, request};
+use crate::watched::Watched;
+use crate::{find, free_port};
+
+/// What to do about a machine without it.
+const MISSING: &str = "moto_server is not installed: tests/services/install";
+
+/// An S3 on a free port; ended when it is dropped.
+pub struct Moto {
+    port: u16,
+    _server: Watched,
+}
+
+impl Moto {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// If it is not installed, or does not start.
+    pub fn start() -> Self {
+        let program = find::moto().expect(MISSING);
+        let folder = tempfile::Builder::new().prefix("moto-").tempdir().unwrap().keep();
+        for _ in 0..10 {
+            let port = free_port();
+            let log = std::fs::File::create(folder.join("log")).unwrap();
+            let arguments = [program.to_str().unwrap(), "-H", "127.0.0.1", "-p", &port.to_string()];
+            let server = Watched::start(&folder, "TERM", &arguments, |command| {
+                command.stdout(log.try_clone().unwrap()).stderr(log);
+            });
+            let said = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+            if http::await_answer(port, &|| said().contains("in use"), &said) {
+                return Self { port, _server: server };
+            }
+            server.end();
+        }
+        panic!("moto_server finds no port");
+    }
+
+    /// One for all tests of this process.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Moto> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// Where it listens, on the loopback interface.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Makes an empty bucket; its name.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn bucket(&self) -> String {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("vault-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let answer = request(self.port, "PUT", &format!("/{name}"), &AUTHORISED, b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        name
+    }
+
+    /// What reaches it, by the names of `object_store`'s options. `port` is its own, or a proxy's in front of it.
+    pub fn options(port: u16) -> Vec<(&'static str, String)> {
+        vec![
+            ("aws_endpoint", format!("http://127.0.0.1:{port}")),
+            ("aws_allow_http", "true".to_owned()),
+            ("aws_region", "us-east-1".to_owned()),
+            ("aws_access_key_id", "strongroom".to_owned()),
+            ("aws_secret_access_key", "strongroom".to_owned()),
+        ]
+    }
+
+    /// The names of all objects in a bucket.
+    pub fn objects(&self, bucket: &str) -> Vec<String> {
+        self.listed(&format!("/{bucket}?list-type=2"), "Key")
+    }
+
+    /// The ids of uploads in parts that were neither completed nor aborted.
+    pub fn uploads(&self, bucket: &str) -> Vec<String> {
+        self.listed(&format!("/{bucket}?uploads"), "UploadId")
+    }
+
+    /// The value of a header of an object.
+    pub fn header(&self, bucket: &str, object: &str, header: &str) -> Option<String> {
+        request(self.port, "HEAD", &format!("/{bucket}/{object}"), &AUTHORISED, b"").header(header)
+    }
+
+    /// Writes an object, as somebody else who can write the bucket would.
+    pub fn write(&self, bucket: &str, object: &str, bytes: &[u8]) {
+        let answer = request(self.port, "PUT", &format!("/{bucket}/{object}"), &AUTHORISED, bytes);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    fn listed(&self, path: &str, element: &str) -> Vec<String> {
+        let answer = request(self.port, "GET", path, &AUTHORISED, b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let text = answer.text();
+        assert!(!text.contains("<IsTruncated>true"), "a page is not all");
+        let begin = format!("<{element}>");
+        text.split(&begin).skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
+    }
+}
+
+/// It believes every signature, but wants one.
+const AUTHORISED: [(&str, &str); 1] = [(
+    "authorization",
+    "AWS4-HMAC-SHA256 Credential=strongroom/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0",
+)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::on_moto! {
+        #[test]
+        fn it_starts_keeps_objects_and_ends() {
+            let moto = Moto::start();
+            let bucket = moto.bucket();
+            assert!(moto.objects(&bucket).is_empty() && moto.uploads(&bucket).is_empty());
+            moto.write(&bucket, "a/b", b"bytes");
+            assert_eq!(moto.objects(&bucket), ["a/b"]);
+            assert_eq!(moto.header(&bucket, "a/b", "content-length").as_deref(), Some("5"));
+            let port = moto.port();
+            drop(moto);
+            assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+        }
+    }
+}
