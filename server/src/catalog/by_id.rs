@@ -3,13 +3,11 @@
 //! An id names one generation for ever. Whether that can still be read says the path that it was put at, as for a path with a
 //! generation; but the object is found also where it is hidden, since whoever asks is judged by its path first.
 
-use sqlx::Row;
 use strongroom_core::ids::{ObjectId, TenantId};
 use strongroom_core::ledger::LedgerKey;
 
 use super::bulk::Bulk;
-use super::heads::HeadRow;
-use super::objects::{ObjectRow, columns, object};
+use super::objects::{ObjectRow, beside_head, columns, object};
 use super::{Catalog, CatalogError, number};
 
 /// An object that was found by its id.
@@ -38,21 +36,15 @@ impl Catalog {
         }
         let query = sqlx::query(self.sql(BY_ID)).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         let rows = query.fetch_all(self.reader()).await?;
+        let (rows, hides) = beside_head(&rows, tenant, key)?;
         let mut found = vec![None; ids.len()];
-        let mut hides = None;
-        for row in &rows {
-            let at: i64 = row.try_get(0)?;
-            let Ok(at) = usize::try_from(at) else {
-                hides = Some(HeadRow { head: row.try_get(8)?, mac: row.try_get(9)? }.check(tenant, key)?.hides);
-                continue;
-            };
+        for (at, row) in rows {
             let (object, visible) = (object(row, 1, key)?, number(row, 14)? == 1);
             match (ids.get(at), found.get_mut(at)) {
                 (Some(id), Some(slot)) if *id == object.header.object_id() => *slot = Some(ById { object, visible }),
                 _ => return Err(CatalogError::integrity("an object stands under another id than its own")),
             }
         }
-        let hides = hides.ok_or_else(|| CatalogError::integrity(format!("tenant {tenant} has no head")))?;
         Ok((found, hides))
     }
 }

@@ -208,14 +208,9 @@ impl Catalog {
         let sql = self.sql(if named { RESOLVE_ANY } else { RESOLVE_NEWEST });
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         let rows = query.fetch_all(self.reader()).await?;
+        let (rows, hides) = beside_head(&rows, tenant, key)?;
         let mut found = vec![None; lookups.len()];
-        let mut hides = None;
-        for row in &rows {
-            let at: i64 = row.try_get(0)?;
-            let Ok(at) = usize::try_from(at) else {
-                hides = Some(HeadRow { head: row.try_get(8)?, mac: row.try_get(9)? }.check(tenant, key)?.hides);
-                continue;
-            };
+        for (at, row) in rows {
             let object = object(row, 1, key)?;
             let wanted = lookups.get(at).filter(|wanted| {
                 wanted.dataset == object.dataset
@@ -227,7 +222,6 @@ impl Catalog {
             }
             found[at] = Some(object);
         }
-        let hides = hides.ok_or_else(|| CatalogError::integrity(format!("tenant {tenant} has no head")))?;
         Ok((found, hides))
     }
 
@@ -382,6 +376,30 @@ impl Tx {
         query.execute(self.connection()).await?;
         Ok(())
     }
+}
+
+/// Rows, each with the number of what it answers.
+type Numbered<'r> = Vec<(usize, &'r AnyRow)>;
+
+/// The rows of a look-up, each with the number of what was looked for, and `Head::hides` from the one that is numbered -1: a
+/// statement reads both at one moment.
+pub(super) fn beside_head<'r>(
+    rows: &'r [AnyRow],
+    tenant: &TenantId,
+    key: &LedgerKey,
+) -> Result<(Numbered<'r>, u64), CatalogError> {
+    let mut found = Vec::with_capacity(rows.len());
+    let mut hides = None;
+    for row in rows {
+        match usize::try_from(row.try_get::<i64, _>(0)?) {
+            Ok(at) => found.push((at, row)),
+            Err(_) => {
+                hides = Some(HeadRow { head: row.try_get(8)?, mac: row.try_get(9)? }.check(tenant, key)?.hides);
+            }
+        }
+    }
+    let hides = hides.ok_or_else(|| CatalogError::integrity(format!("tenant {tenant} has no head")))?;
+    Ok((found, hides))
 }
 
 /// The object in [`columns`] from `first` on, if it carries its mark.

@@ -41,14 +41,9 @@ async fn read(by: &Worker, lab: &Lab, name: &str) -> Result<(), Reason> {
     got.map(|bytes| assert_eq!(bytes.len(), 1000)).map_err(|error| error.reason())
 }
 
-/// A key that the tenant knows by its grants alone, connected anew so that nothing is remembered.
-async fn stranger(lab: &Lab, vault: &TestVault) -> Worker {
-    lab.key(vault).await
-}
-
 async fn a_child_reads_its_part_and_charges_all_above() {
     let (vault, lab, vendor, root) = site().await;
-    let worker = stranger(&lab, &vault).await;
+    let worker = lab.key(&vault).await;
     let limits = Limits { bytes: Some(3000), ..Limits::default() };
     let part = earlier(lab.terms(worker.holder, &[(READ, "rlhf/math/x/"), (&[Action::Read], "rlhf/math/1")]), 1);
     let child = delegate(&vendor, &lab, Terms { limits, ..delegable(part) }).await.unwrap();
@@ -56,7 +51,7 @@ async fn a_child_reads_its_part_and_charges_all_above() {
     assert_eq!(read(&worker, &lab, "rlhf/math/2").await, Err(Reason::OutOfScope));
 
     // Once more, below: with no limit of its own, it has its parent's.
-    let last = stranger(&lab, &vault).await;
+    let last = lab.key(&vault).await;
     let part = earlier(lab.terms(last.holder, &[(READ, "rlhf/math/x/")]), 2);
     let grandchild = delegate(&worker, &lab, part).await.unwrap();
     assert_eq!(read(&last, &lab, "rlhf/math/x/3").await, Ok(()));
@@ -81,7 +76,7 @@ async fn a_child_reads_its_part_and_charges_all_above() {
 
 async fn a_child_is_never_wider() {
     let (vault, lab, vendor, root) = site().await;
-    let worker = stranger(&lab, &vault).await;
+    let worker = lab.key(&vault).await;
     let terms = || Terms { parent: Some(root), ..earlier(lab.terms(worker.holder, &[(READ, "rlhf/math/")]), 1) };
     let parent = lab.vault.grant(&lab.tenant, root).await.unwrap().grant.terms;
     let scopes = |places: &[(&[Action], &str)]| lab.terms(worker.holder, places).scopes;
@@ -115,7 +110,7 @@ async fn what_ends_a_grant_ends_all_below() {
     for depth in 1..=9 {
         let (identity, _) = holders.last().unwrap();
         let above = Worker { identity: copy(identity), holder: vendor.holder, vault: vault.connect(identity).await };
-        let next = stranger(&lab, &vault).await;
+        let next = lab.key(&vault).await;
         let part = delegable(earlier(lab.terms(next.holder, &[(READ, "rlhf/math/")]), depth));
         let issued = delegate(&above, &lab, part).await;
         if depth == 9 {
@@ -154,7 +149,7 @@ async fn what_ends_a_grant_ends_all_below() {
 
 async fn a_parents_row_that_is_gone_opens_nothing() {
     let (mut vault, lab, vendor, root) = site().await;
-    let worker = stranger(&lab, &vault).await;
+    let worker = lab.key(&vault).await;
     let part = earlier(lab.terms(worker.holder, &[(READ, "rlhf/math/")]), 1);
     delegate(&vendor, &lab, part).await.unwrap();
     assert_eq!(read(&worker, &lab, "rlhf/math/1").await, Ok(()));
