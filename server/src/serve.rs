@@ -26,6 +26,7 @@ use crate::listen::{ListenError, Listener};
 use crate::recorder::{Clock, NodeMemory, Recorder, SystemClock};
 use crate::tenants::Tenants;
 use crate::vault::Vault;
+use crate::vault::lookups::Lookups;
 use crate::vault::retention::Retention;
 
 /// HTTP/2 windows: 64 KiB caps a stream at 740 MB/s, 4 MiB costs memory for nothing.
@@ -114,6 +115,7 @@ impl Server {
             operators: config.operators.iter().copied().collect(),
             limits: config.limits,
             tenants: Tenants::new(catalog.clone(), root.clone(), file.vault, config.name.clone()),
+            lookups: Lookups::new(catalog.clone()),
             catalog,
             recorder,
             blobs,

@@ -1,4 +1,4 @@
-//! Writing blobs on a local disk.
+//! Blobs on a local disk: how they are written. `reading` has how they are read.
 //!
 //! `object_store`'s own file system writes under a second name, which no row knows, and leaves all writing back to the last
 //! `fsync`. Here a blob is written in place, and the kernel is told to start writing back while the rest still arrives: on
@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ use strongroom_core::sealed::content::{Content, ContentHasher, trailer};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::name::BlobName;
-use super::{BlobError, Stored};
+use super::{BlobError, Stored, reading};
 
 /// Bytes that an upload gathers before a thread digests and writes them.
 pub(super) const BATCH: usize = 1024 * 1024;
@@ -49,6 +50,24 @@ impl Disk {
             file.finish(&self)
         })
         .await
+    }
+
+    /// The bytes of several ranges of a blob, each whole.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`], [`BlobError::Short`], or if the disk fails.
+    pub(super) async fn ranges(&self, name: &BlobName, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
+        let path = self.root.join(name.to_string());
+        if let Some(found) = reading::read_at_once(&path, ranges) {
+            return Ok(found);
+        }
+        let ranges = ranges.to_vec();
+        let found = spawn_blocking(move || reading::read(&path, &ranges)).await.map_err(io::Error::from).flatten();
+        found.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => BlobError::Missing(name.to_string()),
+            io::ErrorKind::UnexpectedEof => BlobError::Short(name.to_string()),
+            _ => failed("read", error),
+        })
     }
 
     /// Makes a file's entry durable, and those of the folders above it.

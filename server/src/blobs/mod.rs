@@ -15,12 +15,13 @@
 //! - A stream is never held whole: an upload keeps two batches of a mebibyte on a disk, five parts in a bucket; a read one chunk
 //!   ahead on a disk, what the connection holds in a bucket.
 //! - Nothing is ever overwritten: on a disk, a file is opened only if it is new; in a bucket, a put is conditional.
-//! - No file is written or read on a thread of the runtime.
+//! - No thread of the runtime waits for a disk: only what the kernel has in memory is read on one.
 
 mod bucket;
 mod disk;
 mod name;
 mod parts;
+mod reading;
 pub mod sweep;
 mod upload;
 
@@ -230,7 +231,11 @@ impl Blobs {
     /// # Errors
     /// As [`Blobs::range`].
     pub async fn ranges(&self, blob: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        let path = BlobName::parse(blob)?.path();
+        let name = BlobName::parse(blob)?;
+        if let Place::Disk(disk) = &self.place {
+            return disk.ranges(&name, ranges).await;
+        }
+        let path = name.path();
         let found = match self.store.get_ranges(&path, ranges).await {
             Ok(found) => found,
             Err(error) => return Err(self.read_error(blob, ranges, error).await),
@@ -254,6 +259,10 @@ impl Blobs {
         let range = offset..offset.saturating_add(len);
         if len == 0 {
             return Ok(stream::empty().boxed());
+        }
+        if matches!(self.place, Place::Disk(_)) && len <= CHUNK {
+            let chunk = self.range(blob, offset, len).await?;
+            return Ok(stream::once(std::future::ready(Ok(chunk))).boxed());
         }
         let options = GetOptions { range: Some(range.clone().into()), ..GetOptions::default() };
         let found = match self.store.get_opts(&path, options).await {

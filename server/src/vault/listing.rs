@@ -37,7 +37,7 @@ pub(crate) async fn stat(
     }
     let dataset = dataset(vault, tenant, name).await?;
     let lookup = Lookup { dataset, dataset_name: name.clone(), path: path.clone(), generation };
-    let (mut found, _) = vault.catalog.resolve(&tenant.id, &tenant.ledger_key, &[lookup]).await?;
+    let (mut found, _) = vault.lookups.resolve(tenant, vec![lookup]).await?;
     found.pop().flatten().ok_or_else(|| Refusal::new(Reason::NotFound, "no such object").into())
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod authority;
 pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod listing;
+pub(crate) mod lookups;
 pub(crate) mod plan;
 pub(crate) mod put;
 pub(crate) mod put_batch;
@@ -43,6 +44,7 @@ pub(crate) struct Vault {
     pub(crate) operators: BTreeSet<Fingerprint>,
     pub(crate) limits: Limits,
     pub(crate) catalog: Catalog,
+    pub(crate) lookups: lookups::Lookups,
     pub(crate) recorder: Recorder,
     pub(crate) tenants: Tenants,
     pub(crate) blobs: Blobs,

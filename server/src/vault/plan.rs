@@ -35,7 +35,7 @@ pub(crate) async fn plan(vault: &Vault, call: &AcceptedCall, skip: u64) -> Resul
     let authority = vault.recorder.view(tenant).await?.authority;
     let lookups: Vec<Option<Lookup>> = items.iter().map(|item| lookup(&authority, item)).collect();
     let wanted: Vec<Lookup> = lookups.iter().flatten().cloned().collect();
-    let (found, mut hides) = vault.catalog.resolve(&tenant.id, &tenant.ledger_key, &wanted).await?;
+    let (found, mut hides) = vault.lookups.resolve(tenant, wanted).await?;
     let mut found = found.into_iter();
     let mut by_id = by_id(vault, call, items, &authority, &mut hides).await?;
     let mut parts = Vec::with_capacity(items.len());

@@ -3,6 +3,7 @@
 use strongroom_core::exact;
 
 use super::*;
+use crate::vault::lookups::Lookups;
 
 async fn lab_with_a_reader() -> (Lab, Arc<Person>, GrantId) {
     let lab = Lab::new().await;
@@ -32,6 +33,39 @@ async fn an_object_that_was_moved_to_another_path_is_refused() {
     // And so does the object say.
     lab.catalog.tamper("UPDATE objects SET path = 'math/1' WHERE path = 'secret/1'").await;
     assert_eq!(resolve().await.unwrap_err().reason(), Reason::Integrity);
+}
+
+async fn a_changed_row_fails_whoever_asks_for_it_and_nobody_who_asks_beside_them() {
+    let (lab, _, _) = lab_with_a_reader().await;
+    lab.catalog.tamper("UPDATE objects SET generation = 2 WHERE path = 'secret/1'").await;
+    let dataset = lab.dataset().await;
+    let lookups = Lookups::new(lab.catalog.clone());
+    let ask = |paths: &[&str]| {
+        let of = |path: &&str| Lookup {
+            dataset,
+            dataset_name: DATASET.parse().unwrap(),
+            path: path.parse().unwrap(),
+            generation: None,
+        };
+        lookups.resolve(&lab.tenant, paths.iter().map(of).collect())
+    };
+    for _ in 0..20 {
+        let mut good = Vec::new();
+        let mut bad = Vec::new();
+        for _ in 0..10 {
+            good.push(ask(&["none", "math/1"]));
+            bad.push(ask(&["math/1", "secret/1"]));
+        }
+        let (good, bad) = tokio::join!(futures::future::join_all(good), futures::future::join_all(bad));
+        for found in good {
+            let (found, _) = found.unwrap();
+            assert!(found[0].is_none());
+            assert_eq!(found[1].as_ref().unwrap().path.as_str(), "math/1");
+        }
+        for found in bad {
+            assert_eq!(found.unwrap_err().reason(), Reason::Integrity);
+        }
+    }
 }
 
 async fn every_marked_field_of_an_object_is_marked() {
@@ -150,6 +184,7 @@ async fn a_counter_that_was_set_back_is_noticed_by_replay() {
 on_each_engine! {
     (flavor = "current_thread")
     an_object_that_was_moved_to_another_path_is_refused,
+    a_changed_row_fails_whoever_asks_for_it_and_nobody_who_asks_beside_them,
     every_marked_field_of_an_object_is_marked,
     a_grant_that_was_changed_or_made_up_is_refused,
     a_removed_authority_row_stops_the_tenant,
