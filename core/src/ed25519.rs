@@ -107,9 +107,15 @@ impl VerifyingKey {
     /// # Errors
     /// [`BadSignature`] if it is not this key's.
     pub fn verify(&self, purpose: Purpose, bytes: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
-        UnparsedPublicKey::new(&ED25519, &self.0)
-            .verify(&purpose.signed_bytes(bytes), signature)
-            .map_err(|_| BadSignature)
+        self.verify_raw(&purpose.signed_bytes(bytes), signature)
+    }
+
+    /// Checks the signature of a certificate or a note: formats that carry their own context.
+    ///
+    /// # Errors
+    /// [`BadSignature`] if it is not this key's.
+    pub fn verify_raw(&self, bytes: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(bytes, signature).map_err(|_| BadSignature)
     }
 }
 

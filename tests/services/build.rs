@@ -5,7 +5,7 @@
 mod find;
 
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(has_postgres, has_moto, has_azurite)");
+    println!("cargo::rustc-check-cfg=cfg(has_postgres, has_moto, has_azurite, has_python)");
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed=STRONGROOM_TEST_SERVICES");
     println!("cargo::rerun-if-changed=build.rs");
@@ -15,7 +15,10 @@ fn main() {
         println!("cargo::rerun-if-changed=/var/lib/dpkg/status");
     }
     // What is no package of the system: its installer touches this file.
-    for (name, found) in [("postgres", find::postgres()), ("moto", find::moto()), ("azurite", find::azurite())] {
+    let python = find::program("python3");
+    let found =
+        [("postgres", find::postgres()), ("moto", find::moto()), ("azurite", find::azurite()), ("python", python)];
+    for (name, found) in found {
         if found.is_some() {
             println!("cargo::rustc-cfg=has_{name}");
         }

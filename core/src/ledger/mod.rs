@@ -5,11 +5,15 @@
 
 pub mod batch;
 pub mod charge;
+pub mod checkpoint;
 pub mod entry;
 pub mod head;
 pub mod mac;
+pub mod proof;
 pub mod replay;
+pub mod tile;
 pub mod tree;
+pub mod verify;
 
 pub use entry::{Actor, Entry, Event, ObjectRef, Outcome, Private, PutFact, Role};
 pub use head::{Head, Seen};

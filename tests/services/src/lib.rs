@@ -2,7 +2,7 @@
 //! with the process that started it, however that ends.
 //!
 //! A machine without a service ignores the tests that need it and says in one line what to install: wrap them in
-//! [`on_postgres!`], [`on_moto!`] or [`on_azurite!`].
+//! [`on_postgres!`], [`on_moto!`], [`on_azurite!`] or [`on_python!`].
 
 pub mod azurite;
 pub mod engine;
@@ -65,4 +65,18 @@ macro_rules! on_azurite {
 #[macro_export]
 macro_rules! on_azurite {
     ($($test:item)*) => { $(#[ignore = "needs azurite: tests/services/install"] $test)* };
+}
+
+/// Tests that need Python: ignored, with what to install, where it is missing.
+#[cfg(has_python)]
+#[macro_export]
+macro_rules! on_python {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need Python: ignored, with what to install, where it is missing.
+#[cfg(not(has_python))]
+#[macro_export]
+macro_rules! on_python {
+    ($($test:item)*) => { $(#[ignore = "needs Python: apt-get install python3"] $test)* };
 }
