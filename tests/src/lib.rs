@@ -8,13 +8,17 @@
 //! | [`raw`] | a caller that breaks the protocol on purpose |
 //! | [`relay`] | a network between: one address that stays, answers that get lost |
 //! | [`site`] | a vault whose server is a process behind a relay, to be killed at a named place |
+//! | [`cluster`] | many nodes over one database and one bucket, each a process |
 //! | [`tamper`] | somebody who can write the database and the bucket |
 //! | [`oracle`] | the ledger, read straight from the catalog, replayed and found clean |
 //! | [`wire`] | all that passed inside TLS |
 //! | [`keys`] | every key that the root key opens, to be looked for |
 //! | [`search`] | many secrets, looked for at once |
 //! | [`sample`] | lines to put |
+//! | [`chance`] | chance that is the same in every run |
 
+pub mod chance;
+pub mod cluster;
 pub mod keys;
 pub mod oracle;
 pub mod process;
@@ -40,7 +44,7 @@ use strongroom_core::ids::Millis;
 use strongroom_server::init::{InitOptions, OPERATOR_HOME, init};
 use strongroom_server::recorder::Clock;
 use strongroom_server::{Options, Server};
-use strongroom_test_services::Engine;
+use strongroom_test_services::{Engine, Moto, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -235,8 +239,8 @@ impl TestVault {
     }
 }
 
-/// Gives a vault that was just made its catalog, on the database that this test runs on, and `limits` as the lines of its `[limits]`
-/// table; the catalog's URL, if it is a server's.
+/// Gives a vault that was just made its catalog, on the database that this test runs on, its blobs, where this test keeps them, and
+/// `limits` as the lines of its `[limits]` table; the catalog's URL, if it is a server's.
 pub fn configure(folder: &Path, limits: &str) -> Option<String> {
     let url = match Engine::here() {
         Engine::Sqlite => None,
@@ -253,7 +257,21 @@ fn configure_with(folder: &Path, limits: &str, url: Option<&str>) {
         assert!(text.contains("sqlite:catalog.db"), "{text}");
         text = text.replace("sqlite:catalog.db", url);
     }
+    if Store::here() == Store::S3 {
+        text = in_bucket(&text, &Moto::shared().bucket(), Moto::shared().port());
+    }
     std::fs::write(&file, format!("{text}\n[limits]\n{limits}\n")).unwrap();
+}
+
+/// A configuration with its blobs in a bucket, which is reached through this port.
+pub fn in_bucket(text: &str, bucket: &str, port: u16) -> String {
+    assert!(text.contains("file:blobs"), "{text}");
+    let mut text = text.replace("file:blobs", &format!("s3://{bucket}/vault"));
+    text += "\n[blobs.options]\n";
+    for (name, value) in Moto::options(port) {
+        text += &format!("{name} = \"{value}\"\n");
+    }
+    text
 }
 
 /// A tenant, through its first admin's eyes.

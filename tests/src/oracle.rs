@@ -15,6 +15,7 @@ use strongroom_core::ledger::{Entry, Event, Head, Outcome, Private};
 use strongroom_core::origin::Origin;
 use strongroom_server::config::{BlobsUrl, CatalogUrl, Config};
 use strongroom_server::keys::vault::VaultFile;
+use strongroom_test_services::Moto;
 
 /// A ledger, whole.
 pub struct Ledger {
@@ -113,11 +114,11 @@ impl Ledger {
     }
 }
 
-/// The blobs of a vault: what lies on the disk, and what the catalog says should.
+/// The blobs of a vault: what lies on the disk or in the bucket, and what the catalog says should.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Blobs {
-    /// The files below the blobs' folder, by the names that rows have for them.
-    pub on_disk: BTreeSet<String>,
+    /// What lies there, by the names that rows have for it.
+    pub stored: BTreeSet<String>,
     /// The blobs that some object lies in.
     pub of_objects: BTreeSet<String>,
     /// The blobs of uploads that have not come to an end: open or condemned.
@@ -125,7 +126,7 @@ pub struct Blobs {
 }
 
 impl Blobs {
-    /// Looks at the disk and at the rows.
+    /// Looks at the disk, or into the bucket, and at the rows.
     pub async fn look(folder: &Path) -> Self {
         let mut catalog = open(folder).await;
         let mut names = async |sql: &'static str| {
@@ -135,26 +136,32 @@ impl Blobs {
         let of_objects = names("SELECT DISTINCT blob FROM objects WHERE key_version > 0").await;
         let under_way = names("SELECT blob FROM uploads WHERE state <> 1").await;
         catalog.close().await.unwrap();
-        let BlobsUrl::File(root) = config(folder).blobs else { panic!("a bucket has no files") };
-        let mut on_disk = BTreeSet::new();
-        walk(&root, &mut |path| {
-            on_disk.insert(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned());
-        });
-        Self { on_disk, of_objects, under_way }
+        let mut stored = BTreeSet::new();
+        match config(folder).blobs {
+            BlobsUrl::File(root) => walk(&root, &mut |path| {
+                stored.insert(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned());
+            }),
+            BlobsUrl::Bucket(url) => {
+                let below = format!("{}/", url.prefix);
+                let objects = Moto::shared().objects(&url.bucket);
+                stored.extend(objects.iter().map(|name| name.strip_prefix(&below).unwrap().to_owned()));
+            }
+        }
+        Self { stored, of_objects, under_way }
     }
 
-    /// Asserts that every object's blob is there, and that nothing lies on the disk that no row knows.
+    /// Asserts that every object's blob is there, and that nothing lies there that no row knows.
     pub fn assert_whole(&self) {
-        let missing: Vec<_> = self.of_objects.difference(&self.on_disk).collect();
+        let missing: Vec<_> = self.of_objects.difference(&self.stored).collect();
         assert!(missing.is_empty(), "blobs of objects are missing: {missing:?}");
         let known: BTreeSet<_> = self.of_objects.union(&self.under_way).cloned().collect();
-        let unknown: Vec<_> = self.on_disk.difference(&known).collect();
+        let unknown: Vec<_> = self.stored.difference(&known).collect();
         assert!(unknown.is_empty(), "blobs that no row knows: {unknown:?}");
     }
 
-    /// Whether nothing lies on the disk but objects.
+    /// Whether nothing lies there but objects.
     pub fn is_swept(&self) -> bool {
-        self.on_disk == self.of_objects && self.under_way.is_empty()
+        self.stored == self.of_objects && self.under_way.is_empty()
     }
 }
 

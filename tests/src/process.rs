@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use strongroom_core::identity::Fingerprint;
 
 /// How long anything may take: far more than it needs on a busy machine.
@@ -65,21 +66,34 @@ impl Binary {
 
     /// As [`Binary::serve`], with the command changed before it starts: variables, arguments.
     pub fn serve_with(self, folder: &Path, vault: &str, change: impl FnOnce(&mut Command)) -> ServerProcess {
+        self.try_serve(folder, vault, change).unwrap_or_else(|said| panic!("the server does not listen {said}"))
+    }
+
+    /// As [`Binary::serve_with`], where a server may not come to listen.
+    ///
+    /// # Errors
+    /// What one said that did not.
+    pub fn try_serve(
+        self,
+        folder: &Path,
+        vault: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Result<ServerProcess, String> {
         let mut command = self.command(folder);
         command.args(["serve", vault, "--listen", "127.0.0.1:0"]);
         change(&mut command);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (said, _) = gather(child.stderr.take().unwrap());
         let lines = lines(child.stdout.take().unwrap());
-        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let Ok(line) = lines.recv_timeout(PATIENCE) else {
             // It ended, or hangs: either way it is over.
             let _ = child.kill();
             let status = child.wait();
-            panic!("the server does not listen ({status:?}): {}", text(&said))
-        });
+            return Err(format!("({status:?}): {}", text(&said)));
+        };
         let (address, vault_key) =
             parse_listening(&line).unwrap_or_else(|| panic!("not a line of readiness: {line:?}"));
-        ServerProcess { child, address, vault_key, line, said }
+        Ok(ServerProcess { child, address, vault_key, line, said })
     }
 }
 
@@ -171,9 +185,22 @@ impl ServerProcess {
 
     /// Ends it as an operator would, SIGTERM, and waits for it.
     pub fn terminate(&mut self) -> ExitStatus {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         self.wait()
+    }
+
+    /// Has it stand still, as a machine that hangs: SIGSTOP.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Goes on after [`ServerProcess::pause`].
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Waits for it to end by itself, as one does that fails on purpose.

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use strongroom_client::{Connect, Fingerprint, Holder, Identity, TenantName, Vault, VendorName};
+use strongroom_server::config::BlobsUrl;
 use strongroom_server::init::{InitOptions, OPERATOR_HOME, init};
 
-use crate::oracle::Ledger;
+use crate::oracle::{self, Ledger};
 use crate::process::{Binary, ServerProcess};
 use crate::raw::{Raw, RawSession};
 use crate::relay::Relay;
@@ -86,6 +87,15 @@ impl Site {
     /// The vault's folder.
     pub fn folder(&self) -> PathBuf {
         self.parent.path().join("vault")
+    }
+
+    /// The bucket that its blobs are in.
+    ///
+    /// # Panics
+    /// If they are on a disk.
+    pub fn bucket(&self) -> String {
+        let BlobsUrl::Bucket(url) = oracle::config(&self.folder()).blobs else { panic!("blobs are on a disk") };
+        url.bucket
     }
 
     /// A folder beside the vault's.

@@ -2,7 +2,7 @@
 //! with the process that started it, however that ends.
 //!
 //! A machine without a service ignores the tests that need it and says in one line what to install: wrap them in
-//! [`on_postgres!`], [`on_moto!`], [`on_azurite!`] or [`on_python!`].
+//! [`on_postgres!`], [`on_moto!`], [`on_postgres_and_moto!`], [`on_azurite!`] or [`on_python!`].
 
 pub mod azurite;
 pub mod engine;
@@ -11,6 +11,7 @@ mod find;
 mod http;
 pub mod moto;
 pub mod postgres;
+pub mod store;
 mod watched;
 
 pub use azurite::Azurite;
@@ -18,6 +19,7 @@ pub use engine::Engine;
 pub use faults::{Fault, Faults};
 pub use moto::Moto;
 pub use postgres::Postgres;
+pub use store::Store;
 pub use watched::Watched;
 
 /// A port of the loopback interface that nobody listens on just now.
@@ -51,6 +53,20 @@ macro_rules! on_moto {
 #[macro_export]
 macro_rules! on_moto {
     ($($test:item)*) => { $(#[ignore = "needs moto: tests/services/install"] $test)* };
+}
+
+/// Tests that need PostgreSQL and an S3: ignored, with what to install, where one is missing.
+#[cfg(all(has_postgres, has_moto))]
+#[macro_export]
+macro_rules! on_postgres_and_moto {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need PostgreSQL and an S3: ignored, with what to install, where one is missing.
+#[cfg(not(all(has_postgres, has_moto)))]
+#[macro_export]
+macro_rules! on_postgres_and_moto {
+    ($($test:item)*) => { $(#[ignore = "needs PostgreSQL and moto: tests/services/install"] $test)* };
 }
 
 /// Tests that need an Azure: ignored, with what to install, where it is missing.

@@ -76,12 +76,28 @@ impl Moto {
 
     /// The names of all objects in a bucket.
     pub fn objects(&self, bucket: &str) -> Vec<String> {
-        self.listed(&format!("/{bucket}?list-type=2"), "Key")
+        let mut objects = Vec::new();
+        loop {
+            let after = objects.last().map(|last| format!("&start-after={last}")).unwrap_or_default();
+            let page = self.page(&format!("/{bucket}?list-type=2{after}"));
+            objects.extend(values(&page, "Key"));
+            if !is_cut(&page) {
+                return objects;
+            }
+        }
     }
 
     /// The ids of uploads in parts that were neither completed nor aborted.
     pub fn uploads(&self, bucket: &str) -> Vec<String> {
         self.listed(&format!("/{bucket}?uploads"), "UploadId")
+    }
+
+    /// How many parts came of those uploads.
+    pub fn parts(&self, bucket: &str) -> usize {
+        let page = self.page(&format!("/{bucket}?uploads"));
+        let uploads = values(&page, "Key").into_iter().zip(values(&page, "UploadId"));
+        let parts = |(key, id)| self.listed(&format!("/{bucket}/{key}?uploadId={id}"), "PartNumber").len();
+        uploads.map(parts).sum()
     }
 
     /// The value of a header of an object.
@@ -96,13 +112,27 @@ impl Moto {
     }
 
     fn listed(&self, path: &str, element: &str) -> Vec<String> {
+        let page = self.page(path);
+        assert!(!is_cut(&page), "a page is not all");
+        values(&page, element)
+    }
+
+    fn page(&self, path: &str) -> String {
         let answer = request(self.port, "GET", path, &AUTHORISED, b"");
         assert_eq!(answer.status, 200, "{answer:?}");
-        let text = answer.text();
-        assert!(!text.contains("<IsTruncated>true"), "a page is not all");
-        let begin = format!("<{element}>");
-        text.split(&begin).skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
+        answer.text()
     }
+}
+
+/// Whether more comes after a page of a listing.
+fn is_cut(page: &str) -> bool {
+    page.contains("<IsTruncated>true")
+}
+
+/// What stands between the tags of an element, each time that it comes.
+fn values(page: &str, element: &str) -> Vec<String> {
+    let begin = format!("<{element}>");
+    page.split(&begin).skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
 }
 
 /// It believes every signature, but wants one.

@@ -12,13 +12,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use strongroom_client::{
-    Action, Condition, Connect, Generation, GetOptions, ObjectName, PutOptions, Reason, Usage, Vault,
+    Action, Condition, Connect, DatasetRef, Generation, GetOptions, ListOptions, ObjectName, PutOptions, Reason, Usage,
+    Vault,
 };
 use strongroom_core::call::{Call, Work};
 use strongroom_core::ledger::Event;
 use strongroom_proto::status::Failure;
 use strongroom_proto::v1;
-use strongroom_test_services::on_each_engine;
+use strongroom_test_services::{Moto, on_each_engine, on_s3};
 use strongroom_tests::oracle::Blobs;
 use strongroom_tests::raw::{Raw, RawSession, SealedObject, Target, failure, item_result};
 use strongroom_tests::relay::Relay;
@@ -306,17 +307,78 @@ async fn a_sweep_that_dies_with_the_server() {
     let mut service = raw.vault();
     let putting = tokio::spawn(async move { service.put(frames).await });
     let under_way = async || Blobs::look(&site.folder()).await;
-    until("the blob is on its way", async || under_way().await.on_disk.len() == 2).await;
+    until("the blob is on its way", async || under_way().await.stored.len() == 2).await;
     site.restart(Some("sweep.deleted"));
     assert!(putting.await.unwrap().is_err());
     site.await_death();
     let blobs = Blobs::look(&site.folder()).await;
-    assert_eq!((blobs.on_disk.len(), blobs.under_way.len()), (1, 1), "the blob is gone, its row is not");
+    assert_eq!((blobs.stored.len(), blobs.under_way.len()), (1, 1), "the blob is gone, its row is not");
     site.restart(None);
     until("the next sweep finishes it", async || Blobs::look(&site.folder()).await.is_swept()).await;
     let kept = lab.vault.get_bytes(&lab.object("rlhf/kept"), GetOptions::default()).await.unwrap();
     assert_eq!(kept, sample::bytes(1, 100_000));
     site.ledger("acme").await;
+}
+
+/// An upload that is large enough to go into a bucket in parts, with the server killed at each of its moments: the row knows the
+/// upload's id, so that its parts are dropped.
+async fn an_upload_in_parts_that_dies_with_the_server() {
+    let (mut site, lab) = site_and_lab().await;
+    lab.put("rlhf/kept", sample::bytes(1, 100_000)).await;
+    let bucket = site.bucket();
+    let uploads = || Moto::shared().uploads(&bucket).len();
+    let parts = || Moto::shared().parts(&bucket);
+    // Two parts of 8 MiB, and a rest.
+    let object = SealedObject::seal(&sample::bytes(2, 18 << 20));
+    let swept = async |site: &Site| {
+        until("what came to nothing is swept", async || Blobs::look(&site.folder()).await.is_swept()).await;
+    };
+
+    // Amid its parts: what is to come never comes.
+    let (raw, session) = site.raw_session(&lab.admin, "acme").await;
+    let frames = session.put_frames(&Target::new("acme", None, "rlhf", "amid"), &object);
+    let frames = futures::stream::iter(frames[..frames.len() - 1].to_vec()).chain(futures::stream::pending());
+    let mut service = raw.vault();
+    let putting = tokio::spawn(async move { service.put(frames).await });
+    until("two parts came", async || parts() == 2).await;
+    site.kill();
+    assert!(putting.await.unwrap().is_err());
+    assert_eq!((uploads(), parts()), (1, 2));
+    assert_eq!(Blobs::look(&site.folder()).await.under_way.len(), 1, "its row stands");
+    site.restart(None);
+    swept(&site).await;
+    assert_eq!(uploads(), 0, "its parts were dropped");
+
+    // All of it came: before it is made a blob, and after.
+    for (point, left) in [("upload.received", 1), ("upload.durable", 0)] {
+        site.restart(Some(point));
+        let session = site.raw_session(&lab.admin, "acme").await;
+        let lost = put_once(session, How::Alone, &Target::new("acme", None, "rlhf", point), &object).await;
+        assert_eq!(lost.unwrap_err().reason, Reason::Unavailable, "{point}");
+        site.await_death();
+        assert_eq!(uploads(), left, "{point}");
+        site.restart(None);
+        swept(&site).await;
+        assert_eq!(uploads(), 0, "{point}");
+    }
+
+    // Between the bucket's id and its row: nobody will ever know it, and so no part was sent under it.
+    site.restart(Some("upload.parts"));
+    let session = site.raw_session(&lab.admin, "acme").await;
+    let lost = put_once(session, How::Alone, &Target::new("acme", None, "rlhf", "nameless"), &object).await;
+    assert_eq!(lost.unwrap_err().reason, Reason::Unavailable);
+    site.await_death();
+    site.restart(None);
+    swept(&site).await;
+    assert_eq!((uploads(), parts()), (1, 0), "an id that costs nothing");
+
+    let dataset = DatasetRef { tenant: lab.tenant.clone(), dataset: "rlhf".parse().unwrap() };
+    let listed: Vec<_> = lab.vault.list(&dataset, &"".parse().unwrap(), ListOptions::default()).collect().await;
+    let listed: Vec<_> = listed.into_iter().map(|line| line.unwrap().path().to_owned()).collect();
+    assert_eq!(listed, ["kept"], "nothing else became visible");
+    let kept = lab.vault.get_bytes(&lab.object("rlhf/kept"), GetOptions::default()).await.unwrap();
+    assert_eq!(kept, sample::bytes(1, 100_000));
+    assert_eq!(site.ledger("acme").await.done(Event::ObjectPut).len(), 1);
 }
 
 /// What a writer was told of its objects.
@@ -463,4 +525,11 @@ on_each_engine! {
     a_receipt_that_dies_with_the_server,
     a_sweep_that_dies_with_the_server,
     a_server_that_is_killed_again_and_again,
+}
+
+on_s3! {
+    (flavor = "multi_thread", worker_threads = 2)
+    a_put_that_dies_with_the_server,
+    the_sdk_settles_a_put_by_itself,
+    an_upload_in_parts_that_dies_with_the_server,
 }

@@ -17,21 +17,12 @@ use strongroom_client::{
 };
 use strongroom_core::ledger::{Entry, Event, Role};
 use strongroom_test_services::on_each_engine;
+use strongroom_tests::chance::Chance;
 use strongroom_tests::oracle::Ledger;
 use strongroom_tests::{Lab, TestVault, Worker, sample};
 
 /// Set to run for 20 seconds instead of 5.
 const LONG: &str = "STRONGROOM_TEST_LONG";
-
-/// Chance that is the same in every run.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
 
 /// A grant of the contest.
 struct Given {

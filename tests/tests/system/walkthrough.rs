@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use strongroom_test_services::on_each_engine;
+use strongroom_test_services::{on_each_engine, on_s3};
 use strongroom_tests::sample;
 use strongroom_tests::shell::Shell;
 
@@ -97,6 +97,11 @@ fn files(folder: &Path) -> usize {
 }
 
 on_each_engine! {
+    (flavor = "current_thread")
+    the_walkthrough_works_as_written,
+}
+
+on_s3! {
     (flavor = "current_thread")
     the_walkthrough_works_as_written,
 }

@@ -30,7 +30,7 @@ async fn assert_nothing_left(vault: &TestVault, lab: &Lab) {
         blobs.is_swept()
     })
     .await;
-    assert!(Blobs::look(&vault.folder()).await.on_disk.is_empty());
+    assert!(Blobs::look(&vault.folder()).await.stored.is_empty());
     let ledger = vault.ledger("acme").await;
     assert!(ledger.done(Event::ObjectPut).is_empty());
 }
@@ -64,7 +64,7 @@ async fn one_whose_connection_breaks() {
     let frames = futures::stream::iter(frames[..frames.len() - 1].to_vec()).chain(futures::stream::pending());
     let mut service = raw.vault();
     let putting = tokio::spawn(async move { service.put(frames).await });
-    until("the blob is on its way", async || !Blobs::look(&vault.folder()).await.on_disk.is_empty()).await;
+    until("the blob is on its way", async || !Blobs::look(&vault.folder()).await.stored.is_empty()).await;
     putting.abort();
     assert!(putting.await.unwrap_err().is_cancelled());
     drop(raw);
@@ -86,7 +86,7 @@ async fn one_that_falls_asleep() {
     }));
     let mut service = raw.vault();
     let putting = tokio::spawn(async move { service.put(frames).await });
-    until("the blob is on its way", async || !Blobs::look(&vault.folder()).await.on_disk.is_empty()).await;
+    until("the blob is on its way", async || !Blobs::look(&vault.folder()).await.stored.is_empty()).await;
     until("it is condemned, and its blob swept", async || {
         vault.clock.shift(2_000);
         Blobs::look(&vault.folder()).await.is_swept()
@@ -287,7 +287,7 @@ async fn a_put_id_that_comes_again() {
         Blobs::look(&vault.folder()).await.is_swept()
     })
     .await;
-    assert_eq!(Blobs::look(&vault.folder()).await.on_disk.len(), 1);
+    assert_eq!(Blobs::look(&vault.folder()).await.stored.len(), 1);
     let got = lab.vault.get_bytes(&lab.object("rlhf/once"), GetOptions::default()).await.unwrap();
     assert_eq!(got, "the same bytes");
 }
