@@ -146,14 +146,19 @@ impl Catalog {
         Ok(noted == 1)
     }
 
-    /// Condemns an open upload; `false` if it is not open.
+    /// Condemns an upload that is open, or was swept already: its blob may have come only after that. `false` if it is committed, or
+    /// condemned.
     ///
     /// # Errors
     /// [`CatalogError`] if the row cannot be written.
-    pub async fn condemn(&self, blob: &str) -> Result<bool, CatalogError> {
+    pub async fn condemn(&self, tenant: &TenantId, blob: &str) -> Result<bool, CatalogError> {
         let mut tx = self.begin().await?;
-        let sql = tx.sql("UPDATE uploads SET state = 2 WHERE blob = $1 AND state = 0");
-        let condemned = sqlx::query(sql).bind(blob).execute(tx.connection()).await?.rows_affected();
+        let sql = tx.sql(
+            "INSERT INTO uploads (blob, tenant, put, holder, state, touched) VALUES ($1, $2, $2, $2, 2, 0) \
+             ON CONFLICT (blob) DO UPDATE SET state = 2 WHERE uploads.state = 0",
+        );
+        let query = sqlx::query(sql).bind(blob).bind(&tenant.as_bytes()[..]);
+        let condemned = query.execute(tx.connection()).await?.rows_affected();
         tx.commit().await?;
         Ok(condemned == 1)
     }

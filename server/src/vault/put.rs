@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use strongroom_core::call::{Condition, PutItem, Work};
 use strongroom_core::grant::{Action, Place, Refusal};
-use strongroom_core::ids::{DatasetId, GrantId, Millis, PutId};
+use strongroom_core::ids::{DatasetId, GrantId, Millis, PutId, TenantId};
 use strongroom_core::keys::wrap::Wrapped;
 use strongroom_core::names::{DatasetName, ObjectPath};
 use strongroom_core::reason::Reason;
@@ -92,10 +92,10 @@ impl Receiving {
 
     /// Makes the blob durable, checks it against the signed call, and has the object recorded and made visible.
     pub(crate) async fn publish(self, vault: &Vault, call: Arc<AcceptedCall>, keys: &[u8]) -> Result<Recorded, Error> {
-        let name = self.upload.name().to_owned();
+        let (tenant, name) = (self.intent.tenant.id, self.upload.name().to_owned());
         let published = self.try_publish(vault, call, keys).await;
         if published.is_err() {
-            condemn(vault, &name).await;
+            condemn(vault, &tenant, &name).await;
         }
         published
     }
@@ -122,7 +122,7 @@ impl Receiving {
     pub(crate) async fn abandon(self, vault: &Vault) {
         let name = self.upload.name().to_owned();
         self.upload.abort().await;
-        condemn(vault, &name).await;
+        condemn(vault, &self.intent.tenant.id, &name).await;
     }
 }
 
@@ -208,8 +208,8 @@ pub(crate) async fn denied(vault: &Vault, tenant: &Arc<Tenant>, caller: &Caller,
 }
 
 /// Condemns a blob that nobody will ever see.
-pub(crate) async fn condemn(vault: &Vault, blob: &str) {
-    if let Err(error) = vault.catalog.condemn(blob).await {
+pub(crate) async fn condemn(vault: &Vault, tenant: &TenantId, blob: &str) {
+    if let Err(error) = vault.catalog.condemn(tenant, blob).await {
         tracing::warn!(detail = %error, "an upload could not be condemned; the time-out will");
     }
 }

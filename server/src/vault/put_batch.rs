@@ -51,7 +51,7 @@ pub(crate) async fn put_batch(
     };
     let published = published.await;
     if published.is_err() {
-        condemn(vault, &blob).await;
+        condemn(vault, &tenant.id, &blob).await;
     }
     published
 }

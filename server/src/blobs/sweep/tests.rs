@@ -48,7 +48,7 @@ async fn what_came_to_nothing_is_deleted_and_nothing_else() {
     tx.commit_uploads(&TENANT, [(committed.as_str(), 1)]).await.unwrap();
     tx.commit().await.unwrap();
     let condemned = sweeper.upload(4, now).await;
-    assert!(sweeper.catalog.condemn(&condemned).await.unwrap());
+    assert!(sweeper.catalog.condemn(&TENANT, &condemned).await.unwrap());
     // Somebody else's: no row knows it.
     let foreign = sweeper.blobs.pack_name(&TENANT).unwrap();
     sweeper.blobs.put_pack(&foreign, Bytes::from_static(b"blob")).await.unwrap();
@@ -68,10 +68,25 @@ async fn a_sweep_that_was_broken_off_is_finished_by_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let sweeper = sweeper(folder.path()).await;
     let blob = sweeper.upload(1, 0).await;
-    sweeper.catalog.condemn(&blob).await.unwrap();
+    sweeper.catalog.condemn(&TENANT, &blob).await.unwrap();
     // As if a node had died between the blob and the row.
     sweeper.blobs.delete(&blob).await.unwrap();
     assert_eq!(sweeper.sweep(Millis(0), &CancellationToken::new()).await.unwrap(), 1);
+    assert!(sweeper.catalog.condemned(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_blob_that_came_after_its_row_was_swept_is_swept_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let sweeper = sweeper(folder.path()).await;
+    // Its node stood still between the row and the blob, and was given up meanwhile.
+    let (blob, stop) = (sweeper.upload(1, 0).await, CancellationToken::new());
+    assert_eq!(sweeper.sweep(Millis(2 * HOUR), &stop).await.unwrap(), 1);
+    sweeper.blobs.put_pack(&blob, Bytes::from_static(b"blob")).await.unwrap();
+    // Its put fails.
+    assert!(sweeper.catalog.condemn(&TENANT, &blob).await.unwrap());
+    assert_eq!(sweeper.sweep(Millis(2 * HOUR), &stop).await.unwrap(), 1);
+    assert!(!sweeper.is_there(&blob).await);
     assert!(sweeper.catalog.condemned(10).await.unwrap().is_empty());
 }
 
@@ -80,11 +95,11 @@ async fn one_blob_that_cannot_be_deleted_keeps_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let sweeper = sweeper(folder.path()).await;
     let blob = sweeper.upload(1, 5).await;
-    sweeper.catalog.condemn(&blob).await.unwrap();
+    sweeper.catalog.condemn(&TENANT, &blob).await.unwrap();
     let (holder, put) = (Fingerprint::from_bytes([1; 32]), PutId::from_bytes([2; 16]));
     let bad = "../catalog.db";
     sweeper.catalog.open_upload(&TENANT, &put, &holder, bad, Millis(0)).await.unwrap();
-    sweeper.catalog.condemn(bad).await.unwrap();
+    sweeper.catalog.condemn(&TENANT, bad).await.unwrap();
     assert_eq!(sweeper.sweep(Millis(0), &CancellationToken::new()).await.unwrap(), 1);
     assert!(!sweeper.is_there(&blob).await);
     let alone = sweeper.sweep(Millis(0), &CancellationToken::new()).await;

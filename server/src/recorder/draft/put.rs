@@ -31,6 +31,16 @@ enum Plan {
     Fails(Refusal),
 }
 
+impl Plan {
+    /// That its upload is no more, if it fails for that.
+    fn given_up(&self) -> Option<&Refusal> {
+        match self {
+            Self::Fails(refusal) => Some(refusal).filter(|refusal| refusal.reason == Reason::Unavailable),
+            _ => None,
+        }
+    }
+}
+
 impl<'a> Draft<'a> {
     pub(super) fn put(&mut self, put: &'a Put, key: RequestKey, part: &Part) -> Drafting<Verdict> {
         let call = &put.call;
@@ -47,6 +57,11 @@ impl<'a> Draft<'a> {
             return self.refuse(call, Refusal::new(Reason::InvalidArgument, "the call puts nothing"));
         }
         let plans = self.plan(put)?;
+        let given_up = plans.iter().find_map(Plan::given_up);
+        if let Some(refusal) = given_up {
+            // All of a call is one upload. Nothing was decided against anybody, so there is nothing to record.
+            return Ok(Verdict::Refused { refusal: refusal.clone(), index: None });
+        }
         let sizes = plans.iter().zip(&put.objects).filter(|(plan, _)| matches!(plan, Plan::Becomes(_)));
         let sizes: Vec<u64> = sizes.map(|(_, object)| object.size).collect();
         if sizes.is_empty() {
@@ -136,7 +151,8 @@ impl<'a> Draft<'a> {
         }
         match self.known.uploads.get(&object.blob) {
             Some(UploadState::Open | UploadState::Committed) => Ok(Ok(slot)),
-            _ => precondition("the upload was given up meanwhile"),
+            // No fault of the caller's, who may send it again.
+            _ => Ok(Err(Refusal::new(Reason::Unavailable, "the upload was idle for too long and was given up"))),
         }
     }
 

@@ -112,18 +112,19 @@ async fn a_condemned_upload_never_becomes_visible() {
     let lab = Lab::new().await;
     let put = lab.put_of(&lab.admin, None, vec![item("a", 1)]).await;
     let blob = put.objects[0].blob.clone();
-    assert!(lab.catalog.condemn(&blob).await.unwrap());
-    let outcome = outcomes(&lab.record(Attempt::Put(put)).await.unwrap());
-    assert_eq!(refused(&outcome[0]), Some(Reason::PreconditionFailed));
+    assert!(lab.catalog.condemn(&lab.tenant.id, &blob).await.unwrap());
+    let size = lab.seen().await.size;
+    // The caller may send it again: it is no refusal, and no entry.
+    assert_eq!(reason(lab.record(Attempt::Put(put)).await), Reason::Unavailable);
+    assert_eq!(lab.seen().await.size, size);
     // Nor one whose row was never there; and what was committed is not condemned.
     let mut put = lab.put_of(&lab.admin, None, vec![item("a", 1)]).await;
     put.objects[0].blob = "blobs/unknown".into();
-    let outcome = outcomes(&lab.record(Attempt::Put(put)).await.unwrap());
-    assert_eq!(refused(&outcome[0]), Some(Reason::PreconditionFailed));
+    assert_eq!(reason(lab.record(Attempt::Put(put)).await), Reason::Unavailable);
     let put = lab.put_of(&lab.admin, None, vec![item("a", 1)]).await;
     let committed = put.objects[0].blob.clone();
     lab.record(Attempt::Put(put)).await.unwrap();
-    assert!(!lab.catalog.condemn(&committed).await.unwrap());
+    assert!(!lab.catalog.condemn(&lab.tenant.id, &committed).await.unwrap());
     assert!(lab.catalog.condemned(10).await.unwrap().iter().any(|condemned| condemned.blob == blob));
     lab.catalog.forget(&blob).await.unwrap();
     assert!(lab.catalog.condemned(10).await.unwrap().iter().all(|condemned| condemned.blob != blob));
