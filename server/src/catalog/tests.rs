@@ -1,3 +1,5 @@
+mod tls;
+
 use strongroom_core::grant::{Grant, Prefix};
 use strongroom_core::ids::{DatasetId, Index, TenantId, VaultId};
 use strongroom_core::keys::secret::Key;

@@ -38,6 +38,18 @@ impl Postgres {
     /// # Panics
     /// If it is not installed, or does not start.
     pub fn start(settings: &[&str]) -> Self {
+        Self::start_with(settings, None)
+    }
+
+    /// Starts one that speaks nothing but TLS, with this chain of certificates and the key of its first, both in PEM.
+    ///
+    /// # Panics
+    /// If it is not installed, or does not start.
+    pub fn start_with_tls(chain: &str, key: &str) -> Self {
+        Self::start_with(&["ssl=on", "fsync=off"], Some((chain, key)))
+    }
+
+    fn start_with(settings: &[&str], tls: Option<(&str, &str)>) -> Self {
         let programs = find::postgres().expect(MISSING);
         let folder = tempfile::Builder::new().prefix("postgres-").tempdir().unwrap().keep();
         let owner = rustix::process::geteuid().is_root().then(unprivileged);
@@ -50,6 +62,11 @@ impl Postgres {
         let icu = ["--locale-provider=icu", "--icu-locale=en-US"];
         if !postgres.init(&icu) {
             assert!(postgres.init(&[]), "initdb failed");
+        }
+        if let Some((chain, key)) = tls {
+            postgres.write("server.crt", chain);
+            postgres.write("server.key", key);
+            postgres.write("pg_hba.conf", "local all all trust\nhostssl all all 127.0.0.1/32 trust\n");
         }
         postgres.restart();
         postgres
@@ -137,6 +154,13 @@ impl Postgres {
         String::from_utf8(ran.stdout).unwrap().trim_end().to_owned()
     }
 
+    /// The ids of its processes.
+    pub fn processes(&self) -> Vec<u32> {
+        let main = self.main();
+        let all = main.into_iter().chain(main.into_iter().flat_map(children));
+        all.map(|process| process.as_raw_nonzero().get().unsigned_abs()).collect()
+    }
+
     /// Kills it as a power cut would end it, but that the disk keeps what it was told: SIGKILL for every process of it.
     ///
     /// # Panics
@@ -205,6 +229,16 @@ impl Postgres {
 
     fn data(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    /// Writes a file among its own that nobody else may read.
+    fn write(&self, name: &str, text: &str) {
+        let file = self.data().join(name);
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        if let Some((user, group)) = self.owner {
+            std::os::unix::fs::chown(&file, Some(user), Some(group)).unwrap();
+        }
     }
 
     fn init(&self, more: &[&str]) -> bool {
