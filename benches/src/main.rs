@@ -58,6 +58,15 @@ enum What {
         #[arg(long, default_value_t = 64)]
         callers: usize,
     },
+    /// SQLite beside PostgreSQL with one, two and three servers over one ledger. PostgreSQL must be installed.
+    Engines {
+        /// How many callers.
+        #[arg(long, default_value_t = 64)]
+        callers: usize,
+        /// How long they read, in seconds.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
     /// What the disk does: fdatasync of 4 KiB appends.
     Disk,
     /// Serves raw tonic streams: a peer, started by the others.
@@ -97,6 +106,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         What::Large { mib } => work::large::run(&setting, mib).await,
         What::Small { count } => work::small::run(&setting, count).await,
         What::Reads { callers } => work::reads::run(&setting, callers).await,
+        What::Engines { callers, seconds } => work::engines::run(&setting, callers, seconds).await,
         What::Disk => measure::disk(&setting),
         What::Raw => Ok(()),
     }

@@ -26,7 +26,7 @@ impl Running {
         if !made.success() {
             return Err("strongroom init failed".into());
         }
-        let (server, address, key) = serve(&setting.binary, &folder)?;
+        let (server, address, key) = serve(&setting.binary, &folder, &[])?;
         let operator = Connect::from_home(&Home::open(folder.join("operator")))?.open().await?;
         let identity = Identity::generate()?;
         let tenant: TenantName = "acme".parse()?;
@@ -49,10 +49,12 @@ impl Drop for Running {
     }
 }
 
-fn serve(binary: &Path, folder: &Path) -> Result<(Child, String, Fingerprint)> {
+/// Serves a vault on a free port, with these variables; the process, its address and the vault key's fingerprint.
+pub fn serve(binary: &Path, folder: &Path, variables: &[(&str, &str)]) -> Result<(Child, String, Fingerprint)> {
     let mut server = Command::new(binary)
         .args(["serve".as_ref(), folder.as_os_str(), "--listen".as_ref(), "127.0.0.1:0".as_ref()])
         .env("RUST_LOG", "warn")
+        .envs(variables.iter().copied())
         .stdout(Stdio::piped())
         .spawn()?;
     let mut line = String::new();
