@@ -8,6 +8,7 @@ mod crash;
 mod delegation;
 mod demo;
 mod discovery;
+mod faults;
 mod nodes;
 mod order;
 mod readme;
