@@ -91,6 +91,7 @@ fn length(range: &Range<u64>) -> io::Result<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range is a list of ranges too")]
 mod tests {
     use super::*;
 
