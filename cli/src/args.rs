@@ -8,7 +8,7 @@ use strongroom_core::ids::GrantId;
 use crate::exit::Outcome;
 use crate::output::Format;
 use crate::{
-    audit, cat, dataset, demo, get, grant, identity, init, login, ls, put, rm, serve, shell, stat, tenant, vendor,
+    audit, cat, dataset, demo, get, grant, identity, init, key, login, ls, put, rm, serve, shell, stat, tenant, vendor,
 };
 
 /// A confidential training-dataset vault with access audit.
@@ -70,6 +70,8 @@ enum Verb {
     #[command(subcommand)]
     Grant(grant::Grant),
     #[command(subcommand)]
+    Key(key::Key),
+    #[command(subcommand)]
     Audit(audit::Audit),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -99,6 +101,7 @@ impl Cli {
             Verb::Stat(verb) => verb.run(&globals),
             Verb::Rm(verb) => verb.run(&globals),
             Verb::Grant(verb) => verb.run(&globals),
+            Verb::Key(verb) => verb.run(&globals),
             Verb::Audit(verb) => verb.run(&globals),
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),

@@ -13,7 +13,7 @@ use crate::exit::{Failure, Outcome};
 use crate::name;
 use crate::output::{Row, confirm};
 
-/// Create, list and delete datasets.
+/// Create, list, freeze and delete datasets.
 #[derive(Debug, Subcommand)]
 pub enum Dataset {
     /// Create a dataset.
@@ -42,6 +42,30 @@ Examples:
         #[arg(value_parser = name::parse::<DatasetRef>)]
         dataset: DatasetRef,
     },
+    /// Stop all reads and writes in a dataset at once, for everybody, admins too; reads that are under way end.
+    #[command(after_help = "\
+Examples:
+  strongroom dataset freeze acme/rlhf --note \"incident 42\"")]
+    Freeze {
+        /// TENANT/DATASET.
+        #[arg(value_parser = name::parse::<DatasetRef>)]
+        dataset: DatasetRef,
+        /// Why; kept in the ledger.
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Let a frozen dataset be read and written again.
+    #[command(after_help = "\
+Examples:
+  strongroom dataset unfreeze acme/rlhf --note \"incident 42 closed\"")]
+    Unfreeze {
+        /// TENANT/DATASET.
+        #[arg(value_parser = name::parse::<DatasetRef>)]
+        dataset: DatasetRef,
+        /// Why; kept in the ledger.
+        #[arg(long)]
+        note: Option<String>,
+    },
     /// Hide a dataset with all that is in it, for good. Its name stays taken.
     #[command(after_help = "\
 Examples:
@@ -62,19 +86,22 @@ pub struct Shown {
     dataset: DatasetName,
     id: DatasetId,
     created: u64,
+    /// The entry that froze it, or the whole tenant, while one is.
+    frozen: Option<u64>,
 }
 
 impl From<DatasetInfo> for Shown {
     fn from(info: DatasetInfo) -> Self {
-        Self { dataset: info.name, id: info.id, created: info.created.0 }
+        Self { dataset: info.name, id: info.id, created: info.created.0, frozen: info.frozen.map(|index| index.0) }
     }
 }
 
 impl Row for Shown {
-    const HEADS: &'static [&'static str] = &["DATASET", "CREATED BY ENTRY", "ID"];
+    const HEADS: &'static [&'static str] = &["DATASET", "STATE", "CREATED BY ENTRY", "ID"];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.dataset.to_string(), self.created.to_string(), self.id.to_string()]
+        let state = self.frozen.map_or("live".to_owned(), |index| format!("frozen (entry {index})"));
+        vec![self.dataset.to_string(), state, self.created.to_string(), self.id.to_string()]
     }
 }
 
@@ -109,6 +136,20 @@ impl Dataset {
                 let none =
                     || Failure::new(Reason::NotFound, format!("there is no dataset {dataset}"), "see dataset list");
                 globals.output.list(&[Shown::from(found.ok_or_else(none)?)])
+            }
+            Self::Freeze { dataset, note } => {
+                let index = vault.freeze_dataset(&dataset, note).await?.index.0;
+                let changed = Changed { dataset: dataset.to_string(), index };
+                globals.output.result(&changed, |changed| {
+                    format!("{} is frozen: nobody reads or writes in it from here on (entry {index})", changed.dataset)
+                })
+            }
+            Self::Unfreeze { dataset, note } => {
+                let index = vault.unfreeze_dataset(&dataset, note).await?.index.0;
+                let changed = Changed { dataset: dataset.to_string(), index };
+                globals
+                    .output
+                    .result(&changed, |changed| format!("{} is no longer frozen (entry {index})", changed.dataset))
             }
             Self::Delete { dataset, .. } => {
                 let index = vault.delete_dataset(&dataset).await?.index.0;

@@ -39,11 +39,13 @@ impl From<Reason> for Exit {
             Reason::InvalidName | Reason::InvalidArgument => Self::Usage,
             Reason::NotFound | Reason::Shredded | Reason::PreconditionFailed => Self::NotFound,
             Reason::Unauthenticated
+            | Reason::KeyBlocked
             | Reason::VendorSuspended
             | Reason::GrantRevoked
             | Reason::GrantExpired
             | Reason::OutOfScope
             | Reason::QuotaExceeded
+            | Reason::Frozen
             | Reason::NotNarrower => Self::Denied,
             Reason::Integrity | Reason::LedgerDiverged => Self::Integrity,
             Reason::Sealed
@@ -197,8 +199,8 @@ mod tests {
             let expected = match reason.code() {
                 "INVALID_NAME" | "INVALID_ARGUMENT" => 2,
                 "NOT_FOUND" | "SHREDDED" | "PRECONDITION_FAILED" => 3,
-                "UNAUTHENTICATED" | "VENDOR_SUSPENDED" | "GRANT_REVOKED" | "GRANT_EXPIRED" | "OUT_OF_SCOPE"
-                | "QUOTA_EXCEEDED" | "NOT_NARROWER" => 4,
+                "UNAUTHENTICATED" | "KEY_BLOCKED" | "VENDOR_SUSPENDED" | "GRANT_REVOKED" | "GRANT_EXPIRED"
+                | "OUT_OF_SCOPE" | "QUOTA_EXCEEDED" | "FROZEN" | "NOT_NARROWER" => 4,
                 "INTEGRITY" | "LEDGER_DIVERGED" => 5,
                 "SEALED" | "SESSION_UNKNOWN" | "CLOCK" | "LEDGER_UNAVAILABLE" | "UNAVAILABLE" => 6,
                 "TOO_LARGE" | "UNSUPPORTED" | "INTERNAL" => 1,

@@ -16,6 +16,7 @@ pub mod get;
 pub mod grant;
 pub mod identity;
 pub mod init;
+pub mod key;
 pub mod login;
 pub mod ls;
 pub mod name;

@@ -1,4 +1,4 @@
-//! `tenant`: the labs that keep data in a vault. For its operator.
+//! `tenant`: the labs that keep data in a vault. For its operator; a freeze is for the tenant's admins.
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
 use crate::output::Row;
 
-/// Create and list tenants.
+/// Create, list and freeze tenants.
 #[derive(Debug, Subcommand)]
 pub enum Tenant {
     /// Create a tenant with its first admins.
@@ -38,6 +38,34 @@ Examples:
         /// Its name.
         tenant: TenantName,
     },
+    /// Stop all reads and writes in a tenant at once, for everybody, admins too; reads that are under way end. For its admins.
+    #[command(after_help = "\
+Examples:
+  strongroom --home lab tenant freeze acme --note \"incident 42\"")]
+    Freeze {
+        /// Its name.
+        tenant: TenantName,
+        /// Why; kept in the ledger.
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Let a frozen tenant be read and written again. For its admins.
+    #[command(after_help = "\
+Examples:
+  strongroom --home lab tenant unfreeze acme --note \"incident 42 closed\"")]
+    Unfreeze {
+        /// Its name.
+        tenant: TenantName,
+        /// Why; kept in the ledger.
+        #[arg(long)]
+        note: Option<String>,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Changed {
+    tenant: TenantName,
+    index: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,7 +102,7 @@ impl Tenant {
     /// Does it.
     ///
     /// # Errors
-    /// The caller is no operator, the name is taken, or there is none.
+    /// The caller is no operator (or, for a freeze, no admin), the name is taken, or there is none.
     pub fn run(self, globals: &Globals) -> Outcome {
         globals.with_vault(async |vault| match self {
             Self::Create { tenant, mut admin } => {
@@ -89,6 +117,18 @@ impl Tenant {
             Self::List => {
                 let tenants = vault.list_tenants().await?;
                 globals.output.list(&tenants.into_iter().map(Shown::from).collect::<Vec<_>>())
+            }
+            Self::Freeze { tenant, note } => {
+                let index = vault.freeze_tenant(&tenant, note).await?.index.0;
+                globals.output.result(&Changed { tenant, index }, |changed| {
+                    format!("{} is frozen: nobody reads or writes in it from here on (entry {index})", changed.tenant)
+                })
+            }
+            Self::Unfreeze { tenant, note } => {
+                let index = vault.unfreeze_tenant(&tenant, note).await?.index.0;
+                globals.output.result(&Changed { tenant, index }, |changed| {
+                    format!("{} is no longer frozen (entry {index})", changed.tenant)
+                })
             }
             Self::Show { tenant } => {
                 let tenants = vault.list_tenants().await?;

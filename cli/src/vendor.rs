@@ -1,5 +1,7 @@
 //! `vendor`: the outside parties that a tenant lets work on its data, and their keys.
 
+use std::fmt::Display;
+
 use clap::Subcommand;
 use serde::Serialize;
 use strongroom_client::VendorRef;
@@ -10,7 +12,7 @@ use strongroom_core::ids::VendorId;
 use strongroom_core::names::{TenantName, VendorName};
 
 use crate::args::Globals;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::name;
 use crate::name::short_key;
 use crate::output::{Row, confirm};
@@ -50,11 +52,15 @@ Examples:
     /// Stop every grant and key of a vendor, at once; reads that are under way end.
     #[command(after_help = "\
 Examples:
-  strongroom vendor suspend acme/labelco --note \"incident 42\"")]
+  strongroom vendor suspend acme/labelco --note \"incident 42\"
+  strongroom --home labelco vendor suspend --self acme --note \"a laptop is gone\"")]
     Suspend {
-        /// TENANT/VENDOR.
-        #[arg(value_parser = name::parse::<VendorRef>)]
-        vendor: VendorRef,
+        /// TENANT/VENDOR; with --self the TENANT is enough.
+        #[arg(value_name = "VENDOR")]
+        vendor: String,
+        /// The vendor whose key this identity is; only an admin of the tenant resumes it.
+        #[arg(long = "self")]
+        own: bool,
         /// Why; kept in the ledger.
         #[arg(long)]
         note: Option<String>,
@@ -170,11 +176,25 @@ struct Changed {
     time: String,
 }
 
-fn changed(globals: &Globals, vendor: &VendorRef, done: OrderDone, what: &str) -> Outcome {
+fn changed(globals: &Globals, vendor: &impl Display, done: OrderDone, what: &str) -> Outcome {
     let time = crate::when::rfc3339(done.time);
     globals.output.result(&Changed { vendor: vendor.to_string(), index: done.index.0, time }, |changed| {
         format!("{} {what} (entry {})", changed.vendor, changed.index)
     })
+}
+
+/// What stands after `--self`: `acme`, or `acme/labelco`.
+fn own_vendor(text: &str) -> Outcome<(TenantName, Option<VendorName>)> {
+    if text.contains('/') {
+        let VendorRef { tenant, vendor } = name::parse(text).map_err(not_a_vendor)?;
+        return Ok((tenant, Some(vendor)));
+    }
+    let tenant = text.parse().map_err(|error| not_a_vendor(format!("{error}")))?;
+    Ok((tenant, None))
+}
+
+fn not_a_vendor(why: String) -> Failure {
+    Failure::usage(why, "write TENANT/VENDOR, or --self TENANT")
 }
 
 impl Vendor {
@@ -201,7 +221,19 @@ impl Vendor {
                 let shown = Shown::from(vault.vendor(&vendor.tenant, &vendor.vendor).await?);
                 globals.output.result(&shown, Shown::words)
             }
-            Self::Suspend { vendor, note } => {
+            Self::Suspend { vendor, own: true, note } => {
+                let (tenant, named) = own_vendor(&vendor)?;
+                let own = vault.who_am_i(&tenant).await?.vendor;
+                if named.is_some() && named != own {
+                    let advice = "leave the vendor's name out, or use the identity that is a key of it";
+                    return Err(Failure::usage(format!("this identity is no key of {vendor}"), advice));
+                }
+                let done = vault.suspend_self(&tenant, note).await?;
+                let vendor = own.map_or(vendor, |name| format!("{tenant}/{name}"));
+                changed(globals, &vendor, done, "is suspended: no key is released to it until an admin resumes it")
+            }
+            Self::Suspend { vendor, own: false, note } => {
+                let vendor = name::parse::<VendorRef>(&vendor).map_err(not_a_vendor)?;
                 let done = vault.suspend_vendor(&vendor.tenant, &vendor.vendor, note).await?;
                 changed(globals, &vendor, done, "is suspended: no key is released to it from here on")
             }

@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use strongroom_core::identity::Fingerprint;
-use strongroom_core::ids::{Index, Millis, NodeId, OrderId, TenantId, VaultId};
+use strongroom_core::ids::{Index, Millis, NodeId, OrderId, TenantId, VaultId, VendorId};
 use strongroom_core::keys::secret::random_bytes;
 use strongroom_core::names::{TenantName, VendorName};
 use strongroom_core::order::{Instruction, Order};
@@ -54,6 +54,8 @@ pub struct WhoAmI {
     pub suspended: bool,
     /// The origin of the tenant's ledger; none if no tenant was asked about.
     pub origin: Option<Origin>,
+    /// The id of the vendor whose key it is.
+    pub vendor_id: Option<VendorId>,
 }
 
 /// The vault as it stands.
@@ -112,6 +114,7 @@ impl Vault {
             vendor: optional("vendor", &answer.vendor)?,
             suspended: answer.suspended,
             origin,
+            vendor_id: optional("vendor id", &answer.vendor_id)?,
         })
     }
 
@@ -142,6 +145,17 @@ impl Vault {
         let id = random_bytes().map_err(|error| Error::internal(error.to_string()))?;
         let origin = Origin::new(&status.vault_name, status.vault_id, TenantId::from_bytes(id));
         let origin = origin.map_err(|error| Error::integrity(error.to_string()))?;
+        let done = self.create_ledger(tenant, origin.clone(), admins).await?;
+        Ok((origin, done))
+    }
+
+    /// Makes a ledger of this origin, with the order as its entry 0.
+    pub(crate) async fn create_ledger(
+        &self,
+        tenant: &TenantName,
+        origin: Origin,
+        admins: &[Fingerprint],
+    ) -> Result<OrderDone> {
         let instruction = Instruction::CreateTenant { name: tenant.clone(), admins: sorted(admins) };
         let done = self.order_for(tenant, origin.clone(), instruction, |channel, order| async move {
             AdminClient::new(channel).create_tenant(order).await
@@ -149,7 +163,7 @@ impl Vault {
         let (done, seen) = done.await?;
         self.memory().pin(tenant, &origin)?;
         self.observe(tenant, Some(&seen))?;
-        Ok((origin, done))
+        Ok(done)
     }
 
     /// All tenants, by name. To operators.
@@ -195,6 +209,22 @@ impl Vault {
     /// `NOT_FOUND` if it is none; `PRECONDITION_FAILED` if it is the last; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn remove_admin(&self, tenant: &TenantName, key: Fingerprint) -> Result<OrderDone> {
         self.order(tenant, Instruction::RemoveAdmin { key }).await
+    }
+
+    /// Freezes a whole tenant: nobody reads or writes in it, admins neither, until it is unfrozen. To admins.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if it is frozen already; `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn freeze_tenant(&self, tenant: &TenantName, note: Option<String>) -> Result<OrderDone> {
+        self.order(tenant, Instruction::FreezeTenant { note }).await
+    }
+
+    /// Gives a frozen tenant back. Datasets that were frozen by themselves stay so. To admins.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if it is not frozen; `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn unfreeze_tenant(&self, tenant: &TenantName, note: Option<String>) -> Result<OrderDone> {
+        self.order(tenant, Instruction::UnfreezeTenant { note }).await
     }
 
     /// Signs an order for the tenant's ledger and has it carried out.
@@ -271,6 +301,12 @@ enum Method {
     RevokeKey,
     CreateDataset,
     DeleteDataset,
+    FreezeDataset,
+    UnfreezeDataset,
+    FreezeTenant,
+    UnfreezeTenant,
+    BlockKey,
+    UnblockKey,
     IssueGrant,
     RevokeGrant,
     CreateTenant,
@@ -289,6 +325,12 @@ fn method(instruction: &Instruction) -> Method {
         Instruction::RevokeKey { .. } => Method::RevokeKey,
         Instruction::CreateDataset { .. } => Method::CreateDataset,
         Instruction::DeleteDataset { .. } => Method::DeleteDataset,
+        Instruction::FreezeDataset { .. } => Method::FreezeDataset,
+        Instruction::UnfreezeDataset { .. } => Method::UnfreezeDataset,
+        Instruction::FreezeTenant { .. } => Method::FreezeTenant,
+        Instruction::UnfreezeTenant { .. } => Method::UnfreezeTenant,
+        Instruction::BlockKey { .. } => Method::BlockKey,
+        Instruction::UnblockKey { .. } => Method::UnblockKey,
         Instruction::IssueGrant(_) => Method::IssueGrant,
         Instruction::RevokeGrant { .. } => Method::RevokeGrant,
     }
@@ -307,6 +349,12 @@ async fn carry_out(method: Method, channel: Channel, order: v1::SignedOrder) -> 
         Method::RevokeKey => VendorsClient::new(channel).revoke_key(order).await,
         Method::CreateDataset => VaultClient::new(channel).create_dataset(order).await,
         Method::DeleteDataset => VaultClient::new(channel).delete_dataset(order).await,
+        Method::FreezeDataset => VaultClient::new(channel).freeze_dataset(order).await,
+        Method::UnfreezeDataset => VaultClient::new(channel).unfreeze_dataset(order).await,
+        Method::FreezeTenant => AdminClient::new(channel).freeze_tenant(order).await,
+        Method::UnfreezeTenant => AdminClient::new(channel).unfreeze_tenant(order).await,
+        Method::BlockKey => AdminClient::new(channel).block_key(order).await,
+        Method::UnblockKey => AdminClient::new(channel).unblock_key(order).await,
         Method::IssueGrant => GrantsClient::new(channel).issue(order).await,
         Method::RevokeGrant => GrantsClient::new(channel).revoke(order).await,
     }

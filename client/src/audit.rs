@@ -17,6 +17,7 @@ use strongroom_proto::v1;
 use strongroom_proto::v1::audit_client::AuditClient;
 use tonic::Streaming;
 
+use crate::admin::{next_token, optional, parse};
 use crate::connect::Vault;
 use crate::error::{Error, Result};
 use crate::retry::{Attempts, Safety};
@@ -65,6 +66,42 @@ pub struct LedgerLine {
     pub private_bytes: Bytes,
 }
 
+/// A release to one of the caller's own keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnRelease {
+    /// The entry.
+    pub index: Index,
+    /// Its time.
+    pub time: Millis,
+    /// The key that it was released to.
+    pub key: Fingerprint,
+    /// The grant that the call named.
+    pub grant: Option<GrantId>,
+    /// Whether the same request had the keys already.
+    pub repeat: bool,
+    /// What was released.
+    pub parts: Vec<OwnPart>,
+}
+
+/// Segments of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnPart {
+    /// `dataset/path`.
+    pub name: String,
+    /// The first segment, and one past the last.
+    pub segments: (u32, u32),
+    /// Plaintext bytes of them.
+    pub bytes: u64,
+}
+
+/// Own releases under way.
+struct Owned {
+    vault: Vault,
+    request: v1::MineRequest,
+    ready: VecDeque<v1::OwnRelease>,
+    ended: bool,
+}
+
 /// A query under way.
 struct Reading {
     vault: Vault,
@@ -93,6 +130,70 @@ impl Vault {
         };
         try_unfold(reading, |mut reading| async move { Ok(reading.next().await?.map(|line| (line, reading))) }).boxed()
     }
+}
+
+impl Vault {
+    /// What the caller's keys were released in a tenant, oldest first: the caller's own key and, for a vendor's, all keys that the
+    /// vendor has or had there. `since` is the first moment to tell of, `until` the first not to.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` if the tenant does not know the caller. The stream ends with its first error.
+    pub fn own_releases(
+        &self,
+        tenant: &TenantName,
+        since: Option<Millis>,
+        until: Option<Millis>,
+    ) -> BoxStream<'static, Result<OwnRelease>> {
+        let request = v1::MineRequest {
+            tenant: tenant.to_string(),
+            page: Some(v1::Page::default()),
+            since: since.unwrap_or_default().0,
+            until: until.unwrap_or_default().0,
+        };
+        let owned = Owned { vault: self.clone(), request, ready: VecDeque::new(), ended: false };
+        try_unfold(owned, |mut owned| async move { Ok(owned.next().await?.map(|own| (own, owned))) }).boxed()
+    }
+
+    /// The tenants that this client has met, by name: those of its home.
+    pub fn known_tenants(&self) -> Vec<TenantName> {
+        self.memory().tenants()
+    }
+}
+
+impl Owned {
+    async fn next(&mut self) -> Result<Option<OwnRelease>> {
+        loop {
+            if let Some(release) = self.ready.pop_front() {
+                return own(&release).map(Some);
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let answer = self.vault.with_channel(Safety::Idempotent, |channel| {
+                let request = self.request.clone();
+                async move { AuditClient::new(channel).mine(request).await }
+            });
+            let answer = answer.await?.into_inner();
+            let token = self.request.page.take().unwrap_or_default().token;
+            let token = next_token(&token, answer.next)?;
+            self.ended = token.is_empty();
+            self.request.page = Some(v1::Page { limit: 0, token });
+            self.ready = answer.releases.into();
+        }
+    }
+}
+
+fn own(release: &v1::OwnRelease) -> Result<OwnRelease> {
+    let part =
+        |part: &v1::OwnPart| OwnPart { name: part.name.clone(), segments: (part.start, part.end), bytes: part.bytes };
+    Ok(OwnRelease {
+        index: Index(release.index),
+        time: Millis(release.time),
+        key: parse("fingerprint", &release.key)?,
+        grant: optional("grant id", &release.grant)?,
+        repeat: release.repeat,
+        parts: release.parts.iter().map(part).collect(),
+    })
 }
 
 impl Reading {

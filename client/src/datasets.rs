@@ -21,6 +21,8 @@ pub struct DatasetInfo {
     pub id: DatasetId,
     /// The entry that created it.
     pub created: Index,
+    /// The entry that froze it, or the whole tenant, while one is.
+    pub frozen: Option<Index>,
 }
 
 impl Vault {
@@ -39,6 +41,7 @@ impl Vault {
                 name: parse("dataset", &dataset.name)?,
                 id: bytes("dataset id", &dataset.id)?,
                 created: Index(dataset.created),
+                frozen: dataset.frozen.map(Index),
             })
         };
         answer.await?.into_inner().datasets.iter().map(info).collect()
@@ -52,10 +55,26 @@ impl Vault {
         self.order(&dataset.tenant, Instruction::CreateDataset { name: dataset.dataset.clone() }).await
     }
 
+    /// Freezes a dataset: nobody reads or writes in it, admins neither, until it is unfrozen. To admins.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if it is frozen already; `NOT_FOUND` if there is none; `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn freeze_dataset(&self, dataset: &DatasetRef, note: Option<String>) -> Result<OrderDone> {
+        self.order(&dataset.tenant, Instruction::FreezeDataset { name: dataset.dataset.clone(), note }).await
+    }
+
+    /// Gives a frozen dataset back. To admins.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if it is not frozen; `NOT_FOUND` if there is none; `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn unfreeze_dataset(&self, dataset: &DatasetRef, note: Option<String>) -> Result<OrderDone> {
+        self.order(&dataset.tenant, Instruction::UnfreezeDataset { name: dataset.dataset.clone(), note }).await
+    }
+
     /// Hides a dataset with all that is in it, for good: its name stays taken. To admins.
     ///
     /// # Errors
-    /// `NOT_FOUND` if there is none; `OUT_OF_SCOPE` if the caller is no admin.
+    /// `FROZEN` if it or the tenant is frozen; `NOT_FOUND` if there is none; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn delete_dataset(&self, dataset: &DatasetRef) -> Result<OrderDone> {
         self.order(&dataset.tenant, Instruction::DeleteDataset { name: dataset.dataset.clone() }).await
     }

@@ -128,6 +128,8 @@ fn advice(reason: Reason) -> &'static str {
         Reason::Unauthenticated => {
             "check that this identity is registered with the tenant, and that it is the right one"
         }
+        Reason::KeyBlocked => "ask the vault's operator why, and use a new key",
+        Reason::Frozen => "ask an admin of the tenant, who alone can unfreeze it",
         Reason::VendorSuspended => "ask the data's owner to resume the vendor",
         Reason::GrantRevoked | Reason::GrantExpired => "ask the data's owner for a new grant",
         Reason::OutOfScope => "ask the data's owner for a grant that covers it",

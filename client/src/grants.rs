@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use strongroom_core::exact;
 use strongroom_core::grant::{Action, Grant, Limits, Part, Prefix, Scope, Terms, Usage};
+use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{GrantId, Index, Millis};
 use strongroom_core::names::{DatasetName, ObjectPath, TenantName, VendorName};
 use strongroom_core::order::Instruction;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use crate::admin::{OrderDone, next_token, now, optional, parse};
 use crate::connect::Vault;
 use crate::error::{Error, Result};
+use crate::name::ObjectName;
 use crate::retry::Safety;
 
 /// How long a caller's standing is believed before it is asked for again.
@@ -56,6 +58,34 @@ pub struct GrantInfo {
     pub state: GrantState,
     /// What has been charged to it.
     pub usage: Usage,
+    /// When it was issued; none where the vault does not know any more.
+    pub issued: Option<Millis>,
+    /// When something was last charged to it, if ever.
+    pub used: Option<Millis>,
+}
+
+/// Why a key may do something to an object, or may not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// Whether it may, by one of the verdicts.
+    pub allowed: bool,
+    /// Who the key is: `admin`, `vendor`, `key` or `operator`.
+    pub role: String,
+    /// The vendor whose key it is.
+    pub vendor: Option<VendorName>,
+    /// Without a grant, and under each that is about the dataset, newest first.
+    pub verdicts: Vec<Verdict>,
+    /// How many grants of the key there are besides.
+    pub others: u64,
+}
+
+/// What would be decided under one grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The grant and those above it; empty for a call that names none.
+    pub chain: Vec<GrantInfo>,
+    /// Yes, or why not: the reason and words.
+    pub decided: std::result::Result<(), (Reason, String)>,
 }
 
 impl Vault {
@@ -122,20 +152,76 @@ impl Vault {
         self.grants_by(tenant, true).await
     }
 
+    /// What was delegated from a grant, newest first; to those who may see that grant.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is none, or it is somebody else's.
+    pub async fn delegated(&self, tenant: &TenantName, grant: GrantId) -> Result<Vec<GrantInfo>> {
+        self.grant_pages(|page| {
+            let request = v1::ListDelegatedRequest { tenant: tenant.to_string(), grant: grant.to_string(), page };
+            self.with_channel(Safety::Idempotent, move |channel| {
+                let request = request.clone();
+                async move { GrantsClient::new(channel).delegated(request).await }
+            })
+        })
+        .await
+    }
+
+    /// Why `key` may do `action` to an object now, or may not, grant by grant; nothing is recorded. To admins.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn explain(&self, name: &ObjectName, action: Action, key: &Fingerprint) -> Result<Explained> {
+        let request = v1::ExplainRequest {
+            tenant: name.tenant.to_string(),
+            key: key.to_string(),
+            action: action_name(action).to_owned(),
+            dataset: name.dataset.to_string(),
+            path: name.path.to_string(),
+        };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { GrantsClient::new(channel).explain(request).await }
+        });
+        let answer = answer.await?.into_inner();
+        let verdict = |verdict: &v1::Verdict| {
+            let decided = match verdict.reason.as_str() {
+                "" => Ok(()),
+                code => Err((parse("reason", code)?, verdict.detail.clone())),
+            };
+            Ok(Verdict { chain: verdict.chain.iter().map(info).collect::<Result<_>>()?, decided })
+        };
+        Ok(Explained {
+            allowed: answer.allowed,
+            vendor: optional("vendor", &answer.vendor)?,
+            verdicts: answer.verdicts.iter().map(verdict).collect::<Result<_>>()?,
+            role: answer.role,
+            others: answer.others,
+        })
+    }
+
     async fn grants_by(&self, tenant: &TenantName, mine: bool) -> Result<Vec<GrantInfo>> {
-        let mut grants = Vec::new();
-        let mut token = String::new();
-        loop {
-            let page = Some(v1::Page { limit: 0, token: token.clone() });
+        self.grant_pages(|page| {
             let request = v1::ListGrantsRequest { tenant: tenant.to_string(), page };
-            let answer = self.with_channel(Safety::Idempotent, |channel| {
+            self.with_channel(Safety::Idempotent, move |channel| {
                 let request = request.clone();
                 async move {
                     let mut client = GrantsClient::new(channel);
                     if mine { client.mine(request).await } else { client.list(request).await }
                 }
-            });
-            let answer = answer.await?.into_inner();
+            })
+        })
+        .await
+    }
+
+    async fn grant_pages<F>(&self, ask: impl Fn(Option<v1::Page>) -> F) -> Result<Vec<GrantInfo>>
+    where
+        F: Future<Output = Result<tonic::Response<v1::ListGrantsResponse>>>,
+    {
+        let mut grants = Vec::new();
+        let mut token = String::new();
+        loop {
+            let answer = ask(Some(v1::Page { limit: 0, token: token.clone() })).await?.into_inner();
             for grant in &answer.grants {
                 grants.push(info(grant)?);
             }
@@ -347,6 +433,17 @@ fn delegated(parent: &Grant, terms: &Terms) -> Terms {
     Terms { parent: Some(parent.id), limits, ..terms.clone() }
 }
 
+/// An action as the vault writes it.
+fn action_name(action: Action) -> &'static str {
+    match action {
+        Action::List => "list",
+        Action::Read => "read",
+        Action::Write => "write",
+        Action::Overwrite => "overwrite",
+        Action::Delete => "delete",
+    }
+}
+
 fn info(message: &v1::Grant) -> Result<GrantInfo> {
     if message.terms.len() > MAX_TERMS {
         return Err(Error::integrity("the vault tells of a grant with terms over 32 KiB"));
@@ -371,13 +468,14 @@ fn info(message: &v1::Grant) -> Result<GrantInfo> {
         vendor: optional("vendor", &message.vendor)?,
         state,
         usage: Usage { bytes: message.used_bytes, objects: message.used_objects, uses: message.used_uses },
+        issued: Some(Millis(message.issued_time)).filter(|time| time.0 > 0),
+        used: Some(Millis(message.used_time)).filter(|time| time.0 > 0),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use strongroom_core::grant::Holder;
-    use strongroom_core::identity::Fingerprint;
 
     use super::*;
 
@@ -400,7 +498,14 @@ mod tests {
             purpose: None,
         };
         let grant = Grant { id: GrantId::from_bytes([id; 16]), issued: Index(0), issuer: KEY, terms };
-        GrantInfo { grant, vendor: Some("labelco".parse().unwrap()), state, usage: Usage::default() }
+        GrantInfo {
+            grant,
+            vendor: Some("labelco".parse().unwrap()),
+            state,
+            usage: Usage::default(),
+            issued: None,
+            used: None,
+        }
     }
 
     #[test]

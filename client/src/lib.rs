@@ -80,6 +80,7 @@ mod get;
 pub mod grants;
 mod groups;
 mod home;
+pub mod keys;
 mod listing;
 mod memory;
 mod name;

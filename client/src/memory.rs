@@ -82,6 +82,11 @@ impl Memory {
         Ok(Self { server_key, file: Some(file), state, writer: Mutex::default() })
     }
 
+    /// The tenants whose ledgers are known, by name.
+    pub(crate) fn tenants(&self) -> Vec<TenantName> {
+        self.lock().ledgers.keys().cloned().collect()
+    }
+
     /// The newest that was seen of a tenant's ledger.
     pub(crate) fn seen(&self, tenant: &TenantName) -> Option<Seen> {
         self.lock().ledgers.get(tenant).and_then(|known| known.seen)

@@ -1,4 +1,5 @@
-//! Vendors: outside parties that a tenant lets work on its data. All of it is for the tenant's admins.
+//! Vendors: outside parties that a tenant lets work on its data. All of it is for the tenant's admins, but that a vendor may stop
+//! itself.
 
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{Index, VendorId};
@@ -86,6 +87,16 @@ impl Vault {
         note: Option<String>,
     ) -> Result<OrderDone> {
         let vendor = self.vendor(tenant, vendor).await?.id;
+        self.order(tenant, Instruction::SuspendVendor { vendor, note }).await
+    }
+
+    /// Stops the vendor whose key the caller has, with all its keys and grants. Only an admin of the tenant resumes it.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller's is not a live key of a vendor; `PRECONDITION_FAILED` if it is suspended already.
+    pub async fn suspend_self(&self, tenant: &TenantName, note: Option<String>) -> Result<OrderDone> {
+        let none = || Error::new(Reason::OutOfScope, format!("this is no key of a vendor of {tenant}"));
+        let vendor = self.who_am_i(tenant).await?.vendor_id.ok_or_else(none)?;
         self.order(tenant, Instruction::SuspendVendor { vendor, note }).await
     }
 

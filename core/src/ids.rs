@@ -96,6 +96,17 @@ byte_id!(
     /// A tenant. 16 random bytes, drawn by the operator who signs its creation.
     TenantId, 16, "tenant id"
 );
+impl TenantId {
+    /// The id under which the operators' own ledger of a vault is kept: of SHA-256("strongroom/v1/operators" ‖ vault id) the first
+    /// 16 bytes.
+    pub fn of_operators(vault: &VaultId) -> Self {
+        let digest = crate::identity::sha256(&[&b"strongroom/v1/operators"[..], vault.as_bytes()].concat());
+        let mut id = [0; Self::LEN];
+        id.copy_from_slice(&digest[..Self::LEN]);
+        Self(id)
+    }
+}
+
 byte_id!(
     /// A dataset of a tenant: the first 16 bytes of the id of the order that created it.
     DatasetId, 16, "dataset id"

@@ -131,6 +131,13 @@ text_type!(
     ObjectPath, check_path
 );
 
+impl TenantName {
+    /// The name under which the operators' own ledger of a vault is kept: `operators.` and the vault's id.
+    pub fn of_operators(vault: &crate::ids::VaultId) -> Self {
+        Self(format!("operators.{vault}"))
+    }
+}
+
 impl ObjectPath {
     /// The longest path, in bytes.
     pub const MAX_LEN: usize = 1024;

@@ -60,7 +60,7 @@ pub enum Instruction {
         /// Its keys, sorted.
         keys: Vec<Fingerprint>,
     },
-    /// By an admin: stops every grant and key of a vendor.
+    /// By an admin, or by a live key of the vendor itself: stops every grant and key of a vendor.
     SuspendVendor {
         /// The vendor.
         vendor: VendorId,
@@ -103,6 +103,44 @@ pub enum Instruction {
         /// Its name.
         name: DatasetName,
     },
+    /// By an admin: nobody reads or writes in a dataset until it is unfrozen.
+    FreezeDataset {
+        /// Its name.
+        name: DatasetName,
+        /// Why, in words; at most 512 bytes.
+        note: Option<String>,
+    },
+    /// By an admin: gives a frozen dataset back.
+    UnfreezeDataset {
+        /// Its name.
+        name: DatasetName,
+        /// Why, in words; at most 512 bytes.
+        note: Option<String>,
+    },
+    /// By an admin: nobody reads or writes anywhere in the tenant, or delegates, until it is unfrozen.
+    FreezeTenant {
+        /// Why, in words; at most 512 bytes.
+        note: Option<String>,
+    },
+    /// By an admin: gives a frozen tenant back.
+    UnfreezeTenant {
+        /// Why, in words; at most 512 bytes.
+        note: Option<String>,
+    },
+    /// By an operator, in the operators' own ledger: stops a key on the whole server.
+    BlockKey {
+        /// The key.
+        key: Fingerprint,
+        /// Why, in words; at most 512 bytes.
+        note: Option<String>,
+    },
+    /// By an operator, in the operators' own ledger: lets a blocked key be what it was.
+    UnblockKey {
+        /// The key.
+        key: Fingerprint,
+        /// Why, in words; at most 512 bytes.
+        note: Option<String>,
+    },
     /// By an admin, or by the holder of a grant that may be delegated. The grant's id comes from this order's.
     IssueGrant(Terms),
     /// By an admin, or by the issuer: ends a grant and its descendants.
@@ -112,6 +150,13 @@ pub enum Instruction {
         /// Why, in words; at most 512 bytes.
         note: Option<String>,
     },
+}
+
+impl Instruction {
+    /// Whether it is for operators to order, who stand in the server's configuration and not in a ledger.
+    pub fn is_operators(&self) -> bool {
+        matches!(self, Self::CreateTenant { .. } | Self::BlockKey { .. } | Self::UnblockKey { .. })
+    }
 }
 
 /// A key and its signature of an order.
@@ -241,6 +286,12 @@ fn check_fields(instruction: &Instruction) -> Result<(), OrderError> {
         Instruction::AddVendor { keys, .. } => check(sorted(keys), "list of keys"),
         Instruction::SuspendVendor { note, .. }
         | Instruction::ResumeVendor { note, .. }
+        | Instruction::FreezeDataset { note, .. }
+        | Instruction::UnfreezeDataset { note, .. }
+        | Instruction::FreezeTenant { note }
+        | Instruction::UnfreezeTenant { note }
+        | Instruction::BlockKey { note, .. }
+        | Instruction::UnblockKey { note, .. }
         | Instruction::RevokeGrant { note, .. } => check(short(note), "note"),
         Instruction::IssueGrant(terms) => {
             check(short(&terms.purpose), "purpose")?;

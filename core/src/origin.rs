@@ -44,6 +44,11 @@ impl Origin {
         self.tenant
     }
 
+    /// Whether it is the origin of the operators' own ledger: that of the tenant whose id is made from the vault's.
+    pub fn is_operators(&self) -> bool {
+        self.tenant == TenantId::of_operators(&self.vault)
+    }
+
     /// SHA-256 of its text: its part of a call digest.
     pub fn digest(&self) -> [u8; 32] {
         sha256(self.to_string().as_bytes())

@@ -40,6 +40,8 @@ reasons! {
     LedgerDiverged = "LEDGER_DIVERGED",
     /// No client certificate, an unknown key, or a signature that does not hold.
     Unauthenticated = "UNAUTHENTICATED",
+    /// An operator blocked the key on the whole server.
+    KeyBlocked = "KEY_BLOCKED",
     /// The caller's vendor, or the vendor it was delegated by, is suspended.
     VendorSuspended = "VENDOR_SUSPENDED",
     /// The grant was revoked, or one above it.
@@ -48,6 +50,8 @@ reasons! {
     GrantExpired = "GRANT_EXPIRED",
     /// No grant of the caller covers this.
     OutOfScope = "OUT_OF_SCOPE",
+    /// The dataset, or the whole tenant, is frozen: nobody reads or writes there, admins neither.
+    Frozen = "FROZEN",
     /// Nothing by that name.
     NotFound = "NOT_FOUND",
     /// Its keys were destroyed.

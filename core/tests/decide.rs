@@ -7,8 +7,8 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use strongroom_core::grant::{
-    Action, Authority, Grant, Held, Holder, Limits, Part, Place, Prefix, Principal, Refusal, Request, Scope, Standing,
-    Terms, Usage, decide,
+    Action, Authority, Blocked, Grant, Held, Holder, Limits, Part, Place, Prefix, Principal, Refusal, Request, Scope,
+    Standing, Terms, Usage, decide,
 };
 use strongroom_core::identity::{Fingerprint, Identity};
 use strongroom_core::ids::{GrantId, Index, Millis, RequestId, TenantId, VaultId, VendorId};
@@ -390,7 +390,8 @@ proptest! {
             obstacle: is_gone.then_some(&gone),
         };
         let held = if names_grant { &held[..] } else { &[] };
-        let standing = Standing { now: Millis(NOW), authority: &world.authority, chain: held };
+        let blocked = Blocked::none();
+        let standing = Standing { now: Millis(NOW), authority: &world.authority, chain: held, blocked };
         let decided = decide(&request, &standing);
         let expected = world.expected(&request, held);
         prop_assert_eq!(decided.as_ref().map(|allowed| allowed.chain.clone()).map_err(|refusal| refusal.reason), expected);

@@ -51,10 +51,12 @@ fn code(reason: Reason) -> Code {
         | Reason::LedgerDiverged
         | Reason::Shredded
         | Reason::PreconditionFailed
+        | Reason::Frozen
         | Reason::SessionUnknown
         | Reason::Clock => Code::FailedPrecondition,
         Reason::Unauthenticated => Code::Unauthenticated,
-        Reason::VendorSuspended
+        Reason::KeyBlocked
+        | Reason::VendorSuspended
         | Reason::GrantRevoked
         | Reason::GrantExpired
         | Reason::OutOfScope

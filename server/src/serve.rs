@@ -25,9 +25,9 @@ use crate::keys::vault::VaultFile;
 use crate::listen::{ListenError, Listener};
 use crate::recorder::{Clock, NodeMemory, Recorder, SystemClock};
 use crate::tenants::Tenants;
-use crate::vault::Vault;
 use crate::vault::lookups::Lookups;
 use crate::vault::retention::Retention;
+use crate::vault::{Vault, blocks};
 
 /// HTTP/2 windows: 64 KiB caps a stream at 740 MB/s, 4 MiB costs memory for nothing.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -123,6 +123,8 @@ impl Server {
             root,
             vault_key,
         };
+        // Nobody is let in before it is known which keys are blocked.
+        blocks::find(&vault).await?;
         let listen = options.listen.unwrap_or(config.listen);
         Ok(Self {
             vault: Arc::new(vault),
@@ -186,6 +188,7 @@ impl Listening {
         let sweeping = sweeper.start(move || recorder.now(), stop.clone());
         let recorder = vault.recorder.clone();
         let retaining = retention.start(move || recorder.now(), stop.clone());
+        let watching = tokio::spawn(blocks::watch(vault.clone(), stop.clone()));
         let (mut health_reporter, health) = tonic_health::server::health_reporter();
         health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -219,6 +222,9 @@ impl Listening {
         let ended = served.await;
         stop.cancel();
         vault.recorder.shutdown().await;
+        if let Err(error) = watching.await {
+            tracing::error!(%error, "looking for the operators' ledger failed");
+        }
         if let Err(error) = sweeping.await {
             tracing::error!(%error, "the sweeper failed");
         }

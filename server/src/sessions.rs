@@ -51,6 +51,11 @@ impl Sessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
+    /// Ends all sessions; their ids, for the key holder to forget.
+    pub fn end(&self) -> Vec<SessionId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(id, _)| id).collect()
+    }
+
     /// The ids of all sessions, for the key holder to forget when the connection ends.
     pub fn ids(&self) -> Vec<SessionId> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()

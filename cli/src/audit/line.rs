@@ -120,6 +120,11 @@ fn instruction(tenant: &TenantName, instruction: &Instruction, grant: Option<&Gr
             format!("{} {}", names.vendor(vendor), short_key(key))
         }
         Instruction::CreateDataset { name } | Instruction::DeleteDataset { name } => name.to_string(),
+        Instruction::FreezeDataset { name, note } | Instruction::UnfreezeDataset { name, note } => {
+            noted(name.to_string(), note)
+        }
+        Instruction::FreezeTenant { note } | Instruction::UnfreezeTenant { note } => noted(tenant.to_string(), note),
+        Instruction::BlockKey { key, note } | Instruction::UnblockKey { key, note } => noted(short_key(key), note),
         Instruction::IssueGrant(terms) => {
             let grant = grant.map(|grant| format!("{}: ", short_grant(grant))).unwrap_or_default();
             format!("{grant}{}", sentence::terms(tenant, &names.holder(&terms.holder), terms))

@@ -2,6 +2,7 @@
 
 mod line;
 mod log;
+mod mine;
 pub(crate) mod names;
 
 use clap::Subcommand;
@@ -18,6 +19,9 @@ pub enum Audit {
     ///
     /// A line has the entry's index, its time (UTC), the event, who did it, what it was about, and the grant it was charged to.
     Log(log::Log),
+    /// Show what one's own keys were released, in each tenant: one's own key and, for a vendor's, all keys that the vendor has or
+    /// had there. What a vendor asks first when it was breached.
+    Mine(mine::Mine),
 }
 
 impl Audit {
@@ -28,6 +32,7 @@ impl Audit {
     pub fn run(self, globals: &Globals) -> Outcome {
         match self {
             Self::Log(log) => log.run(globals),
+            Self::Mine(mine) => mine.run(globals),
         }
     }
 }

@@ -1,16 +1,20 @@
 //! `grant`: who may do what on which paths, until when, how much.
 
+mod explain;
 mod issue;
+mod list;
 pub(crate) mod sentence;
 
 use clap::Subcommand;
 use serde::Serialize;
 use strongroom_client::grants::{GrantInfo, GrantState};
-use strongroom_core::grant::{Holder, Terms, Usage};
+use strongroom_core::grant::{Holder, Limits, Terms, Usage};
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::GrantId;
 use strongroom_core::names::TenantName;
+use strongroom_core::reason::Reason;
 
+use crate::amount::{Size, counted};
 use crate::args::Globals;
 use crate::exit::Outcome;
 use crate::name::short_key;
@@ -28,19 +32,12 @@ pub enum Grant {
     /// A place is a folder (acme/rlhf/math/), all that starts so ('acme/rlhf/math/0000*'), or one object. Every flag with a
     /// place may be given again; flags for one place add up.
     Issue(Box<issue::Issue>),
-    /// List a tenant's grants, newest first: all for its admins, their own for others.
-    #[command(after_help = "\
-Examples:
-  strongroom grant list acme
-  strongroom grant list acme --mine --output json")]
-    List {
-        /// The tenant.
-        tenant: TenantName,
-        /// Only the caller's own.
-        #[arg(long)]
-        mine: bool,
-    },
-    /// Show a grant as a sentence: who may do what where, until when, how much of it is used.
+    /// List a tenant's grants as a tree, what was delegated below what it came from: all for its admins, for others their own and
+    /// what came from those. It tells how each stands, what is used, and what is left of it and of all above it.
+    List(list::List),
+    /// Say why a key may do something to an object now, or why not, grant by grant. Nothing is recorded. For admins.
+    Explain(explain::Explain),
+    /// Show a grant as a sentence: who may do what where, until when, how much of it is used; then what it came from.
     #[command(after_help = "\
 Examples:
   strongroom grant show acme gr_0af1…")]
@@ -86,6 +83,49 @@ struct Shown {
     expires: String,
     terms: Terms,
     usage: Usage,
+    /// What is left of it and of what it came from, as far as that is known here.
+    left: Left,
+    issued_at: Option<String>,
+    used_at: Option<String>,
+    /// What it came from, its parent first; told by `show` alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    above: Vec<Shown>,
+}
+
+/// How much may still be charged; none is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Left {
+    bytes: Option<u64>,
+    objects: Option<u64>,
+    uses: Option<u64>,
+}
+
+impl Left {
+    fn of(limits: &Limits, usage: &Usage) -> Self {
+        let left = |limit: Option<u64>, used| limit.map(|limit| limit.saturating_sub(used));
+        Self {
+            bytes: left(limits.bytes, usage.bytes),
+            objects: left(limits.objects, usage.objects),
+            uses: left(limits.uses, usage.uses),
+        }
+    }
+
+    /// The less of both, for each.
+    fn within(self, outer: &Self) -> Self {
+        let less = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
+        Self {
+            bytes: less(self.bytes, outer.bytes),
+            objects: less(self.objects, outer.objects),
+            uses: less(self.uses, outer.uses),
+        }
+    }
+
+    fn words(&self) -> Vec<String> {
+        let bytes = self.bytes.map(|bytes| Size(bytes).to_string());
+        let objects = self.objects.map(|objects| counted(objects, "object"));
+        let uses = self.uses.map(|uses| counted(uses, "call"));
+        bytes.into_iter().chain(objects).chain(uses).collect()
+    }
 }
 
 impl Shown {
@@ -104,8 +144,12 @@ impl Shown {
             issued: info.grant.issued.0,
             issuer: info.grant.issuer,
             expires: when::rfc3339(info.grant.terms.expires),
+            left: Left::of(&info.grant.terms.limits, &info.usage),
             terms: info.grant.terms,
             usage: info.usage,
+            issued_at: info.issued.map(when::rfc3339),
+            used_at: info.used.map(when::rfc3339),
+            above: Vec::new(),
         }
     }
 
@@ -117,8 +161,26 @@ impl Shown {
         }
     }
 
+    /// Its sentence, those of what it came from, and what is left in all.
     fn words(&self) -> String {
-        let sentence = sentence::sentence(&self.tenant, &self.holder(), &self.terms, &self.usage, when::now());
+        let mut text = self.own_words();
+        for above in &self.above {
+            text.push_str("\n\nIt comes from:\n");
+            text.push_str(&above.own_words());
+        }
+        let left = self.left.words();
+        if !self.above.is_empty() && !left.is_empty() {
+            text.push_str(&format!("\n\nLeft of it within all that: {}", left.join(", ")));
+        }
+        text
+    }
+
+    fn sentence(&self) -> String {
+        sentence::sentence(&self.tenant, &self.holder(), &self.terms, &self.usage, when::now())
+    }
+
+    fn own_words(&self) -> String {
+        let sentence = self.sentence();
         let state = match self.state {
             "live" => "",
             "not-yet" => "\nIts time has not begun.",
@@ -132,7 +194,7 @@ impl Shown {
 }
 
 impl Row for Shown {
-    const HEADS: &'static [&'static str] = &["GRANT", "STATE", "HOLDER", "WHAT", "USED", "UNTIL (UTC)"];
+    const HEADS: &'static [&'static str] = &["GRANT", "STATE", "HOLDER", "WHAT", "USED", "LEFT", "UNTIL (UTC)"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -141,6 +203,7 @@ impl Row for Shown {
             self.holder(),
             sentence::scopes(&self.tenant, &self.terms),
             sentence::usage_words(&self.terms.limits, &self.usage).join(", "),
+            self.left.words().join(", "),
             when::seconds(self.terms.expires),
         ]
     }
@@ -160,14 +223,22 @@ impl Grant {
     pub fn run(self, globals: &Globals) -> Outcome {
         globals.with_vault(async |vault| match self {
             Self::Issue(issue) => issue.run(globals, vault).await,
-            Self::List { tenant, mine } => {
-                let all = !mine && vault.who_am_i(&tenant).await?.admin;
-                let grants = if all { vault.grants(&tenant).await? } else { vault.my_grants(&tenant).await? };
-                let rows: Vec<_> = grants.into_iter().map(|info| Shown::new(&tenant, info)).collect();
-                globals.output.list(&rows)
-            }
+            Self::List(list) => list.run(globals, vault).await,
+            Self::Explain(explain) => explain.run(globals, vault).await,
             Self::Show { tenant, id } => {
-                let shown = Shown::new(&tenant, vault.grant(&tenant, id).await?);
+                let mut shown = Shown::new(&tenant, vault.grant(&tenant, id).await?);
+                let mut next = shown.terms.parent;
+                // What it came from, as far as that is for this caller to know.
+                while let Some(parent) = next {
+                    let above = match vault.grant(&tenant, parent).await {
+                        Ok(above) => Shown::new(&tenant, above),
+                        Err(error) if error.reason() == Reason::NotFound => break,
+                        Err(error) => return Err(error.into()),
+                    };
+                    next = above.terms.parent;
+                    shown.left = shown.left.within(&above.left);
+                    shown.above.push(above);
+                }
                 globals.output.result(&shown, Shown::words)
             }
             Self::Revoke { tenant, id, note } => {

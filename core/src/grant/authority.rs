@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::grant::decide::Refusal;
-use crate::grant::{Grant, Holder, Part, Terms, delegate};
+use crate::grant::{Blocked, Grant, Holder, Part, Terms, delegate};
 use crate::identity::Fingerprint;
 use crate::ids::{DatasetId, GrantId, Index, Millis, OrderId, VendorId};
 use crate::ledger::Event;
@@ -52,6 +52,8 @@ pub struct Dataset {
     pub created: Index,
     /// The entry that deleted it.
     pub deleted: Option<Index>,
+    /// The entry that froze it, while it is.
+    pub frozen: Option<Index>,
 }
 
 /// Who stands in which relation to a tenant, after some entries of its ledger.
@@ -65,6 +67,8 @@ pub struct Authority {
     keys: BTreeMap<Fingerprint, VendorId>,
     datasets: BTreeMap<DatasetName, Dataset>,
     revoked: BTreeMap<GrantId, Index>,
+    frozen: Option<Index>,
+    blocked: Blocked,
     /// The orders that were taken in, each accepted once.
     orders: BTreeMap<OrderId, Index>,
     epoch: u64,
@@ -105,6 +109,21 @@ impl Authority {
     /// A dataset that is there.
     pub fn dataset(&self, name: &DatasetName) -> Option<&Dataset> {
         self.datasets.get(name).filter(|dataset| dataset.deleted.is_none())
+    }
+
+    /// Whether a dataset is frozen by itself.
+    pub fn is_frozen(&self, name: &DatasetName) -> bool {
+        self.datasets.get(name).is_some_and(|dataset| dataset.frozen.is_some())
+    }
+
+    /// The entry that froze the whole tenant, while it is.
+    pub fn frozen(&self) -> Option<Index> {
+        self.frozen
+    }
+
+    /// The keys that operators blocked: in their own ledger alone.
+    pub fn blocked(&self) -> &Blocked {
+        &self.blocked
     }
 
     /// The entry that revoked this grant itself.
@@ -177,6 +196,10 @@ impl Authority {
             // Who may create tenants stands in the server's configuration; a ledger begins with one such order.
             return if self.tenant.is_none() { Ok(()) } else { Err(taken("the tenant")) };
         }
+        if origin.is_operators() != content.instruction.is_operators() {
+            let words = "keys are blocked in the operators' own ledger, which holds nothing else";
+            return Err(Refusal::new(Reason::OutOfScope, words));
+        }
         let signers = order.signers();
         let is_admin = signers.iter().all(|signer| self.admins.contains(signer));
         match &content.instruction {
@@ -184,6 +207,14 @@ impl Authority {
                 delegate::admit(self, signers, now, terms, chain)?;
             }
             Instruction::RevokeGrant { .. } if delegate::may_revoke(self, signers, chain) => {}
+            Instruction::SuspendVendor { vendor, .. } if !is_admin && self.may_suspend(vendor, signers) => {
+                // Once is enough; a stolen key must not fill the authority log.
+                if self.vendors.get(vendor).is_some_and(|vendor| vendor.suspended.is_some()) {
+                    return Err(Refusal::new(Reason::PreconditionFailed, "the vendor is suspended already"));
+                }
+            }
+            // Who is an operator stands in the server's configuration.
+            Instruction::BlockKey { .. } | Instruction::UnblockKey { .. } => {}
             _ if is_admin => {}
             _ => return Err(Refusal::new(Reason::OutOfScope, "only an admin of the tenant may order this")),
         }
@@ -216,7 +247,20 @@ impl Authority {
             },
             Instruction::CreateDataset { name } if self.datasets.contains_key(name) => Err(taken("the dataset")),
             Instruction::CreateDataset { .. } => Ok(()),
-            Instruction::DeleteDataset { name } => self.dataset(name).map(|_| ()).ok_or_else(|| missing("dataset")),
+            Instruction::DeleteDataset { name } => match self.dataset(name) {
+                None => Err(missing("dataset")),
+                Some(dataset) if dataset.frozen.or(self.frozen).is_some() => Err(Refusal::frozen(name)),
+                Some(_) => Ok(()),
+            },
+            Instruction::FreezeDataset { name, .. } | Instruction::UnfreezeDataset { name, .. } => {
+                let frozen = self.dataset(name).ok_or_else(|| missing("dataset"))?.frozen;
+                let freezes = matches!(instruction, Instruction::FreezeDataset { .. });
+                switched("the dataset", "frozen", frozen.is_some(), freezes)
+            }
+            Instruction::FreezeTenant { .. } => switched("the tenant", "frozen", self.frozen.is_some(), true),
+            Instruction::UnfreezeTenant { .. } => switched("the tenant", "frozen", self.frozen.is_some(), false),
+            Instruction::BlockKey { key, .. } => switched("the key", "blocked", self.blocked.contains(key), true),
+            Instruction::UnblockKey { key, .. } => switched("the key", "blocked", self.blocked.contains(key), false),
             Instruction::RevokeGrant { grant: id, .. } => match (grant, self.revoked(id)) {
                 (None, _) => Err(missing("grant")),
                 (_, Some(_)) => Err(Refusal::new(Reason::PreconditionFailed, "the grant is revoked already")),
@@ -247,6 +291,15 @@ impl Authority {
             return Err(Refusal::new(Reason::InvalidArgument, "a grant lives 24 hours at most"));
         }
         Ok(())
+    }
+
+    /// Whether each of these is an admin, or a live key of this very vendor: a vendor often knows first.
+    fn may_suspend(&self, vendor: &VendorId, signers: &[Fingerprint]) -> bool {
+        let may = |signer: &Fingerprint| {
+            let principal = self.principal(signer);
+            principal == Principal::Admin || principal == Principal::Vendor(*vendor)
+        };
+        signers.iter().all(may)
     }
 
     fn live_vendor(&self, id: &VendorId) -> Result<&Vendor, Refusal> {
@@ -295,7 +348,7 @@ impl Authority {
                 vendor.keys.remove(key);
             }),
             Instruction::CreateDataset { name } => {
-                let dataset = Dataset { id: order.id().into(), created: index, deleted: None };
+                let dataset = Dataset { id: order.id().into(), created: index, deleted: None, frozen: None };
                 self.datasets.insert(name.clone(), dataset);
             }
             Instruction::DeleteDataset { name } => {
@@ -303,10 +356,22 @@ impl Authority {
                     dataset.deleted = Some(index);
                 }
             }
+            Instruction::FreezeDataset { name, .. } => self.freeze(name, Some(index)),
+            Instruction::UnfreezeDataset { name, .. } => self.freeze(name, None),
+            Instruction::FreezeTenant { .. } => self.frozen = Some(index),
+            Instruction::UnfreezeTenant { .. } => self.frozen = None,
+            Instruction::BlockKey { key, .. } => self.blocked.block(*key, index),
+            Instruction::UnblockKey { key, .. } => self.blocked.unblock(key),
             Instruction::RevokeGrant { grant, .. } => {
                 self.revoked.insert(*grant, index);
             }
             Instruction::IssueGrant(_) => {}
+        }
+    }
+
+    fn freeze(&mut self, name: &DatasetName, frozen: Option<Index>) {
+        if let Some(dataset) = self.datasets.get_mut(name) {
+            dataset.frozen = frozen;
         }
     }
 
@@ -332,6 +397,9 @@ pub fn takes_away(instruction: &Instruction) -> bool {
             | Instruction::RevokeKey { .. }
             | Instruction::RevokeGrant { .. }
             | Instruction::DeleteDataset { .. }
+            | Instruction::FreezeDataset { .. }
+            | Instruction::FreezeTenant { .. }
+            | Instruction::BlockKey { .. }
     )
 }
 
@@ -349,7 +417,13 @@ pub fn is_authority_event(event: Event) -> bool {
         | Event::KeyRevoked
         | Event::GrantRevoked
         | Event::DatasetCreated
-        | Event::DatasetDeleted => true,
+        | Event::DatasetDeleted
+        | Event::DatasetFrozen
+        | Event::DatasetUnfrozen
+        | Event::TenantFrozen
+        | Event::TenantUnfrozen
+        | Event::KeyBlocked
+        | Event::KeyUnblocked => true,
         Event::GrantIssued
         | Event::SessionOpen
         | Event::ObjectPut
@@ -370,7 +444,19 @@ pub fn takes_away_event(event: Event) -> bool {
             | Event::KeyRevoked
             | Event::GrantRevoked
             | Event::DatasetDeleted
+            | Event::DatasetFrozen
+            | Event::TenantFrozen
+            | Event::KeyBlocked
     )
+}
+
+/// Whether a switch is not where an order would put it.
+fn switched(what: &str, state: &str, is: bool, to: bool) -> Result<(), Refusal> {
+    if is != to {
+        return Ok(());
+    }
+    let words = if is { format!("{what} is {state} already") } else { format!("{what} is not {state}") };
+    Err(Refusal::new(Reason::PreconditionFailed, words))
 }
 
 fn taken(what: &str) -> Refusal {

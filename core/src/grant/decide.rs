@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::grant::{Action, Authority, Grant, LimitHit, Principal, Usage};
+use crate::grant::{Action, Authority, Blocked, Grant, LimitHit, Principal, Usage};
 use crate::identity::Fingerprint;
 use crate::ids::{GrantId, Millis};
 use crate::names::{DatasetName, ObjectPath};
@@ -56,6 +56,9 @@ pub struct Standing<'a> {
     /// The named grant first, then its parent, and so on up to one that has none; empty where none is named or the named one is
     /// not known. A chain that ends early allows nothing.
     pub chain: &'a [Held<'a>],
+    /// The keys that operators blocked on the whole server; none for replay, since that stands in another ledger and only takes
+    /// away.
+    pub blocked: &'a Blocked,
 }
 
 /// A yes: who acts, under which chain of grants.
@@ -87,10 +90,15 @@ impl Refusal {
     pub fn out_of_scope() -> Self {
         Self::new(Reason::OutOfScope, "no grant of this key covers it")
     }
+
+    /// What is told of a frozen dataset to those who would see it otherwise.
+    pub fn frozen(dataset: &DatasetName) -> Self {
+        Self::new(Reason::Frozen, format!("{dataset} is frozen: nobody reads or writes in it"))
+    }
 }
 
-/// Decides a request. Of several reasons against it, the first in DESIGN's order is the answer: standing, then scope, then what
-/// the scope's holder may know of the objects, then quota.
+/// Decides a request. Of several reasons against it, the first in this order is the answer: standing, then scope, then what
+/// those in scope may know of the place (that it is frozen) and of the objects, then quota.
 ///
 /// # Errors
 /// The [`Refusal`].
@@ -101,6 +109,7 @@ pub fn decide(request: &Request<'_>, standing: &Standing<'_>) -> Result<Allowed,
         None => return Err(Refusal::out_of_scope()),
         Some(_) => authorise(request, standing)?,
     };
+    frozen(request, standing.authority, principal)?;
     if let Some(obstacle) = request.obstacle {
         return Err(obstacle.clone());
     }
@@ -115,6 +124,7 @@ pub fn decide(request: &Request<'_>, standing: &Standing<'_>) -> Result<Allowed,
 /// Who asks: unknown keys and suspended vendors go no further.
 fn authenticate(request: &Request<'_>, standing: &Standing<'_>) -> Result<Principal, Refusal> {
     let authority = standing.authority;
+    standing.blocked.admit_key(&request.key)?;
     let principal = authority.principal(&request.key);
     let holds = standing.chain.first().is_some_and(|held| authority.is_holder(&held.grant.terms.holder, &request.key));
     if principal == Principal::Key && !holds {
@@ -151,7 +161,8 @@ fn authorise<'a>(request: &Request<'_>, standing: &Standing<'a>) -> Result<&'a [
             .chain
             .get(at + 1)
             .is_some_and(|parent| !authority.is_holder(&parent.grant.terms.holder, &held.grant.issuer));
-        if authority.revoked(&held.grant.id).is_some() || orphaned {
+        let blocked = held.grant.terms.parent.is_some() && standing.blocked.contains(&held.grant.issuer);
+        if authority.revoked(&held.grant.id).is_some() || orphaned || blocked {
             return Err(Refusal::new(Reason::GrantRevoked, "the grant was revoked"));
         }
         if standing.now >= terms.expires {
@@ -162,6 +173,19 @@ fn authorise<'a>(request: &Request<'_>, standing: &Standing<'a>) -> Result<&'a [
         }
     }
     Ok(standing.chain)
+}
+
+/// Whether a freeze stops it. A freeze is to everything: an admin's key may be the one that was stolen. Only names are still
+/// shown to admins, who have to find out what happened.
+fn frozen(request: &Request<'_>, authority: &Authority, principal: Principal) -> Result<(), Refusal> {
+    let looks = |place: &Place<'_>| principal == Principal::Admin && place.action == Action::List;
+    if authority.frozen().is_some() && (request.grant.is_some() || !request.places.iter().all(looks)) {
+        return Err(Refusal::new(Reason::Frozen, "the tenant is frozen: nobody reads or writes in it"));
+    }
+    match request.places.iter().find(|place| !looks(place) && authority.is_frozen(place.dataset)) {
+        Some(place) => Err(Refusal::frozen(place.dataset)),
+        None => Ok(()),
+    }
 }
 
 fn quota_detail(hit: LimitHit) -> &'static str {

@@ -4,7 +4,7 @@
 //! not relied on: [`decide()`] looks at every grant of a chain each time, so that what ends, uses up or cuts an ancestor does so
 //! to all that came from it.
 
-use crate::grant::{Authority, Grant, Held, Holder, Limits, Refusal, Request, Standing, Terms, Usage, decide};
+use crate::grant::{Authority, Blocked, Grant, Held, Holder, Limits, Refusal, Request, Standing, Terms, Usage, decide};
 use crate::identity::Fingerprint;
 use crate::ids::Millis;
 use crate::reason::Reason;
@@ -82,7 +82,8 @@ pub(super) fn admit(
     chain: &[&Grant],
 ) -> Result<(), Refusal> {
     let held: Vec<Held<'_>> = chain.iter().map(|grant| Held { grant, usage: Usage::default() }).collect();
-    let standing = Standing { now, authority, chain: &held };
+    // Whose keys are blocked is asked by whoever knows it, before this.
+    let standing = Standing { now, authority, chain: &held, blocked: Blocked::none() };
     for key in signers {
         let request = Request { key: *key, grant: terms.parent, places: &[], charge: Usage::default(), obstacle: None };
         decide(&request, &standing)?;

@@ -4,6 +4,7 @@
 //! standing; [`decide()`] is the one pure function that the server asks before it records and that replay asks after.
 
 pub mod authority;
+pub mod blocked;
 pub mod decide;
 mod delegate;
 mod limits;
@@ -11,6 +12,7 @@ mod prefix;
 mod scope;
 
 pub use authority::{Authority, Principal, Vendor};
+pub use blocked::Blocked;
 pub use decide::{Allowed, Held, Place, Refusal, Request, Standing, decide};
 pub use delegate::{MAX_DEPTH, Wider};
 pub use limits::{LimitHit, Limits, Usage};

@@ -61,6 +61,24 @@ pub enum Event {
     /// A dataset was deleted.
     #[serde(rename = "dataset.deleted")]
     DatasetDeleted,
+    /// A dataset was frozen: nobody reads or writes in it.
+    #[serde(rename = "dataset.frozen")]
+    DatasetFrozen,
+    /// A dataset was unfrozen.
+    #[serde(rename = "dataset.unfrozen")]
+    DatasetUnfrozen,
+    /// The tenant was frozen: nobody reads or writes anything.
+    #[serde(rename = "tenant.frozen")]
+    TenantFrozen,
+    /// The tenant was unfrozen.
+    #[serde(rename = "tenant.unfrozen")]
+    TenantUnfrozen,
+    /// A key was blocked on the whole server. In the operators' ledger.
+    #[serde(rename = "key.blocked")]
+    KeyBlocked,
+    /// A key is no longer blocked. In the operators' ledger.
+    #[serde(rename = "key.unblocked")]
+    KeyUnblocked,
     /// A session was opened: recorded with its first call.
     #[serde(rename = "session.open")]
     SessionOpen,
@@ -83,7 +101,7 @@ pub enum Event {
 
 impl Event {
     /// Every event there is.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 25] = [
         Self::TenantCreated,
         Self::AdminAdded,
         Self::AdminRemoved,
@@ -97,6 +115,12 @@ impl Event {
         Self::GrantRevoked,
         Self::DatasetCreated,
         Self::DatasetDeleted,
+        Self::DatasetFrozen,
+        Self::DatasetUnfrozen,
+        Self::TenantFrozen,
+        Self::TenantUnfrozen,
+        Self::KeyBlocked,
+        Self::KeyUnblocked,
         Self::SessionOpen,
         Self::ObjectPut,
         Self::ObjectDeleted,
@@ -119,6 +143,12 @@ impl Event {
             Instruction::RevokeKey { .. } => Self::KeyRevoked,
             Instruction::CreateDataset { .. } => Self::DatasetCreated,
             Instruction::DeleteDataset { .. } => Self::DatasetDeleted,
+            Instruction::FreezeDataset { .. } => Self::DatasetFrozen,
+            Instruction::UnfreezeDataset { .. } => Self::DatasetUnfrozen,
+            Instruction::FreezeTenant { .. } => Self::TenantFrozen,
+            Instruction::UnfreezeTenant { .. } => Self::TenantUnfrozen,
+            Instruction::BlockKey { .. } => Self::KeyBlocked,
+            Instruction::UnblockKey { .. } => Self::KeyUnblocked,
             Instruction::IssueGrant(_) => Self::GrantIssued,
             Instruction::RevokeGrant { .. } => Self::GrantRevoked,
         }
@@ -140,6 +170,12 @@ impl Event {
             Self::GrantRevoked => "grant.revoked",
             Self::DatasetCreated => "dataset.created",
             Self::DatasetDeleted => "dataset.deleted",
+            Self::DatasetFrozen => "dataset.frozen",
+            Self::DatasetUnfrozen => "dataset.unfrozen",
+            Self::TenantFrozen => "tenant.frozen",
+            Self::TenantUnfrozen => "tenant.unfrozen",
+            Self::KeyBlocked => "key.blocked",
+            Self::KeyUnblocked => "key.unblocked",
             Self::SessionOpen => "session.open",
             Self::ObjectPut => "object.put",
             Self::ObjectDeleted => "object.deleted",

@@ -176,6 +176,69 @@ pub(crate) const CASES: &[Case] = &[
         s.ledger.order_entry(signed);
     }),
     (Rule::OrderAllowed, "a dataset made twice", |s| s.ledger.dataset("rlhf")),
+    (Rule::OrderAllowed, "a dataset frozen twice", |s| {
+        s.ledger.order(frozen_dataset());
+        s.ledger.order(frozen_dataset());
+    }),
+    (Rule::OrderAllowed, "a dataset frozen by a vendor", |s| {
+        let signed = s.ledger.sign_by(&s.key, frozen_dataset());
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "a dataset unfrozen that was not frozen", |s| {
+        s.ledger.order(Instruction::UnfreezeDataset { name: "rlhf".parse().unwrap(), note: None });
+    }),
+    (Rule::OrderAllowed, "a frozen dataset deleted", |s| {
+        s.ledger.order(frozen_dataset());
+        s.ledger.order(Instruction::DeleteDataset { name: "rlhf".parse().unwrap() });
+    }),
+    (Rule::OrderAllowed, "a dataset of a frozen tenant deleted", |s| {
+        s.ledger.order(Instruction::FreezeTenant { note: None });
+        s.ledger.order(Instruction::DeleteDataset { name: "rlhf".parse().unwrap() });
+    }),
+    (Rule::OrderAllowed, "a tenant unfrozen by a vendor", |s| {
+        s.ledger.order(Instruction::FreezeTenant { note: None });
+        let signed = s.ledger.sign_by(&s.key, Instruction::UnfreezeTenant { note: None });
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "a grant delegated in a frozen tenant", |s| {
+        let scope: [(&[Action], &str, &str); 1] = [(&[Action::Read], "rlhf", "math/")];
+        let mut terms = s.ledger.terms(Holder::Vendor(s.vendor), &scope, Limits::default());
+        terms.delegable = true;
+        let parent = s.ledger.grant(terms.clone());
+        s.ledger.order(Instruction::FreezeTenant { note: None });
+        (terms.parent, terms.holder) = (Some(parent), Holder::Key(identity().fingerprint()));
+        let signed = s.ledger.sign_by(&s.key, Instruction::IssueGrant(terms));
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "a vendor suspended by another's key", |s| {
+        let other = identity();
+        s.ledger.vendor("other", &[&other]);
+        let signed = s.ledger.sign_by(&other, Instruction::SuspendVendor { vendor: s.vendor, note: None });
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "a vendor that stops itself twice", |s| {
+        for _ in 0..2 {
+            let signed = s.ledger.sign_by(&s.key, Instruction::SuspendVendor { vendor: s.vendor, note: None });
+            s.ledger.order_entry(signed);
+        }
+    }),
+    (Rule::OrderAllowed, "a vendor that stops itself by a revoked key", |s| {
+        s.ledger.order(Instruction::RevokeKey { vendor: s.vendor, key: s.key.fingerprint() });
+        let signed = s.ledger.sign_by(&s.key, Instruction::SuspendVendor { vendor: s.vendor, note: None });
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "a vendor that resumes itself", |s| {
+        let signed = s.ledger.sign_by(&s.key, Instruction::SuspendVendor { vendor: s.vendor, note: None });
+        s.ledger.order_entry(signed);
+        let signed = s.ledger.sign_by(&s.key, Instruction::ResumeVendor { vendor: s.vendor, note: None });
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "a key blocked in a tenant's ledger", |s| {
+        let operator = Identity::from_pem(&s.ledger.operator.to_pem()).unwrap();
+        let block = Instruction::BlockKey { key: s.key.fingerprint(), note: None };
+        let signed = s.ledger.sign_by(&operator, block);
+        s.ledger.order_entry(signed);
+    }),
     (Rule::OrderAllowed, "a grant for too long", |s| {
         let mut terms = s.ledger.terms(Holder::Vendor(s.vendor), &[(&[Action::Read], "rlhf", "")], Limits::default());
         terms.expires.0 += 24 * 60 * MINUTE;

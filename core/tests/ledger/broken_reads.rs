@@ -181,6 +181,34 @@ pub(crate) const CASES: &[Case] = &[
         hidden(s);
         s.ledger.repeat(&mut ask, vec![s.small.whole(0)]);
     }),
+    (Rule::Allowed, "a release out of a frozen dataset", |s| after(s, frozen_dataset())),
+    (Rule::Allowed, "a repeat out of a frozen dataset", |s| {
+        let mut ask = released(s);
+        s.ledger.order(frozen_dataset());
+        s.ledger.repeat(&mut ask, vec![s.small.whole(0)]);
+    }),
+    (Rule::Allowed, "a release to an admin out of a frozen dataset", |s| {
+        s.ledger.order(frozen_dataset());
+        let mut ask = s.ledger.ask_get(&s.admin, None, &["math/small"]);
+        s.ledger.release(&mut ask, vec![s.small.whole(0)]);
+    }),
+    (Rule::Allowed, "a release out of a frozen tenant", |s| after(s, Instruction::FreezeTenant { note: None })),
+    (Rule::Allowed, "a release to an admin out of a frozen tenant", |s| {
+        s.ledger.order(Instruction::FreezeTenant { note: None });
+        let mut ask = s.ledger.ask_get(&s.admin, None, &["math/small"]);
+        s.ledger.release(&mut ask, vec![s.small.whole(0)]);
+    }),
+    (Rule::Allowed, "a release out of a dataset that is still frozen when the tenant is not", |s| {
+        s.ledger.order(Instruction::FreezeTenant { note: None });
+        s.ledger.order(frozen_dataset());
+        after(s, Instruction::UnfreezeTenant { note: None });
+    }),
+    (Rule::Allowed, "a release to a vendor that stopped itself", |s| {
+        let stop = Instruction::SuspendVendor { vendor: s.vendor, note: None };
+        let signed = s.ledger.sign_by(&s.key, stop);
+        s.ledger.order_entry(signed);
+        released(s);
+    }),
     (Rule::Visible, "a release out of a deleted dataset", |s| {
         after(s, Instruction::DeleteDataset { name: "rlhf".parse().unwrap() });
     }),

@@ -142,6 +142,18 @@ pub(crate) const CASES: &[Case] = &[
         s.ledger.order(Instruction::DeleteDataset { name: "rlhf".parse().unwrap() });
         s.ledger.put(&s.admin, None, "1", 1, 5);
     }),
+    (Rule::Allowed, "a put into a frozen dataset", |s| {
+        s.ledger.order(frozen_dataset());
+        label(s, |_| ());
+    }),
+    (Rule::Allowed, "a put of an admin into a frozen tenant", |s| {
+        s.ledger.order(Instruction::FreezeTenant { note: None });
+        s.ledger.put(&s.admin, None, "labels/1", 1, 5);
+    }),
+    (Rule::Allowed, "a delete in a frozen dataset", |s| {
+        s.ledger.order(frozen_dataset());
+        hidden(s);
+    }),
     (Rule::Condition, "a put where something is", |s| {
         let item = s.ledger.put_item("rlhf", "math/small", Condition::Absent, 10);
         let mut ask = s.ledger.ask(&s.admin, None, Work::Put(vec![item]));

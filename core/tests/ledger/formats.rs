@@ -130,6 +130,12 @@ fn instruction() -> impl Strategy<Value = Instruction> {
         (vendor(), fingerprint()).prop_map(|(vendor, key)| Instruction::RevokeKey { vendor, key }),
         name::<DatasetName>().prop_map(|name| Instruction::CreateDataset { name }),
         name::<DatasetName>().prop_map(|name| Instruction::DeleteDataset { name }),
+        (name(), note()).prop_map(|(name, note)| Instruction::FreezeDataset { name, note }),
+        (name(), note()).prop_map(|(name, note)| Instruction::UnfreezeDataset { name, note }),
+        note().prop_map(|note| Instruction::FreezeTenant { note }),
+        note().prop_map(|note| Instruction::UnfreezeTenant { note }),
+        (fingerprint(), note()).prop_map(|(key, note)| Instruction::BlockKey { key, note }),
+        (fingerprint(), note()).prop_map(|(key, note)| Instruction::UnblockKey { key, note }),
         terms().prop_map(Instruction::IssueGrant),
         (grant(), note()).prop_map(|(grant, note)| Instruction::RevokeGrant { grant, note }),
     ]

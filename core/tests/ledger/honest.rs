@@ -57,6 +57,36 @@ fn a_whole_story() {
 }
 
 #[test]
+fn what_is_unfrozen_goes_on() {
+    let mut story = Story::new();
+    let l = &mut story.ledger;
+    let rlhf = || "rlhf".parse().unwrap();
+    l.dataset("other");
+    for generation in 1..=2 {
+        l.order(Instruction::FreezeDataset { name: rlhf(), note: Some("incident 42".into()) });
+        let mut no = l.ask_get(&story.worker, Some(story.read), &["math/small"]);
+        l.denied(&mut no, Reason::Frozen);
+        let item = l.put_item("other", "a", Condition::Any, 10);
+        let mut elsewhere = l.ask(&story.admin, None, Work::Put(vec![item]));
+        l.put_items(&mut elsewhere, &[(0, generation)]);
+        l.order(Instruction::UnfreezeDataset { name: rlhf(), note: None });
+        let mut ask = l.ask_get(&story.worker, Some(story.read), &["math/small"]);
+        l.release(&mut ask, vec![story.small.whole(0)]);
+    }
+    l.order(Instruction::FreezeTenant { note: None });
+    l.dataset("third");
+    l.order(Instruction::UnfreezeTenant { note: None });
+    l.put(&story.admin, None, "math/small", 2, 5);
+    // A vendor stops itself; an admin resumes it.
+    let stop = l.sign_by(&story.key, Instruction::SuspendVendor { vendor: story.vendor, note: None });
+    l.order_entry(stop);
+    l.order(Instruction::ResumeVendor { vendor: story.vendor, note: None });
+    let replay = l.accepted();
+    assert_eq!((replay.head().epoch, replay.authority().epoch()), (4, 4), "three freezes and a suspension");
+    assert_eq!(replay.authority().frozen(), None);
+}
+
+#[test]
 fn the_head_is_the_one_a_server_keeps() {
     let mut story = Story::new();
     story.ledger.order(Instruction::SuspendVendor { vendor: story.vendor, note: None });

@@ -9,5 +9,6 @@ mod formats;
 mod generated;
 mod honest;
 mod model;
+mod operators;
 mod rules;
 mod story;

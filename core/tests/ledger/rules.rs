@@ -57,6 +57,10 @@ pub(crate) fn hidden(story: &mut Story) {
     story.ledger.delete(&mut ask, vec![story.small.whole(0)]);
 }
 
+pub(crate) fn frozen_dataset() -> Instruction {
+    Instruction::FreezeDataset { name: "rlhf".parse().unwrap(), note: None }
+}
+
 /// Reads `math/small` by the vendor after something happened.
 pub(crate) fn after(story: &mut Story, instruction: Instruction) {
     story.ledger.order(instruction);

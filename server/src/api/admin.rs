@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use strongroom_core::grant::Refusal;
+use strongroom_core::identity::Fingerprint;
 use strongroom_core::order::Instruction;
 use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, order, parse};
-use crate::answer::seen_message;
+use super::{answer, caller, optional, order, parse, receipt};
 use crate::error::Error;
 use crate::vault::listing::MAX_PAGE;
-use crate::vault::{Vault, authority};
+use crate::vault::{Vault, authority, blocks};
 
 pub(super) struct AdminApi(pub(super) Arc<Vault>);
 
@@ -23,12 +23,7 @@ impl v1::admin_server::Admin for AdminApi {
             let (_, caller) = caller(&request)?;
             authority::create_tenant(&self.0, caller, &request.get_ref().order).await
         };
-        answer(work.await.map(|(recorded, order_id)| v1::OrderReceipt {
-            index: recorded.index().0,
-            time: recorded.time().0,
-            order_id: order_id.as_bytes().to_vec().into(),
-            seen: Some(seen_message(recorded.seen())),
-        }))
+        answer(work.await.map(receipt))
     }
 
     async fn list_tenants(
@@ -46,6 +41,29 @@ impl v1::admin_server::Admin for AdminApi {
         order(&self.0, request, |instruction| matches!(instruction, Instruction::RemoveAdmin { .. })).await
     }
 
+    async fn freeze_tenant(&self, request: Request<v1::SignedOrder>) -> Result<Response<v1::OrderReceipt>, Status> {
+        order(&self.0, request, |instruction| matches!(instruction, Instruction::FreezeTenant { .. })).await
+    }
+
+    async fn unfreeze_tenant(&self, request: Request<v1::SignedOrder>) -> Result<Response<v1::OrderReceipt>, Status> {
+        order(&self.0, request, |instruction| matches!(instruction, Instruction::UnfreezeTenant { .. })).await
+    }
+
+    async fn block_key(&self, request: Request<v1::SignedOrder>) -> Result<Response<v1::OrderReceipt>, Status> {
+        self.block(request, |instruction| matches!(instruction, Instruction::BlockKey { .. })).await
+    }
+
+    async fn unblock_key(&self, request: Request<v1::SignedOrder>) -> Result<Response<v1::OrderReceipt>, Status> {
+        self.block(request, |instruction| matches!(instruction, Instruction::UnblockKey { .. })).await
+    }
+
+    async fn list_blocked_keys(
+        &self,
+        request: Request<v1::ListBlockedKeysRequest>,
+    ) -> Result<Response<v1::ListBlockedKeysResponse>, Status> {
+        answer(list_blocked(&self.0, &request).await)
+    }
+
     async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
         answer(caller(&request).map(|_| v1::StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -55,6 +73,37 @@ impl v1::admin_server::Admin for AdminApi {
             time: self.0.recorder.now().0,
         }))
     }
+}
+
+impl AdminApi {
+    async fn block(
+        &self,
+        request: Request<v1::SignedOrder>,
+        fits: fn(&Instruction) -> bool,
+    ) -> Result<Response<v1::OrderReceipt>, Status> {
+        let work = async {
+            let (_, caller) = caller(&request)?;
+            blocks::order(&self.0, caller, &request.get_ref().order, fits).await
+        };
+        answer(work.await.map(receipt))
+    }
+}
+
+async fn list_blocked(
+    vault: &Vault,
+    request: &Request<v1::ListBlockedKeysRequest>,
+) -> Result<v1::ListBlockedKeysResponse, Error> {
+    let (_, caller) = caller(request)?;
+    blocks::check_operators(vault, &[caller.key])?;
+    blocks::find(vault).await?;
+    let page = request.get_ref().page.clone().unwrap_or_default();
+    let limit = if page.limit == 0 { MAX_PAGE } else { page.limit.min(MAX_PAGE) } as usize;
+    let after: Option<Fingerprint> = optional("the page token", &page.token)?;
+    let operators = vault.recorder.operators();
+    let blocked = operators.blocked().iter().filter(|(key, _)| after.is_none_or(|after| **key > after)).take(limit);
+    let keys: Vec<_> = blocked.map(|(key, index)| v1::BlockedKey { key: key.to_string(), index: index.0 }).collect();
+    let next = keys.last().filter(|_| keys.len() == limit).map(|last| last.key.clone()).unwrap_or_default();
+    Ok(v1::ListBlockedKeysResponse { keys, next })
 }
 
 async fn list_tenants(

@@ -1,4 +1,4 @@
-//! `Audit`: the ledger, read. To admins of the tenant.
+//! `Audit`: the ledger, read. To admins of the tenant; to others, what they were released themselves.
 
 use std::sync::Arc;
 
@@ -9,13 +9,15 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{caller, optional, parse, tenant_name};
+use super::{answer, caller, optional, parse, tenant_name};
 use crate::answer::{refuse, seen_message};
 use crate::cuts::{self, Gone};
 use crate::error::Error;
 use crate::tenants::Tenant;
 use crate::vault::audit::{Filter, Line, page};
-use crate::vault::{Vault, standing};
+use crate::vault::listing::MAX_PAGE;
+use crate::vault::own::{Asked, Own, Whose, own_releases};
+use crate::vault::{Vault, session, standing};
 
 /// Frames that may wait for the reader.
 const QUEUE: usize = 4;
@@ -40,6 +42,43 @@ impl v1::audit_server::Audit for AuditApi {
         });
         Ok(Response::new(receiver))
     }
+
+    async fn mine(&self, request: Request<v1::MineRequest>) -> Result<Response<v1::MineResponse>, Status> {
+        answer(mine(&self.0, &request).await)
+    }
+}
+
+async fn mine(vault: &Vault, request: &Request<v1::MineRequest>) -> Result<v1::MineResponse, Error> {
+    let (_, caller) = caller(request)?;
+    let message = request.get_ref();
+    let tenant = vault.tenants.find(&tenant_name(&message.tenant)?).await?;
+    let view = vault.recorder.view(&tenant).await?;
+    if !session::is_known(vault, &tenant, &view.authority, &caller.key).await? {
+        return Err(Error::UnknownTenant);
+    }
+    let page = message.page.clone().unwrap_or_default();
+    let asked = Asked {
+        whose: Whose::of(&view.authority, caller.key),
+        since: Millis(message.since),
+        until: Millis(if message.until == 0 { u64::MAX } else { message.until }),
+        from: optional("the page token", &page.token)?.map_or(Index(0), Index),
+        to: view.head.size(),
+        limit: if page.limit == 0 { MAX_PAGE } else { page.limit.min(MAX_PAGE) } as usize,
+    };
+    let (releases, next) = own_releases(vault, &tenant, &asked).await?;
+    let releases = releases.into_iter().map(|Own { entry, parts }| v1::OwnRelease {
+        index: entry.index.0,
+        time: entry.time.0,
+        key: entry.actor.key.to_string(),
+        grant: entry.grants.first().map(ToString::to_string).unwrap_or_default(),
+        repeat: entry.event == Event::ReleaseRepeat,
+        parts: parts
+            .into_iter()
+            .map(|(name, object)| v1::OwnPart { name, start: object.3, end: object.4, bytes: object.5 })
+            .collect(),
+    });
+    let next = next.map(|next| next.0.to_string()).unwrap_or_default();
+    Ok(v1::MineResponse { releases: releases.collect(), next })
 }
 
 struct Query {
@@ -48,6 +87,8 @@ struct Query {
     to: Index,
     limit: u64,
     filter: Filter,
+    /// Who reads: a key that is blocked meanwhile reads no further.
+    key: strongroom_core::identity::Fingerprint,
 }
 
 async fn begin(vault: &Vault, request: &Request<v1::QueryRequest>) -> Result<Query, Error> {
@@ -90,7 +131,7 @@ async fn begin(vault: &Vault, request: &Request<v1::QueryRequest>) -> Result<Que
     let size = view.head.size();
     let to = if message.to == 0 { size } else { Index(message.to).min(size) };
     let limit = if message.limit == 0 { u64::MAX } else { message.limit };
-    Ok(Query { tenant, from: Index(message.from), to, limit, filter })
+    Ok(Query { tenant, from: Index(message.from), to, limit, filter, key: caller.key })
 }
 
 enum Stop {
@@ -105,10 +146,11 @@ impl From<Gone> for Stop {
 }
 
 async fn run(vault: &Vault, query: Query, sender: &cuts::Sender<v1::QueryFrame>) -> Result<(), Stop> {
-    let Query { tenant, mut from, to, mut limit, filter } = query;
+    let Query { tenant, mut from, to, mut limit, filter, key } = query;
     let mut entries = Vec::new();
     let mut bytes = 0;
     while from < to && limit > 0 {
+        vault.recorder.operators().blocked().admit_key(&key).map_err(|refusal| Stop::Failed(refusal.into()))?;
         let (lines, next) = page(vault, &tenant, from, to, &filter).await.map_err(Stop::Failed)?;
         if next <= from {
             return Err(Stop::Failed(Error::Integrity("the ledger ends before its head".into())));

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use strongroom_core::exact;
-use strongroom_core::grant::{Authority, Grant, Holder, Principal, Usage};
+use strongroom_core::grant::{Action, Authority, Grant, Holder, Principal, Usage};
+use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{GrantId, Millis};
 use strongroom_core::order::Instruction;
 use strongroom_proto::v1;
 use strongroom_proto::v1::GrantState;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, order, tenant_name};
+use super::{answer, caller, optional, order, parse, reason_of, tenant_name};
 use crate::error::Error;
 use crate::tenants::Tenant;
+use crate::vault::explain::Question;
 use crate::vault::listing::MAX_PAGE;
 use crate::vault::{Vault, session, standing};
 
@@ -42,6 +44,17 @@ impl v1::grants_server::Grants for GrantsApi {
     async fn mine(&self, request: Request<v1::ListGrantsRequest>) -> Result<Response<v1::ListGrantsResponse>, Status> {
         answer(mine(&self.0, &request).await)
     }
+
+    async fn delegated(
+        &self,
+        request: Request<v1::ListDelegatedRequest>,
+    ) -> Result<Response<v1::ListGrantsResponse>, Status> {
+        answer(delegated(&self.0, &request).await)
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        answer(explain(&self.0, &request).await)
+    }
 }
 
 async fn get(vault: &Vault, request: &Request<v1::GetGrantRequest>) -> Result<v1::Grant, Error> {
@@ -51,31 +64,116 @@ async fn get(vault: &Vault, request: &Request<v1::GetGrantRequest>) -> Result<v1
     if !session::is_known(vault, &tenant, &authority, &caller.key).await? {
         return Err(Error::UnknownTenant);
     }
-    let id: GrantId = request.get_ref().grant.parse().map_err(|_| Error::Invalid("the grant id is not one".into()))?;
-    let chain = vault.recorder.standing(&tenant, id).await?;
+    let chain = visible(vault, &tenant, &authority, &caller.key, &request.get_ref().grant).await?;
+    let grant = message(vault.recorder.now(), &authority, &chain)?;
+    Ok(with_times(vault, &tenant, vec![grant]).await?.pop().unwrap_or_default())
+}
+
+/// A grant that this key may know of, and all above it.
+async fn visible(
+    vault: &Vault,
+    tenant: &Arc<Tenant>,
+    authority: &Authority,
+    key: &Fingerprint,
+    grant: &str,
+) -> Result<Vec<(Arc<Grant>, Usage)>, Error> {
+    let id: GrantId = grant.parse().map_err(|_| Error::Invalid("the grant id is not one".into()))?;
+    let chain = vault.recorder.standing(tenant, id).await?;
     // To others a grant that is not theirs, nor came from one of theirs, looks like none.
-    let is_visible = authority.principal(&caller.key) == Principal::Admin
-        || chain.first().is_some_and(|(grant, _)| grant.issuer == caller.key)
-        || chain.iter().any(|(grant, _)| authority.is_holder(&grant.terms.holder, &caller.key));
+    let is_visible = authority.principal(key) == Principal::Admin
+        || chain.first().is_some_and(|(grant, _)| grant.issuer == *key)
+        || chain.iter().any(|(grant, _)| authority.is_holder(&grant.terms.holder, key));
     if !is_visible || chain.is_empty() {
         return Err(Error::NotFound("no such grant".into()));
     }
-    message(vault.recorder.now(), &authority, &chain)
+    Ok(chain)
+}
+
+async fn delegated(
+    vault: &Vault,
+    request: &Request<v1::ListDelegatedRequest>,
+) -> Result<v1::ListGrantsResponse, Error> {
+    let (_, caller) = caller(request)?;
+    let message = request.get_ref();
+    let tenant = vault.tenants.find(&tenant_name(&message.tenant)?).await?;
+    let authority = vault.recorder.view(&tenant).await?.authority;
+    if !session::is_known(vault, &tenant, &authority, &caller.key).await? {
+        return Err(Error::UnknownTenant);
+    }
+    let chain = visible(vault, &tenant, &authority, &caller.key, &message.grant).await?;
+    let parent = chain.first().map(|(grant, _)| grant.id).ok_or(Error::NotFound("no such grant".into()))?;
+    let (after, limit) = page_of(message.page.as_ref())?;
+    let grants = vault.catalog.delegated(&tenant.id, &tenant.ledger_key, &parent, after, limit).await?;
+    let next = next_of(&grants, limit);
+    messages(vault, &tenant, grants, next).await
+}
+
+/// Where a page begins, and how long it is.
+fn page_of(page: Option<&v1::Page>) -> Result<(Option<u64>, u32), Error> {
+    let page = page.cloned().unwrap_or_default();
+    let limit = if page.limit == 0 { MAX_PAGE } else { page.limit.min(MAX_PAGE) };
+    Ok((optional("the page token", &page.token)?, limit))
+}
+
+/// Where the next page begins: before the oldest of a full one.
+fn next_of(grants: &[Grant], limit: u32) -> String {
+    let full = u32::try_from(grants.len()).is_ok_and(|count| count == limit);
+    grants.last().filter(|_| full).map(|grant| grant.issued.0.to_string()).unwrap_or_default()
+}
+
+async fn explain(vault: &Vault, request: &Request<v1::ExplainRequest>) -> Result<v1::ExplainResponse, Error> {
+    let (_, caller) = caller(request)?;
+    let message_in = request.get_ref();
+    let tenant = vault.tenants.find(&tenant_name(&message_in.tenant)?).await?;
+    standing::check_admin(vault, &tenant, &caller.key).await?;
+    let invalid = |what: &'static str| Error::Invalid(what.into());
+    let action = match message_in.action.as_str() {
+        "list" => Action::List,
+        "read" => Action::Read,
+        "write" => Action::Write,
+        "overwrite" => Action::Overwrite,
+        "delete" => Action::Delete,
+        _ => return Err(invalid("an action is 'list', 'read', 'write', 'overwrite' or 'delete'")),
+    };
+    let question = Question {
+        key: message_in.key.parse().map_err(|_| invalid("the key is not a fingerprint"))?,
+        action,
+        dataset: parse("dataset", &message_in.dataset)?,
+        path: parse("path", &message_in.path)?,
+    };
+    let explained = crate::vault::explain::explain(vault, &tenant, &question).await?;
+    let authority = vault.recorder.view(&tenant).await?.authority;
+    let now = vault.recorder.now();
+    let (role, vendor) = match explained.principal {
+        Principal::Admin => ("admin", None),
+        Principal::Vendor(id) => ("vendor", authority.vendor(&id).map(|vendor| vendor.name.to_string())),
+        Principal::Key if vault.is_operator(&question.key) => ("operator", None),
+        Principal::Key => ("key", None),
+    };
+    let allowed = explained.verdicts.iter().any(|(_, verdict)| verdict.is_ok());
+    let mut verdicts = Vec::with_capacity(explained.verdicts.len());
+    for (chain, verdict) in &explained.verdicts {
+        // Each with what is above it, which may be what ended it.
+        let above = (0..chain.len()).map(|at| message(now, &authority, &chain[at..])).collect::<Result<_, _>>()?;
+        let (reason, detail) = verdict.as_ref().err().map(reason_of).unwrap_or_default();
+        verdicts.push(v1::Verdict { chain: above, reason, detail });
+    }
+    Ok(v1::ExplainResponse {
+        allowed,
+        role: role.to_owned(),
+        vendor: vendor.unwrap_or_default(),
+        verdicts,
+        others: explained.others as u64,
+    })
 }
 
 async fn list(vault: &Vault, request: &Request<v1::ListGrantsRequest>) -> Result<v1::ListGrantsResponse, Error> {
     let (_, caller) = caller(request)?;
     let tenant = vault.tenants.find(&tenant_name(&request.get_ref().tenant)?).await?;
     standing::check_admin(vault, &tenant, &caller.key).await?;
-    let page = request.get_ref().page.clone().unwrap_or_default();
-    let limit = if page.limit == 0 { MAX_PAGE } else { page.limit.min(MAX_PAGE) };
-    let after = match page.token.as_str() {
-        "" => None,
-        token => Some(token.parse().map_err(|_| Error::Invalid("the page token is not one".into()))?),
-    };
+    let (after, limit) = page_of(request.get_ref().page.as_ref())?;
     let grants = vault.catalog.list_grants(&tenant.id, &tenant.ledger_key, after, limit).await?;
-    let full = u32::try_from(grants.len()).is_ok_and(|count| count == limit);
-    let next = grants.last().filter(|_| full).map(|grant| grant.issued.0.to_string()).unwrap_or_default();
+    let next = next_of(&grants, limit);
     messages(vault, &tenant, grants, next).await
 }
 
@@ -90,8 +188,11 @@ async fn mine(vault: &Vault, request: &Request<v1::ListGrantsRequest>) -> Result
     }
     let now = vault.recorder.now();
     held.retain(|grant| grant.terms.expires.0.saturating_add(TOLD_AFTER_END) > now.0);
-    held.truncate(MAX_PAGE as usize);
-    messages(vault, &tenant, held, String::new()).await
+    let (before, limit) = page_of(request.get_ref().page.as_ref())?;
+    held.retain(|grant| before.is_none_or(|before| grant.issued.0 < before));
+    held.truncate(limit as usize);
+    let next = next_of(&held, limit);
+    messages(vault, &tenant, held, next).await
 }
 
 async fn messages(
@@ -110,7 +211,18 @@ async fn messages(
         }
         messages.push(message(now, &authority, &chain)?);
     }
-    Ok(v1::ListGrantsResponse { grants: messages, next })
+    Ok(v1::ListGrantsResponse { grants: with_times(vault, tenant, messages).await?, next })
+}
+
+/// Grants with when each was issued and last used.
+async fn with_times(vault: &Vault, tenant: &Tenant, mut grants: Vec<v1::Grant>) -> Result<Vec<v1::Grant>, Error> {
+    let ids: Vec<GrantId> = grants.iter().filter_map(|grant| grant.id.parse().ok()).collect();
+    let times = vault.catalog.grant_times(&tenant.id, &ids).await?;
+    for (grant, id) in grants.iter_mut().zip(&ids) {
+        let Some((issued, used)) = times.get(id) else { continue };
+        (grant.issued_time, grant.used_time) = (issued.0, used.map_or(0, |used| used.0));
+    }
+    Ok(grants)
 }
 
 /// A grant as it is told; `chain` is it and all above it.
@@ -131,6 +243,7 @@ fn message(now: Millis, authority: &Authority, chain: &[(Arc<Grant>, Usage)]) ->
         used_bytes: usage.bytes,
         used_objects: usage.objects,
         used_uses: usage.uses,
+        ..v1::Grant::default()
     })
 }
 

@@ -10,24 +10,29 @@ mod vendors;
 use std::sync::Arc;
 
 use strongroom_core::grant::Refusal;
+use strongroom_core::ids::OrderId;
 use strongroom_core::ledger;
 use strongroom_core::names::{NameError, TenantName};
 use strongroom_core::order::Instruction;
 use strongroom_proto::{MAX_MESSAGE, v1};
-use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
+use tonic::service::{Interceptor, Routes};
 use tonic::{Request, Response, Status};
 
 use crate::answer::{refuse, seen_message};
 use crate::error::Error;
 use crate::listen::Connection;
-use crate::recorder::attempt::Caller;
+use crate::recorder::attempt::{Caller, Recorded};
 use crate::vault::Vault;
 
 /// All services over one vault.
 pub(crate) fn routes(vault: &Arc<Vault>) -> Routes {
     macro_rules! bounded {
         ($server:path, $service:expr) => {
-            <$server>::new($service).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE)
+            InterceptedService::new(
+                <$server>::new($service).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE),
+                Gate(vault.clone()),
+            )
         };
     }
     Routes::new(bounded!(v1::sessions_server::SessionsServer<_>, sessions::SessionsApi(vault.clone())))
@@ -36,6 +41,23 @@ pub(crate) fn routes(vault: &Arc<Vault>) -> Routes {
         .add_service(bounded!(v1::vendors_server::VendorsServer<_>, vendors::VendorsApi(vault.clone())))
         .add_service(bounded!(v1::audit_server::AuditServer<_>, audit::AuditApi(vault.clone())))
         .add_service(bounded!(v1::admin_server::AdminServer<_>, admin::AdminApi(vault.clone())))
+}
+
+/// What every request passes first: a key that is blocked on the whole server gets no further, and its sessions end.
+#[derive(Clone)]
+struct Gate(Arc<Vault>);
+
+impl Interceptor for Gate {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(connection) = request.extensions().get::<Connection>()
+            && let Some(key) = connection.key
+            && let Err(refusal) = self.0.recorder.operators().blocked().admit_key(&key)
+        {
+            self.0.keys.close_sessions(&connection.sessions.end());
+            return Err(refuse(&refusal.into(), None));
+        }
+        Ok(request)
+    }
 }
 
 /// The connection a request came on, with the caller's key.
@@ -94,12 +116,16 @@ async fn order(
         let message = request.get_ref();
         crate::vault::authority::order(vault, caller, &tenant_name(&message.tenant)?, &message.order, fits).await
     };
-    answer(work.await.map(|(recorded, order_id)| v1::OrderReceipt {
+    answer(work.await.map(receipt))
+}
+
+fn receipt((recorded, order_id): (Recorded, OrderId)) -> v1::OrderReceipt {
+    v1::OrderReceipt {
         index: recorded.index().0,
         time: recorded.time().0,
         order_id: order_id.as_bytes().to_vec().into(),
         seen: Some(seen_message(recorded.seen())),
-    }))
+    }
 }
 
 fn reason_of(refusal: &Refusal) -> (String, String) {

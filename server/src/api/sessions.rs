@@ -81,5 +81,9 @@ async fn who_am_i(vault: &Vault, request: &Request<v1::WhoAmIRequest>) -> Result
         vendor: vendor.map(|vendor| vendor.name.to_string()).unwrap_or_default(),
         suspended: vendor.is_some_and(|vendor| vendor.suspended.is_some()),
         origin: tenant.origin.to_string(),
+        vendor_id: match principal {
+            Principal::Vendor(id) => id.to_string(),
+            Principal::Admin | Principal::Key => String::new(),
+        },
     })
 }

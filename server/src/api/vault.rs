@@ -86,6 +86,14 @@ impl v1::vault_server::Vault for VaultApi {
     async fn delete_dataset(&self, request: Request<v1::SignedOrder>) -> Result<Response<v1::OrderReceipt>, Status> {
         order(&self.0, request, |instruction| matches!(instruction, Instruction::DeleteDataset { .. })).await
     }
+
+    async fn freeze_dataset(&self, request: Request<v1::SignedOrder>) -> Result<Response<v1::OrderReceipt>, Status> {
+        order(&self.0, request, |instruction| matches!(instruction, Instruction::FreezeDataset { .. })).await
+    }
+
+    async fn unfreeze_dataset(&self, request: Request<v1::SignedOrder>) -> Result<Response<v1::OrderReceipt>, Status> {
+        order(&self.0, request, |instruction| matches!(instruction, Instruction::UnfreezeDataset { .. })).await
+    }
 }
 
 impl VaultApi {
@@ -288,6 +296,7 @@ async fn list_datasets(
         name: name.to_string(),
         id: dataset.id.as_bytes().to_vec().into(),
         created: dataset.created.0,
+        frozen: dataset.frozen.or(authority.frozen()).map(|index| index.0),
     });
     Ok(v1::ListDatasetsResponse { datasets: datasets.collect() })
 }

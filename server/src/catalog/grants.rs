@@ -10,7 +10,7 @@ use sqlx::any::AnyRow;
 use strongroom_core::exact;
 use strongroom_core::grant::{Grant, Holder, Usage};
 use strongroom_core::identity::Fingerprint;
-use strongroom_core::ids::{GrantId, TenantId};
+use strongroom_core::ids::{GrantId, Millis, TenantId};
 use strongroom_core::ledger::LedgerKey;
 
 use super::bulk::Bulk;
@@ -63,6 +63,55 @@ impl Catalog {
             Some(other) => Err(CatalogError::integrity(format!("the row of grant {} names another holder", other.id))),
             None => Ok(grants),
         }
+    }
+
+    /// The grants that were delegated from this one, newest first: those issued before entry `before`.
+    ///
+    /// # Errors
+    /// [`CatalogError::Integrity`] if a row was changed.
+    pub async fn delegated(
+        &self,
+        tenant: &TenantId,
+        key: &LedgerKey,
+        parent: &GrantId,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, CatalogError> {
+        let sql = self.sql(
+            "SELECT content, mac FROM grants WHERE tenant = $1 AND parent = $2 AND issued < $3 \
+             ORDER BY issued DESC LIMIT $4",
+        );
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(&parent.as_bytes()[..]);
+        let query = query.bind(before.map_or(i64::MAX, signed)).bind(i64::from(limit));
+        let rows = query.fetch_all(self.reader()).await?;
+        let grants: Vec<Grant> = rows.iter().map(|row| checked(row, key)).collect::<Result<_, _>>()?;
+        match grants.iter().find(|grant| grant.terms.parent != Some(*parent)) {
+            Some(other) => Err(CatalogError::integrity(format!("the row of grant {} names another parent", other.id))),
+            None => Ok(grants),
+        }
+    }
+
+    /// When each of these was issued and, if ever, last used: by the rows' own word, which decides nothing.
+    ///
+    /// # Errors
+    /// [`CatalogError`] if they cannot be read.
+    pub async fn grant_times(
+        &self,
+        tenant: &TenantId,
+        grants: &[GrantId],
+    ) -> Result<HashMap<GrantId, (Millis, Option<Millis>)>, CatalogError> {
+        let sql = self.sql(
+            "SELECT g.id, g.since, COALESCE(u.newest, 0) FROM jsonb_each($1) j \
+             CROSS JOIN grants g ON g.tenant = $2 AND g.id = unhex(j.value->>0) \
+             LEFT JOIN usages u ON u.tenant = g.tenant AND u.grant_id = g.id",
+        );
+        let query = sqlx::query(sql).bind(ids(grants)).bind(&tenant.as_bytes()[..]);
+        let rows = query.fetch_all(self.reader()).await?;
+        let times = |row: &AnyRow| {
+            let newest = Some(Millis(number(row, 2)?)).filter(|time| time.0 > 0);
+            Ok((GrantId::from_bytes(id(row, 0)?), (Millis(number(row, 1)?), newest)))
+        };
+        rows.iter().map(times).collect()
     }
 
     /// All grants of a tenant, newest first: those issued before entry `before`.
@@ -138,18 +187,23 @@ impl Tx {
         tenant: &TenantId,
         key: &LedgerKey,
         grants: impl IntoIterator<Item = &'a Grant>,
+        now: Millis,
     ) -> Result<(), CatalogError> {
         let mut bulk = Bulk::with_capacity(1024);
         for grant in grants {
             let content = exact::to_vec(grant).map_err(|error| CatalogError::integrity(error.to_string()))?;
             let mac = key.row(TABLE, &[&content]);
             bulk.row().bytes(grant.id.as_bytes()).bytes(&holder_bytes(&grant.terms.holder)).number(grant.issued.0);
-            bulk.bytes(&content).bytes(&mac);
+            bulk.bytes(&content).bytes(&mac).number(now.0);
+            match &grant.terms.parent {
+                Some(parent) => bulk.bytes(parent.as_bytes()),
+                None => bulk.null(),
+            };
         }
         let sql = self.sql(
-            "INSERT INTO grants (tenant, id, holder, issued, content, mac) \
+            "INSERT INTO grants (tenant, id, holder, issued, content, mac, since, parent) \
              SELECT $2, unhex(j.value->>0), unhex(j.value->>1), CAST(j.value->>2 AS BIGINT), unhex(j.value->>3), \
-             unhex(j.value->>4) FROM jsonb_each($1) j",
+             unhex(j.value->>4), CAST(j.value->>5 AS BIGINT), unhex(j.value->>6) FROM jsonb_each($1) j",
         );
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         query.execute(self.connection()).await?;
@@ -180,17 +234,19 @@ impl Tx {
         &mut self,
         tenant: &TenantId,
         usages: impl IntoIterator<Item = (GrantId, Usage)>,
+        now: Millis,
     ) -> Result<(), CatalogError> {
         let mut bulk = Bulk::with_capacity(1024);
         for (grant, usage) in usages {
             bulk.row().bytes(grant.as_bytes()).number(usage.bytes).number(usage.objects).number(usage.uses);
+            bulk.number(now.0);
         }
         let sql = self.sql(
-            "INSERT INTO usages (tenant, grant_id, bytes, objects, uses) \
+            "INSERT INTO usages (tenant, grant_id, bytes, objects, uses, newest) \
              SELECT $2, unhex(j.value->>0), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
-             CAST(j.value->>3 AS BIGINT) FROM jsonb_each($1) j WHERE true \
+             CAST(j.value->>3 AS BIGINT), CAST(j.value->>4 AS BIGINT) FROM jsonb_each($1) j WHERE true \
              ON CONFLICT (tenant, grant_id) DO UPDATE SET bytes = excluded.bytes, objects = excluded.objects, \
-             uses = excluded.uses",
+             uses = excluded.uses, newest = excluded.newest",
         );
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         query.execute(self.connection()).await?;

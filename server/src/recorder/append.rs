@@ -270,7 +270,7 @@ impl Writer {
             Err(error) => return Ok(Err(error)),
         };
         let known = gather(tx, &group.tenant, ledger, state, &group.waiting, now).await?;
-        let draft = Draft::new(&group.tenant, self.inner.node, now, state, known);
+        let draft = Draft::new(&group.tenant, self.inner.node, now, state, known, self.inner.operators());
         Ok(match sums {
             Some(all) => draft.only_sums(all),
             None => draft.decide_all(&group.waiting),
@@ -428,10 +428,10 @@ async fn write(tx: &mut Tx, made: &mut Made) -> Result<(), CatalogError> {
         tx.insert_orders(id, &writes.orders).await?;
     }
     if !writes.grants.is_empty() {
-        tx.insert_grants(id, key, writes.grants.iter().map(|grant| &**grant)).await?;
+        tx.insert_grants(id, key, writes.grants.iter().map(|grant| &**grant), *now).await?;
     }
     if !writes.usages.is_empty() {
-        tx.set_usages(id, writes.usages.iter().copied()).await?;
+        tx.set_usages(id, writes.usages.iter().copied(), *now).await?;
     }
     if !writes.requests.is_empty() {
         tx.remember_requests(id, writes.requests.iter().map(|(key, row)| (key, row))).await?;

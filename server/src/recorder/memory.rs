@@ -49,6 +49,11 @@ impl NodeMemory {
         Ok(seen)
     }
 
+    /// Whether anything is remembered of a ledger, readable or not.
+    pub(super) fn knows(&self, tenant: &TenantId) -> bool {
+        self.path(tenant).exists()
+    }
+
     /// Remembers how far a ledger has come.
     pub(super) fn remember(&self, tenant: &TenantId, seen: &Seen) -> io::Result<()> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -29,6 +29,7 @@ mod history;
 mod ledger;
 mod load;
 mod memory;
+pub mod operators;
 mod private;
 mod queue;
 mod receipts;
@@ -68,6 +69,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     memory: NodeMemory,
     ledgers: RwLock<HashMap<TenantId, Arc<Ledger>>>,
+    /// Whose ledger the operators' is, once it is known here.
+    operators: OnceLock<Arc<Tenant>>,
     /// Why nothing is recorded any more, for any tenant.
     stopped: OnceLock<String>,
     /// Whether the catalog has been silent for too long to know what other nodes took away.
@@ -139,8 +142,8 @@ impl RecordError {
 impl Recorder {
     /// Starts the writer over this catalog.
     pub fn open(catalog: Catalog, node: NodeId, clock: Arc<dyn Clock>, memory: NodeMemory) -> Self {
-        let (ledgers, stopped, blind, ended) = Default::default();
-        let inner = Arc::new(Inner { catalog, node, clock, memory, ledgers, stopped, blind, ended });
+        let (ledgers, operators, stopped, blind, ended) = Default::default();
+        let inner = Arc::new(Inner { catalog, node, clock, memory, ledgers, operators, stopped, blind, ended });
         let (jobs, waiting) = mpsc::channel(MAX_QUEUE);
         tokio::spawn(queue::run(Writer::new(inner.clone()), waiting));
         if inner.catalog.is_shared() {
@@ -291,7 +294,7 @@ impl Recorder {
         }
         match self.inner.ledger(tenant).stopped() {
             Some(stop) => Err(stop.clone().into()),
-            None => Ok(()),
+            None => self.inner.check_operators(),
         }
     }
 }

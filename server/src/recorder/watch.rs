@@ -54,7 +54,7 @@ async fn look(inner: &Arc<Inner>) {
         let answer = tokio::select! {
             answer = &mut asked => answer,
             () = sleep_until(answered + BLIND_AFTER), if !is_blind => {
-                tracing::warn!("no word from the catalog for 750 ms: streams under grants end");
+                tracing::warn!("no word from the catalog for 750 ms: streams end");
                 inner.blind.send_replace(true);
                 inner.catalog.fell_silent();
                 asked.await
@@ -79,9 +79,12 @@ async fn heads(inner: &Arc<Inner>) -> Result<(), CatalogError> {
     let ids: Vec<TenantId> = live.iter().map(|tenant| tenant.id).collect();
     for (id, head, _) in inner.catalog.heads(&ids).await? {
         let Some(tenant) = live.iter().find(|tenant| tenant.id == id) else { continue };
-        let shown = inner.ledger(&id).view().map(|view| view.head.epoch);
+        let shown = inner.ledger(&id).view();
+        // What operators give back does not move the epoch, and is to be known here all the same.
+        let whole = inner.is_operators(&id);
+        let moved = |head: &Head| (head.epoch, whole.then(|| head.size()));
         // A head that is none, too, is to be looked at closely.
-        if Head::from_canonical_bytes(&head).map(|head| head.epoch) != shown {
+        if Head::from_canonical_bytes(&head).as_ref().map(moved) != shown.map(|view| moved(&view.head)) {
             tokio::spawn(closer(inner.clone(), tenant.clone()));
         }
     }

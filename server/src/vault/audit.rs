@@ -99,6 +99,12 @@ fn is_about(vendor: VendorId, private: Option<&Private>) -> bool {
         | Instruction::RemoveAdmin { .. }
         | Instruction::CreateDataset { .. }
         | Instruction::DeleteDataset { .. }
+        | Instruction::FreezeDataset { .. }
+        | Instruction::UnfreezeDataset { .. }
+        | Instruction::FreezeTenant { .. }
+        | Instruction::UnfreezeTenant { .. }
+        | Instruction::BlockKey { .. }
+        | Instruction::UnblockKey { .. }
         | Instruction::RevokeGrant { .. } => false,
     }
 }
@@ -146,7 +152,10 @@ fn touches(
     let object = |(name, path): &(DatasetName, ObjectPath)| name == dataset && prefix.is_none_or(|p| p.covers(path));
     let ordered =
         private.and_then(|private| private.order.as_ref()).is_some_and(|order| match &order.order.instruction {
-            Instruction::CreateDataset { name } | Instruction::DeleteDataset { name } => name == dataset,
+            Instruction::CreateDataset { name }
+            | Instruction::DeleteDataset { name }
+            | Instruction::FreezeDataset { name, .. }
+            | Instruction::UnfreezeDataset { name, .. } => name == dataset,
             Instruction::IssueGrant(terms) => terms.scopes.iter().any(|scope| scope.dataset == *dataset),
             _ => false,
         });

@@ -14,7 +14,7 @@ use crate::catalog::tenants::NewTenant;
 use crate::error::Error;
 use crate::recorder::attempt::{Attempt, Caller, Order, Recorded, What};
 use crate::tenants::Tenant;
-use crate::vault::Vault;
+use crate::vault::{Vault, blocks};
 
 /// Checks an order's signatures and has it decided, recorded and carried out in one commit.
 pub(crate) async fn order(
@@ -34,14 +34,16 @@ pub(crate) async fn order(
 /// Creates a tenant: its keys, and its ledger with the operator's order as entry 0.
 pub(crate) async fn create_tenant(vault: &Vault, caller: Caller, bytes: &[u8]) -> Result<(Recorded, OrderId), Error> {
     let verified = accept(bytes, |instruction| matches!(instruction, Instruction::CreateTenant { .. }))?;
-    if !verified.signers().iter().all(|signer| vault.is_operator(signer)) {
-        return Err(Refusal::new(Reason::OutOfScope, "only an operator of this vault may create tenants").into());
-    }
+    blocks::check_operators(vault, verified.signers())?;
     let Instruction::CreateTenant { name, .. } = &verified.order().instruction else {
         return Err(Error::Invalid("the order is another one than this method carries out".into()));
     };
     let id = verified.order().ledger.tenant();
     let origin = vault.tenants.origin(id)?;
+    if (*name == TenantName::of_operators(&vault.id)) != origin.is_operators() {
+        let words = "the operators' own ledger has the one name and the one id";
+        return Err(Refusal::new(Reason::InvalidArgument, words).into());
+    }
     if let Some(row) = vault.catalog.tenant_named(name).await?
         && row.id == id
     {
@@ -77,7 +79,7 @@ pub(crate) async fn create_tenant(vault: &Vault, caller: Caller, bytes: &[u8]) -
     carried_out(vault.recorder.record(&tenant, attempt).await?, order_id)
 }
 
-fn accept(bytes: &[u8], fits: fn(&Instruction) -> bool) -> Result<VerifiedOrder, Error> {
+pub(crate) fn accept(bytes: &[u8], fits: fn(&Instruction) -> bool) -> Result<VerifiedOrder, Error> {
     let verified = SignedOrder::accept(bytes)?;
     if fits(&verified.order().instruction) {
         Ok(verified)
@@ -91,7 +93,7 @@ async fn wrap_fresh(vault: &Vault, tuple: &RootTuple<'_>) -> Result<Vec<u8>, Err
     Ok(vault.root.wrap(tuple, &key).await?)
 }
 
-fn carried_out(recorded: Recorded, id: OrderId) -> Result<(Recorded, OrderId), Error> {
+pub(crate) fn carried_out(recorded: Recorded, id: OrderId) -> Result<(Recorded, OrderId), Error> {
     match recorded.what() {
         What::Order(recorded_id) if *recorded_id == id => Ok((recorded, id)),
         _ => Err(Error::Integrity("the recorder answered for another attempt".into())),

@@ -52,8 +52,8 @@ async fn run(vault: Arc<Vault>, call: Arc<AcceptedCall>, skip: u64, sender: cuts
             sender.cut(status(&cut, request));
             return;
         }
-        // An admin's standing is not somebody else's to take away within the second.
-        () = vault.recorder.blind(), if call.grant().is_some() => {
+        // An admin's streams end too: a freeze, or a blocked key, would not be heard of either.
+        () = vault.recorder.blind() => {
             let unheard = "this node has had no word from the catalog for 750 ms, and would not hear of a suspension";
             sender.cut(status(&Error::Unavailable(unheard.into()), request));
             return;

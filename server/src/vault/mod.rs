@@ -9,10 +9,13 @@
 pub(crate) mod accept;
 pub(crate) mod audit;
 pub(crate) mod authority;
+pub(crate) mod blocks;
 pub(crate) mod delete;
+pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod listing;
 pub(crate) mod lookups;
+pub(crate) mod own;
 pub(crate) mod plan;
 pub(crate) mod put;
 pub(crate) mod put_batch;

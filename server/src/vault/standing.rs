@@ -61,6 +61,7 @@ pub(crate) async fn check_list(
             continue;
         }
         match decided(vault, &authority, key, Some(id), &chain, &[]) {
+            Ok(()) if authority.is_frozen(dataset) => refusal = Refusal::frozen(dataset),
             Ok(()) => return Ok(()),
             Err(ended) => refusal = ended,
         }
@@ -102,8 +103,19 @@ fn decided(
     chain: &[(Arc<Grant>, Usage)],
     places: &[Place<'_>],
 ) -> Result<(), Refusal> {
-    let held: Vec<Held<'_>> = chain.iter().map(|(grant, usage)| Held { grant, usage: *usage }).collect();
     let request = Request { key, grant, places, charge: Usage::default(), obstacle: None };
-    let standing = Standing { now: vault.recorder.now(), authority, chain: &held };
-    decide(&request, &standing).map(|_| ())
+    would_be(vault, authority, &request, chain)
+}
+
+/// What would be decided now, under the grant that `chain` begins with; nothing comes of it.
+pub(crate) fn would_be(
+    vault: &Vault,
+    authority: &Authority,
+    request: &Request<'_>,
+    chain: &[(Arc<Grant>, Usage)],
+) -> Result<(), Refusal> {
+    let held: Vec<Held<'_>> = chain.iter().map(|(grant, usage)| Held { grant, usage: *usage }).collect();
+    let operators = vault.recorder.operators();
+    let standing = Standing { now: vault.recorder.now(), authority, chain: &held, blocked: operators.blocked() };
+    decide(request, &standing).map(|_| ())
 }

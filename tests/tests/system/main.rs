@@ -15,6 +15,8 @@ mod readme;
 mod reads;
 mod retention;
 mod secrecy;
+mod stopped;
+mod told;
 mod walkthrough;
 
 use strongroom_tests::process::Binary;

@@ -1,6 +1,7 @@
 //! Many nodes over one database: what one takes away the others stop sending, what one charges the others count, and a node that
 //! hears nothing from the database releases nothing.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,91 @@ async fn a_suspension_on_one_node_ends_streams_on_the_other() {
         assert!(got < LARGE / 2, "{got} bytes came");
         lab.vault.resume_vendor(&lab.tenant, &labelco, None).await.unwrap();
     }
+    here.ledger("acme").await;
+}
+
+/// A freeze, and a key that is blocked: what is done on one node ends streams on the other, an admin's too, and holds there.
+async fn what_stops_somebody_on_one_node_stops_them_on_the_other() {
+    let here = TestVault::start().await;
+    let lab = lab(&here).await;
+    let mut there = here.another_node(None).await;
+    let worker = vendor(&lab, &there).await;
+    let admin = there.connect(&lab.admin).await;
+    let bytes = Bytes::from(sample::bytes(5, LARGE));
+    lab.vault.put(&lab.object("rlhf/large"), &bytes[..], PutOptions::default()).await.unwrap();
+    lab.put("rlhf/small", "text").await;
+    lab.let_read(&worker, "rlhf/").await;
+    let (large, small) = (lab.object("rlhf/large"), lab.object("rlhf/small"));
+    let stops = async |by: &Vault, stop: &dyn Fn() -> Pin<Box<dyn Future<Output = ()>>>, expected: Reason| {
+        let mut reader = by.get(&large, GetOptions::default()).await.unwrap();
+        let mut got = reader.next().await.unwrap().unwrap().len();
+        stop().await;
+        let stopped = Instant::now();
+        let error = until_it_fails(&mut reader, &mut got).await;
+        assert_eq!(error.reason(), expected);
+        assert!(stopped.elapsed() < Duration::from_secs(3), "{:?}", stopped.elapsed());
+        assert!(got < LARGE / 2, "{got} bytes came");
+        assert_eq!(reason(by.get_bytes(&small, GetOptions::default()).await), expected, "and nothing is read anew");
+    };
+    let rlhf: strongroom_client::DatasetRef = "acme/rlhf".parse().unwrap();
+    for by in [&worker.vault, &admin] {
+        let (vault, frozen) = (lab.vault.clone(), rlhf.clone());
+        let freeze = move || -> Pin<Box<dyn Future<Output = ()>>> {
+            let (vault, frozen) = (vault.clone(), frozen.clone());
+            Box::pin(async move { vault.freeze_dataset(&frozen, None).await.map(|_| ()).unwrap() })
+        };
+        stops(by, &freeze, Reason::Frozen).await;
+        lab.vault.unfreeze_dataset(&rlhf, None).await.unwrap();
+        by.get_bytes(&small, GetOptions::default()).await.unwrap();
+    }
+    let operator = here.connect(&here.operator()).await;
+    let key = worker.identity.fingerprint();
+    // The first block makes the operators' ledger, of which the other node does not know yet; the second it hears of.
+    for _ in 0..2 {
+        let blocking = operator.clone();
+        let block = move || -> Pin<Box<dyn Future<Output = ()>>> {
+            let operator = blocking.clone();
+            Box::pin(async move { operator.block_key(key, None).await.map(|_| ()).unwrap() })
+        };
+        stops(&worker.vault, &block, Reason::KeyBlocked).await;
+        operator.unblock_key(key, None).await.unwrap();
+        until("the other node hears that it may go on", async || {
+            worker.vault.get_bytes(&small, GetOptions::default()).await.is_ok()
+        })
+        .await;
+    }
+    operator.block_key(key, None).await.unwrap();
+    there.stop().await;
+    there.restart().await;
+    let again = there.connect(&worker.identity).await;
+    assert_eq!(reason(again.get_bytes(&small, GetOptions::default()).await), Reason::KeyBlocked, "across a start");
+    // A third node, made from a copy, too.
+    let third = here.another_node(None).await;
+    let again = third.connect(&worker.identity).await;
+    assert_eq!(reason(again.get_bytes(&small, GetOptions::default()).await), Reason::KeyBlocked);
+    here.ledger("acme").await;
+}
+
+/// A node that cannot hear of blocks and freezes ends the streams of admins too.
+async fn a_node_that_hears_nothing_ends_the_streams_of_admins_too() {
+    let here = TestVault::start().await;
+    let lab = lab(&here).await;
+    let relay = Relay::start(here.database());
+    let there = here.another_node(Some(relay.address())).await;
+    let admin = there.connect(&lab.admin).await;
+    let bytes = Bytes::from(sample::bytes(5, LARGE));
+    lab.vault.put(&lab.object("rlhf/large"), &bytes[..], PutOptions::default()).await.unwrap();
+    let mut reader = admin.get(&lab.object("rlhf/large"), GetOptions::default()).await.unwrap();
+    let mut got = reader.next().await.unwrap().unwrap().len();
+    relay.lose_answers();
+    let error = until_it_fails(&mut reader, &mut got).await;
+    assert!([Reason::Unavailable, Reason::LedgerUnavailable].contains(&error.reason()), "{error}");
+    assert!(got < LARGE, "{got} bytes came");
+    relay.cut();
+    until("it serves again", async || {
+        admin.get_range(&lab.object("rlhf/large"), 0..1, GetOptions::default()).await.is_ok()
+    })
+    .await;
     here.ledger("acme").await;
 }
 
@@ -237,6 +323,8 @@ async fn the_database_dies_and_comes_back() {
 on_postgres_alone! {
     (flavor = "multi_thread", worker_threads = 2)
     a_suspension_on_one_node_ends_streams_on_the_other,
+    what_stops_somebody_on_one_node_stops_them_on_the_other,
+    a_node_that_hears_nothing_ends_the_streams_of_admins_too,
     what_one_node_writes_the_other_sees,
     a_budget_is_one_on_all_nodes,
     a_node_that_hears_nothing_releases_nothing,

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use crate::exact::ExactError;
 use crate::grant::authority::{is_authority_event, takes_away_event};
-use crate::grant::{Authority, Grant, Held, Place, Request, Standing, Usage, decide};
+use crate::grant::{Authority, Blocked, Grant, Held, Place, Request, Standing, Usage, decide};
 use crate::identity::Fingerprint;
 use crate::ids::{Digest, GrantId, Index, OrderId, SessionId};
 use crate::ledger::entry::{EntryError, MAX_OBJECTS, MAX_PUTS};
@@ -238,7 +238,13 @@ impl Replay {
             | Event::GrantIssued
             | Event::GrantRevoked
             | Event::DatasetCreated
-            | Event::DatasetDeleted => self.order(&entry, private.as_ref()),
+            | Event::DatasetDeleted
+            | Event::DatasetFrozen
+            | Event::DatasetUnfrozen
+            | Event::TenantFrozen
+            | Event::TenantUnfrozen
+            | Event::KeyBlocked
+            | Event::KeyUnblocked => self.order(&entry, private.as_ref()),
         }?;
         self.advance(public, &entry, proof);
         Ok(Step { entry, proof })
@@ -282,7 +288,13 @@ impl Replay {
             Some(chain) if !self.blind => {
                 let held: Vec<Held<'_>> = chain.iter().map(|(grant, usage)| Held { grant, usage: *usage }).collect();
                 let request = Request { key, grant, places, charge, obstacle: None };
-                let standing = Standing { now: entry.time, authority: &self.authority, chain: &held };
+                let standing = Standing {
+                    now: entry.time,
+                    authority: &self.authority,
+                    chain: &held,
+                    // Which keys operators block stands in their own ledger. It only takes away.
+                    blocked: Blocked::none(),
+                };
                 let allowed =
                     decide(&request, &standing).map_err(|refusal| Rule::Allowed.broken(refusal.to_string()))?;
                 Rule::Chain.unless(allowed.chain == entry.grants, || format!("they are {:?}", allowed.chain))?;

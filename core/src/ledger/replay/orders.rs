@@ -73,12 +73,12 @@ impl Replay {
     }
 
     fn check_order_actor(&self, entry: &Entry, order: &VerifiedOrder) -> Check {
-        if entry.event != Event::TenantCreated {
+        if !order.order().instruction.is_operators() {
             return self.check_actor(entry, order.issuer());
         }
-        // Who may create tenants stands in the server's configuration: here is only who did.
+        // Who is an operator stands in the server's configuration: here is only who did it.
         let fits = entry.actor.key == order.issuer() && entry.actor.role == Role::Operator;
-        Rule::Actor.unless(fits, || format!("{} created it, an operator", order.issuer()))
+        Rule::Actor.unless(fits, || format!("{} did it, an operator", order.issuer()))
     }
 
     /// The grants of a `grant.*` entry: the one concerned, then those above it.

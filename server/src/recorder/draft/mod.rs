@@ -90,6 +90,8 @@ pub(super) struct Draft<'a> {
     base: Head,
     head: Head,
     authority: Arc<Authority>,
+    /// Of the operators' ledger: which keys are blocked.
+    operators: Arc<Authority>,
     denials: Denials,
     calls: Option<&'a Calls>,
     known: Known<'a>,
@@ -121,6 +123,7 @@ impl<'a> Draft<'a> {
         now: Millis,
         state: Option<&'a State>,
         known: Known<'a>,
+        operators: Arc<Authority>,
     ) -> Self {
         let base = state.map(|state| state.head.clone()).unwrap_or_default();
         Self {
@@ -130,6 +133,7 @@ impl<'a> Draft<'a> {
             head: base.clone(),
             base,
             authority: state.map(|state| state.authority.clone()).unwrap_or_default(),
+            operators,
             denials: state.map(|state| state.denials.clone()).unwrap_or_default(),
             calls: state.map(|state| &state.calls),
             known,
@@ -244,7 +248,8 @@ impl<'a> Draft<'a> {
     ) -> Drafting<Result<Allowed, Refusal>> {
         let chain = self.chain(call.grant())?;
         let request = Question { key: call.caller.key, grant: call.grant(), places, charge, obstacle };
-        let standing = Standing { now: self.now, authority: &self.authority, chain: &chain };
+        let blocked = self.operators.blocked();
+        let standing = Standing { now: self.now, authority: &self.authority, chain: &chain, blocked };
         Ok(decide(&request, &standing))
     }
 

@@ -43,7 +43,9 @@ impl<'a> Draft<'a> {
         let chain: Vec<&Grant> = chain.iter().map(|held| held.grant).collect();
         let admitted = match refusal {
             Some(refusal) => Err(refusal),
-            None => self.authority.admit(verified, &self.tenant.origin, self.now, &chain),
+            None => self
+                .check_blocked(order, &chain)
+                .and_then(|()| self.authority.admit(verified, &self.tenant.origin, self.now, &chain)),
         };
         if let Err(refusal) = admitted {
             return self.deny(Refused {
@@ -56,7 +58,8 @@ impl<'a> Draft<'a> {
             });
         }
         let actor = match instruction {
-            Instruction::CreateTenant { .. } => Actor { role: Role::Operator, key: verified.issuer() },
+            // The server checked that they are.
+            _ if instruction.is_operators() => Actor { role: Role::Operator, key: verified.issuer() },
             _ => self.actor(verified.issuer()),
         };
         let grants = match instruction {
@@ -87,6 +90,14 @@ impl<'a> Draft<'a> {
         }
         self.writes.tenant = new.cloned().or(self.writes.tenant.take());
         Ok(Verdict::Ordered { index, time: self.now, id })
+    }
+
+    /// A key that is blocked gives no orders, and what it delegated is not passed on. It may still be taken back.
+    fn check_blocked(&self, order: &Order, chain: &[&Grant]) -> Result<(), Refusal> {
+        let blocked = self.operators.blocked();
+        blocked.admit_key(&order.caller.key)?;
+        let issues = matches!(order.verified.order().instruction, Instruction::IssueGrant(_));
+        blocked.admit_order(order.verified.signers(), if issues { chain } else { &[] })
     }
 
     /// What keeps a tenant from being created.

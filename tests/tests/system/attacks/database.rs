@@ -269,7 +269,7 @@ impl Scene {
                 self.grant = copied;
                 let (id, holder) = (hex(copied.as_bytes()), self.intruder_column());
                 vec![format!(
-                    "INSERT INTO grants SELECT tenant, {id}, {holder}, issued, content, mac FROM grants \
+                    "INSERT INTO grants SELECT tenant, {id}, {holder}, issued, content, mac, parent, since FROM grants \
                      WHERE tenant = {t} AND id = {grant}"
                 )]
             }

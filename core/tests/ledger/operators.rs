@@ -1,0 +1,89 @@
+//! The operators' own ledger: which keys are blocked on the whole server.
+
+use strongroom_core::identity::Identity;
+use strongroom_core::ids::{TenantId, VaultId};
+use strongroom_core::ledger::Role;
+use strongroom_core::ledger::replay::Rule;
+use strongroom_core::names::TenantName;
+use strongroom_core::order::Instruction;
+use strongroom_core::origin::Origin;
+
+use crate::builder::{Ledger, identity};
+
+/// A ledger with the origin of the operators', and one of them.
+fn operators() -> (Ledger, Identity) {
+    let vault = VaultId::from_bytes([1; 16]);
+    let origin = Origin::new("test.vault", vault, TenantId::of_operators(&vault)).unwrap();
+    assert!(origin.is_operators());
+    let mut ledger = Ledger::new();
+    assert!(!ledger.origin.is_operators());
+    ledger.origin = origin;
+    ledger.records.clear();
+    let operator = Identity::from_pem(&ledger.operator.to_pem()).unwrap();
+    let name = TenantName::of_operators(&vault);
+    let create = Instruction::CreateTenant { name, admins: vec![operator.fingerprint()] };
+    let signed = ledger.sign_by(&operator, create);
+    ledger.order_entry(signed);
+    (ledger, operator)
+}
+
+fn order(ledger: &mut Ledger, by: &Identity, instruction: Instruction) {
+    let signed = ledger.sign_by(by, instruction);
+    ledger.order_entry(signed);
+}
+
+#[test]
+fn keys_are_blocked_and_let_go_on() {
+    let (mut ledger, operator) = operators();
+    let (one, two) = (identity().fingerprint(), identity().fingerprint());
+    order(&mut ledger, &operator, Instruction::BlockKey { key: one, note: Some("seen on a forum".into()) });
+    order(&mut ledger, &operator, Instruction::BlockKey { key: two, note: None });
+    order(&mut ledger, &operator, Instruction::UnblockKey { key: one, note: None });
+    // Another operator: who is one stands in the server's configuration.
+    let second = identity();
+    ledger.roles.insert(second.fingerprint(), Role::Operator);
+    order(&mut ledger, &second, Instruction::BlockKey { key: one, note: None });
+    order(&mut ledger, &second, Instruction::UnblockKey { key: two, note: None });
+    let replay = ledger.accepted();
+    let blocked: Vec<_> = replay.authority().blocked().iter().map(|(key, index)| (*key, index.0)).collect();
+    assert_eq!(blocked, [(one, 4)]);
+    assert_eq!(replay.head().epoch, 3);
+}
+
+#[test]
+fn what_breaks_it_is_found() {
+    let key = identity().fingerprint();
+    let block = || Instruction::BlockKey { key, note: None };
+    type Breaks<'a> = &'a dyn Fn(&mut Ledger, &Identity);
+    let cases: [(Rule, &str, Breaks<'_>); 5] = [
+        (Rule::OrderAllowed, "a key blocked twice", &|ledger, by| {
+            order(ledger, by, block());
+            order(ledger, by, block());
+        }),
+        (Rule::OrderAllowed, "a key that was not blocked", &|ledger, by| {
+            order(ledger, by, Instruction::UnblockKey { key, note: None });
+        }),
+        (Rule::OrderAllowed, "a dataset among the operators", &|ledger, by| {
+            order(ledger, by, Instruction::CreateDataset { name: "rlhf".parse().unwrap() });
+        }),
+        (Rule::Actor, "a block by somebody in another role", &|ledger, by| {
+            order(ledger, by, block());
+            ledger.records.last_mut().unwrap().entry.actor.role = Role::Admin;
+        }),
+        (Rule::OrderLedger, "a block of another vault", &|ledger, by| {
+            let vault = VaultId::from_bytes([2; 16]);
+            let own = std::mem::replace(
+                &mut ledger.origin,
+                Origin::new("test.vault", vault, TenantId::of_operators(&vault)).unwrap(),
+            );
+            order(ledger, by, block());
+            ledger.origin = own;
+        }),
+    ];
+    for (rule, what, breaks) in cases {
+        let (mut ledger, operator) = operators();
+        breaks(&mut ledger, &operator);
+        let finding = ledger.replay().expect_err(what);
+        assert_eq!((finding.rule, finding.index.0), (rule, ledger.records.len() as u64 - 1), "{what}: {finding}");
+    }
+}
