@@ -5,6 +5,7 @@ mod blobs;
 mod database;
 mod replays;
 mod rollback;
+mod table;
 mod wire;
 
 use strongroom_client::{Error, Reason};

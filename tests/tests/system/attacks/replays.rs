@@ -28,13 +28,13 @@ async fn vault_and_lab() -> (TestVault, Lab, Worker, GrantId) {
     (vault, lab, worker, grant)
 }
 
-fn signed(origin: &Origin, by: &Identity, instruction: Instruction) -> SignedOrder {
+pub(super) fn signed(origin: &Origin, by: &Identity, instruction: Instruction) -> SignedOrder {
     let not_after = Millis(9_000_000_000_000);
     Order { ledger: origin.clone(), request: request_id(), not_after, instruction }.sign(by).unwrap()
 }
 
 /// Sends an order by the method that is for it.
-async fn send(raw: &Raw, tenant: &str, signed: &SignedOrder) -> Result<(u64, u64), Reason> {
+pub(super) async fn send(raw: &Raw, tenant: &str, signed: &SignedOrder) -> Result<(u64, u64), Reason> {
     use v1::admin_client::AdminClient;
     use v1::vendors_client::VendorsClient;
     let (message, channel) = (order(tenant, signed), raw.channel.clone());
@@ -57,7 +57,7 @@ const N: [u8; 32] = [
 ];
 
 /// The other signature of the same bytes by the same key: (r, n − s) holds wherever (r, s) does.
-fn flipped(signed: &SignedOrder) -> SignedOrder {
+pub(super) fn flipped(signed: &SignedOrder) -> SignedOrder {
     let mut flipped = signed.clone();
     let Signature(bytes) = &mut flipped.signatures[0].signature;
     let mut borrow = 0;
