@@ -103,6 +103,7 @@ impl Client {
     pub(super) fn failed(&mut self, what: &'static str, error: &Error, expected: &[Reason]) {
         *self.run.tally.errors.lock().unwrap().entry((error.reason(), what)).or_default() += 1;
         if is_lost(error) {
+            self.run.tally.did("go to another node");
             self.node = (self.node + 1) % self.run.cluster.nodes().len();
             self.vault = None;
         } else if !expected.contains(&error.reason()) {

@@ -169,11 +169,11 @@ impl Lab {
         let written = self.fresh(false);
         let (vault, name) = (self.client.vault().await, self.client.object(&path));
         // A stream cannot be sent again: what became of it is found out later.
-        let done = match self.client.chance.once_in(4) {
-            true => vault.put(&name, &written.bytes()[..], options).await,
-            false => vault.put_bytes(&name, written.bytes(), options).await,
+        let (what, done) = match self.client.chance.once_in(4) {
+            true => ("put from a stream", vault.put(&name, &written.bytes()[..], options).await),
+            false => ("put", vault.put_bytes(&name, written.bytes(), options).await),
         };
-        self.told(&path, written, done);
+        self.told(what, &path, written, done);
     }
 
     async fn write_many(&mut self) {
@@ -186,12 +186,12 @@ impl Lab {
         assert_eq!(done.len(), objects.len(), "a result for each");
         for ((path, written), done) in objects.into_iter().zip(done) {
             self.known.entry(path.clone()).or_default();
-            self.told(&path, written, done.map_err(|failed| failed.error));
+            self.told("put of many", &path, written, done.map_err(|failed| failed.error));
         }
     }
 
     /// Takes in what became of a put.
-    fn told(&mut self, path: &str, written: Written, done: Result<PutDone, Error>) {
+    fn told(&mut self, what: &'static str, path: &str, written: Written, done: Result<PutDone, Error>) {
         let known = self.known.get_mut(path).unwrap();
         match done {
             Ok(done) => {
@@ -202,7 +202,7 @@ impl Lab {
                 known.now = Some((done.generation, written));
                 known.perhaps.clear();
                 self.receipts.push(done);
-                self.client.run.tally.did("put");
+                self.client.run.tally.did(what);
             }
             Err(error) => {
                 // What was asked for before came to pass meanwhile.
@@ -211,7 +211,7 @@ impl Lab {
                     known.loose |= known.now.is_none();
                     known.perhaps.push(Change::Put(written));
                 }
-                self.client.failed("put", &error, open);
+                self.client.failed(what, &error, open);
             }
         }
     }
