@@ -8,7 +8,8 @@ use strongroom_core::ids::GrantId;
 use crate::exit::Outcome;
 use crate::output::Format;
 use crate::{
-    audit, cat, dataset, demo, get, grant, identity, init, key, login, ls, put, rm, serve, shell, stat, tenant, vendor,
+    audit, cat, dataset, demo, get, grant, identity, init, key, login, ls, migrate, put, rm, serve, shell, stat,
+    tenant, vendor,
 };
 
 /// A confidential training-dataset vault with access audit.
@@ -51,6 +52,7 @@ enum Verb {
     Demo(demo::Demo),
     Init(init::Init),
     Serve(serve::Serve),
+    MigrateCatalog(migrate::MigrateCatalog),
     Login(login::Login),
     Whoami(login::WhoAmI),
     #[command(subcommand)]
@@ -88,6 +90,7 @@ impl Cli {
             Verb::Demo(verb) => verb.run(&globals),
             Verb::Init(verb) => verb.run(&globals),
             Verb::Serve(verb) => verb.run(&globals),
+            Verb::MigrateCatalog(verb) => verb.run(&globals),
             Verb::Login(verb) => verb.run(&globals),
             Verb::Whoami(verb) => verb.run(&globals),
             Verb::Identity(verb) => verb.run(&globals),

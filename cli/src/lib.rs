@@ -19,6 +19,7 @@ pub mod init;
 pub mod key;
 pub mod login;
 pub mod ls;
+pub mod migrate;
 pub mod name;
 pub mod output;
 pub mod progress;

@@ -34,6 +34,12 @@ impl Progress {
         Self::styled(globals, what, total, template)
     }
 
+    /// Counts up to `total` of something.
+    pub fn of(globals: &Globals, what: &str, total: u64, unit: &str) -> Self {
+        let template = format!("{{msg}} {{wide_bar}} {{human_pos}}/{{human_len}} {unit} {{eta}}");
+        Self::styled(globals, what, Some(total), &template)
+    }
+
     fn styled(globals: &Globals, what: &str, total: Option<u64>, template: &str) -> Self {
         if globals.output == Format::Json || !std::io::stderr().is_terminal() {
             return Self(Arc::new(Bar(ProgressBar::hidden())));

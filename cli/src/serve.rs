@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::reason::Reason;
+use strongroom_server::catalog::CatalogError;
 use strongroom_server::{Error, Options, Server, init, process};
 use tracing_subscriber::EnvFilter;
 
@@ -122,6 +123,10 @@ pub(crate) fn failure(error: &Error) -> Failure {
         Error::Io { source, .. } if source.kind() == ErrorKind::AddrInUse => {
             "stop what listens there, or choose another address with --listen"
         }
+        Error::Catalog(CatalogError::Unfinished { .. }) => {
+            "run migrate-catalog again until it says that the catalog is copied"
+        }
+        Error::Catalog(CatalogError::BeingCopied) => "wait until migrate-catalog has ended",
         Error::Config(_) => "correct strongroom.toml, or make a vault with init",
         _ => match error.reason() {
             Reason::Sealed => "give the passphrase of the root key",

@@ -14,6 +14,7 @@ mod failpoint;
 pub mod init;
 pub mod keys;
 mod listen;
+pub mod migrate;
 pub mod process;
 pub mod recorder;
 pub mod serve;

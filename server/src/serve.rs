@@ -237,7 +237,7 @@ impl Listening {
 }
 
 /// Opens the root key's file. Deriving a key from a passphrase takes a second of a core, so it has a thread of its own.
-async fn open_root(
+pub(crate) async fn open_root(
     folder: PathBuf,
     ask: Box<dyn FnOnce() -> Option<Zeroizing<String>> + Send>,
 ) -> Result<FileRootKey, Error> {

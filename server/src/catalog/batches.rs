@@ -9,6 +9,10 @@ use super::{Catalog, CatalogError, Tx, id, number, signed};
 const BATCH_OF: &str = "SELECT b.first, b.entries, p.parts FROM batches b \
      LEFT JOIN privates p ON p.tenant = b.tenant AND p.size = b.size \
      WHERE b.tenant = $1 AND b.size > $2 ORDER BY b.size LIMIT 1";
+/// As [`BATCH_OF`], several at once, with what the ledger came to after each.
+const BATCHES: &str = "SELECT b.first, b.entries, p.parts, b.size, b.tip FROM batches b \
+     LEFT JOIN privates p ON p.tenant = b.tenant AND p.size = b.size \
+     WHERE b.tenant = $1 AND b.size > $2 ORDER BY b.size LIMIT $3";
 const BOUNDARY: &str = "SELECT tip FROM batches WHERE tenant = $1 AND size = $2";
 
 /// A batch as it is kept.
@@ -43,6 +47,22 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// Up to `limit` batches from the one that holds the entry `index` on, each with the size of the ledger after it and the root
+    /// over it.
+    pub(crate) async fn batches_from(
+        &self,
+        tenant: &TenantId,
+        index: Index,
+        limit: u32,
+    ) -> Result<Vec<(BatchRow, Index, Digest)>, CatalogError> {
+        let query = sqlx::query(self.sql(BATCHES)).bind(&tenant.as_bytes()[..]).bind(signed(index.0));
+        let rows = query.bind(i64::from(limit)).fetch_all(self.reader()).await?;
+        let after = |row: &AnyRow| Ok((Index(number(row, 3)?), Digest::from_bytes(id(row, 4)?)));
+        rows.iter().map(|row| after(row).and_then(|(size, tip)| Ok((batch(row)?, size, tip)))).collect()
+    }
+}
+
 async fn batch_of<'c>(
     connection: impl Executor<'c, Database = Any>,
     sql: SqlStr,
@@ -51,15 +71,16 @@ async fn batch_of<'c>(
 ) -> Result<Option<BatchRow>, CatalogError> {
     let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(index.0));
     let row = query.fetch_optional(connection).await?;
-    let batch = |row: AnyRow| {
-        let parts: Option<Vec<u8>> = row.try_get(2)?;
-        Ok(BatchRow {
-            first: Index(number(&row, 0)?),
-            entries: row.try_get(1)?,
-            parts: parts.ok_or_else(|| CatalogError::integrity("a batch has lost its private parts"))?,
-        })
-    };
-    row.map(batch).transpose()
+    row.as_ref().map(batch).transpose()
+}
+
+fn batch(row: &AnyRow) -> Result<BatchRow, CatalogError> {
+    let parts: Option<Vec<u8>> = row.try_get(2)?;
+    Ok(BatchRow {
+        first: Index(number(row, 0)?),
+        entries: row.try_get(1)?,
+        parts: parts.ok_or_else(|| CatalogError::integrity("a batch has lost its private parts"))?,
+    })
 }
 
 impl Tx {

@@ -27,6 +27,15 @@ impl Dialect {
         }
     }
 
+    /// A statement that was put together from constants, as this database reads it.
+    pub(super) fn made(self, statement: String) -> SqlStr {
+        AssertSqlSafe(match self {
+            Self::Sqlite => statement,
+            Self::Postgres => translate(&statement),
+        })
+        .into_sql_str()
+    }
+
     /// How a transaction begins that will write. On SQLite with the lock, so that what it reads stays so; on PostgreSQL each
     /// statement sees what was committed before it, and what must stay is locked, the tenant's head first.
     pub(super) fn begin(self) -> SqlStr {

@@ -24,11 +24,13 @@ mod batches;
 mod bounded;
 mod bulk;
 pub mod by_id;
+pub(crate) mod copy;
 mod dialect;
 mod file;
 pub mod grants;
 mod heads;
 mod listing;
+mod lock;
 mod notices;
 pub mod objects;
 mod orders;
@@ -44,6 +46,7 @@ pub(crate) use authority::AuthorityRow;
 pub(crate) use batches::NewBatch;
 pub(crate) use notices::Notices;
 pub(crate) use paths::{PathRow, PathWrites};
+pub(crate) use place::shown;
 #[cfg(test)]
 pub(crate) use tx::Lost;
 pub(crate) use tx::Tx;
@@ -58,8 +61,10 @@ use strongroom_core::ids::VaultId;
 use strongroom_core::reason::Reason;
 
 use bounded::{Bounded, Silence, sign_of_life};
+use copy::{Binding, Unfinished};
 use dialect::Dialect;
 use file::OpenFile;
+use lock::FileLock;
 use place::Place;
 use uploads::Opening;
 
@@ -87,6 +92,8 @@ struct Inner {
     /// What another connection is opened with.
     options: AnyConnectOptions,
     file: Option<OpenFile>,
+    /// On a file: that nobody copies it meanwhile.
+    lock: Option<FileLock>,
     /// On a server: whether it fell silent.
     silence: Option<Silence>,
     opening: Opening,
@@ -118,6 +125,38 @@ pub enum CatalogError {
         /// Who opened it.
         wanted: VaultId,
     },
+    /// The catalog is a copy that [`crate::migrate`] has not finished: what is missing of it nobody knows.
+    #[error("the catalog is a copy of vault {vault} that was not finished")]
+    Unfinished {
+        /// Whose copy it is.
+        vault: VaultId,
+    },
+    /// A server has the file open.
+    #[error("the catalog's file is open in a server")]
+    Served,
+    /// The file is being copied.
+    #[error("the catalog's file is being copied")]
+    BeingCopied,
+    /// The file is of another version.
+    #[error("the catalog's tables are not those of this version")]
+    OtherSchema,
+    /// What should be an empty database has rows that are no vault's.
+    #[error("the database is not empty: {table} has rows")]
+    NotEmpty {
+        /// The first table that has some.
+        table: &'static str,
+    },
+    /// What a copy was made of is not what it was.
+    #[error("the ledgers are not what they were when the copy began")]
+    MovedOn,
+    /// A row that is not the same in a copy.
+    #[error("the copy differs from the source: table {table}, the row of {row}")]
+    Differs {
+        /// The table.
+        table: &'static str,
+        /// Its key.
+        row: String,
+    },
     /// The file that is open is no longer the one of that name.
     #[error("the catalog's file was moved or replaced while it was open")]
     Replaced,
@@ -139,7 +178,11 @@ impl CatalogError {
             Self::Sql(_) | Self::Io(_) | Self::Closing => Reason::Unavailable,
             Self::Schema(_) | Self::Url(_) => Reason::InvalidArgument,
             Self::OtherVault { .. } | Self::Replaced => Reason::LedgerDiverged,
-            Self::Integrity(_) => Reason::Integrity,
+            Self::Unfinished { .. } | Self::Served | Self::BeingCopied | Self::OtherSchema => {
+                Reason::PreconditionFailed
+            }
+            Self::NotEmpty { .. } | Self::MovedOn => Reason::PreconditionFailed,
+            Self::Integrity(_) | Self::Differs { .. } => Reason::Integrity,
         }
     }
 
@@ -169,6 +212,7 @@ impl Catalog {
         sqlx::any::install_default_drivers();
         let Place { dialect, file, options } = place::locate(url)?;
         let silence = file.is_none().then(Silence::default);
+        let lock = file.as_deref().map(FileLock::shared).transpose()?;
         let (writer, reader, file) = match file {
             Some(file) => {
                 let writer = file_pool(dialect.writer_setup(), 1).connect_with(options.clone()).await?;
@@ -197,6 +241,7 @@ impl Catalog {
             writer,
             options,
             file,
+            lock,
             silence,
             opening: Opening::default(),
             #[cfg(test)]
@@ -219,23 +264,28 @@ impl Catalog {
     /// Binds the catalog to its vault, the first time; after that, refuses every other.
     ///
     /// # Errors
-    /// [`CatalogError::OtherVault`].
+    /// [`CatalogError::OtherVault`]; [`CatalogError::Unfinished`] for a copy that is not finished.
     pub async fn bind_vault(&self, vault: VaultId) -> Result<(), CatalogError> {
         let mut tx = self.begin().await?;
         let insert =
             self.0.dialect.sql("INSERT INTO vault (\"only\", id) VALUES (1, $1) ON CONFLICT (\"only\") DO NOTHING");
         sqlx::query(insert).bind(&vault.as_bytes()[..]).execute(tx.connection()).await?;
-        let select = self.0.dialect.sql("SELECT id FROM vault WHERE \"only\" = 1");
-        let row = sqlx::query(select).fetch_one(tx.connection()).await?;
-        let found = id::<16>(&row, 0).map(VaultId::from_bytes)?;
-        tx.commit().await?;
-        if found == vault { Ok(()) } else { Err(CatalogError::OtherVault { found, wanted: vault }) }
+        match tx.binding().await? {
+            Binding::Whole(found) if found == vault => tx.commit().await,
+            Binding::Copying(Unfinished { vault: found, .. }) if found == vault => {
+                Err(CatalogError::Unfinished { vault })
+            }
+            Binding::Whole(found) | Binding::Copying(Unfinished { vault: found, .. }) => {
+                Err(CatalogError::OtherVault { found, wanted: vault })
+            }
+        }
     }
 
     /// Closes all connections, once what they do is done.
     pub async fn close(&self) {
         self.0.reader.close().await;
         self.0.writer.close().await;
+        self.0.lock.iter().for_each(FileLock::release);
     }
 
     /// Whether the file that is open, if it is one, still has its name.

@@ -17,7 +17,7 @@ use strongroom_core::sealed::header::Header;
 
 use super::bulk::Bulk;
 use super::heads::HeadRow;
-use super::{Catalog, CatalogError, Tx, id, number};
+use super::{Catalog, CatalogError, Tx, id, number, signed};
 
 pub use super::listing::ListPage;
 
@@ -264,6 +264,47 @@ impl Catalog {
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         let rows = query.fetch_all(self.reader()).await?;
         rows.iter().map(|row| object(row, 1, key)).collect()
+    }
+}
+
+impl Catalog {
+    /// Every generation of every object, in the order in which they were put: up to `limit` of those after `after`, each with its
+    /// mark checked.
+    ///
+    /// # Errors
+    /// [`CatalogError::Integrity`] names the first one that does not carry its mark.
+    pub(crate) async fn objects_after(
+        &self,
+        tenant: &TenantId,
+        key: &LedgerKey,
+        after: Option<(Index, u32)>,
+        limit: u32,
+    ) -> Result<Vec<ObjectRow>, CatalogError> {
+        let sql = self.sql(concat!(
+            "SELECT 0, ",
+            columns!(),
+            " FROM objects o WHERE o.tenant = $1 AND (o.entry, o.ordinal) > ($2, $3) \
+             ORDER BY o.entry, o.ordinal LIMIT $4"
+        ));
+        let (index, ordinal) = after.map_or((-1, -1), |(index, ordinal)| (signed(index.0), i64::from(ordinal)));
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(index).bind(ordinal).bind(i64::from(limit));
+        query.fetch_all(self.reader()).await?.iter().map(|row| object(row, 1, key)).collect()
+    }
+}
+
+impl Catalog {
+    /// How many generations of objects of a tenant can be opened: their keys were not destroyed.
+    pub(crate) async fn count_objects(&self, tenant: &TenantId) -> Result<u64, CatalogError> {
+        let sql = self.sql("SELECT count(*) FROM objects WHERE tenant = $1 AND key_version > 0");
+        let row = sqlx::query(sql).bind(&tenant.as_bytes()[..]).fetch_one(self.reader()).await?;
+        number(&row, 0)
+    }
+
+    /// How many rows carry marks of the ledger key: objects and grants.
+    pub(crate) async fn marked_rows(&self) -> Result<u64, CatalogError> {
+        let sql = self.sql("SELECT (SELECT count(*) FROM objects) + (SELECT count(*) FROM grants)");
+        let row = sqlx::query(sql).fetch_one(self.reader()).await?;
+        number(&row, 0)
     }
 }
 

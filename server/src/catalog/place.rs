@@ -78,6 +78,25 @@ fn postgres(url: &str) -> Result<Place, CatalogError> {
     Ok(Place { dialect: Dialect::Postgres, file: None, options })
 }
 
+/// A URL of PostgreSQL to be shown: where it has a password, `PASSWORD` stands in its place.
+pub(crate) fn shown(url: &str) -> Result<String, CatalogError> {
+    let mut parsed = url.parse::<AnyConnectOptions>()?.database_url;
+    let said: Vec<(String, String)> = parsed.query_pairs().into_owned().collect();
+    let in_query = said.iter().any(|(name, _)| name == "password");
+    if parsed.password().is_none() && !in_query {
+        return Ok(url.to_owned());
+    }
+    if parsed.password().is_some() {
+        // A URL that had one can have another.
+        let _ = parsed.set_password(Some("PASSWORD"));
+    }
+    if in_query {
+        let shown = said.iter().map(|(name, value)| (name, if name == "password" { "PASSWORD" } else { value }));
+        parsed.query_pairs_mut().clear().extend_pairs(shown);
+    }
+    Ok(parsed.into())
+}
+
 fn said_of(options: &AnyConnectOptions, name: &str) -> bool {
     options.database_url.query_pairs().any(|(said, _)| said == name)
 }
@@ -115,6 +134,19 @@ mod tests {
         ] {
             let error = locate(wrong).err().unwrap();
             assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        let cases = [
+            ("postgres://u@host:5/d?sslmode=require", "postgres://u@host:5/d?sslmode=require"),
+            ("postgres://u:secret@host:5/d?sslmode=require", "postgres://u:PASSWORD@host:5/d?sslmode=require"),
+            ("postgres://u@h/d?password=secret&sslmode=require", "postgres://u@h/d?password=PASSWORD&sslmode=require"),
+            ("postgres://u:a%40b@h/d", "postgres://u:PASSWORD@h/d"),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(shown(url).unwrap(), expected);
         }
     }
 

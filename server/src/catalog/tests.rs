@@ -49,7 +49,7 @@ impl Catalog {
     }
 }
 
-async fn open() -> (tempfile::TempDir, String, Catalog) {
+pub(super) async fn open() -> (tempfile::TempDir, String, Catalog) {
     // A name that no URL may take at its word.
     let folder = tempfile::Builder::new().prefix("a b?c%").tempdir().unwrap();
     let url = Engine::here().url(folder.path());
@@ -88,7 +88,7 @@ async fn commits_to_a_file_are_durable() {
 }
 
 /// A tenant's catalog with these paths in it, all of one dataset.
-async fn listed(paths: &[&str]) -> (tempfile::TempDir, Catalog, LedgerKey, DatasetId, TenantId) {
+pub(super) async fn listed(paths: &[&str]) -> (tempfile::TempDir, Catalog, LedgerKey, DatasetId, TenantId) {
     let (folder, _, catalog) = open().await;
     let (key, dataset, tenant) =
         (LedgerKey::new(&Key::from_bytes([1; 32])), DatasetId::from_bytes([2; 16]), TenantId::from_bytes([3; 16]));

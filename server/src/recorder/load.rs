@@ -103,6 +103,15 @@ async fn check_boundary(
     }
 }
 
+/// Whether these rows are the whole authority log of a ledger with this head; what is wrong, if they are not.
+pub(crate) fn check_authority(rows: &[AuthorityRow], head: &Head) -> Result<(), String> {
+    match fold(&mut Authority::default(), [0; 32], rows, head) {
+        Err(LoadError::Stop(Stop::Diverged(why) | Stop::Integrity(why))) => Err(why),
+        Err(LoadError::Catalog(error)) => Err(error.to_string()),
+        Ok(()) => Ok(()),
+    }
+}
+
 /// Takes rows of the authority log in; they must come to exactly what the head says.
 pub(super) fn fold(
     authority: &mut Authority,

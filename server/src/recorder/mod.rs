@@ -37,6 +37,7 @@ mod request;
 mod watch;
 
 pub use clock::{Clock, SystemClock};
+pub(crate) use load::check_authority;
 pub use memory::NodeMemory;
 
 use std::collections::HashMap;

@@ -9,6 +9,7 @@ mod delegation;
 mod demo;
 mod discovery;
 mod faults;
+mod migrate;
 mod nodes;
 mod order;
 mod readme;
