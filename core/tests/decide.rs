@@ -44,6 +44,11 @@ struct World {
     /// Every key that was ever a vendor's: whose, and whether it is live.
     keys: BTreeMap<Fingerprint, (usize, bool)>,
     revoked: BTreeSet<GrantId>,
+    /// The datasets that are frozen by themselves, and whether the tenant is.
+    frozen: BTreeSet<usize>,
+    all_frozen: bool,
+    /// The keys that operators blocked.
+    blocked: BTreeSet<Fingerprint>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +62,11 @@ enum Op {
     Resume(usize),
     Remove(usize),
     Revoke(u8),
+    Freeze(usize),
+    Unfreeze(usize),
+    FreezeAll,
+    UnfreezeAll,
+    Block(u8),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -70,6 +80,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<usize>().prop_map(Op::Resume),
         1 => any::<usize>().prop_map(Op::Remove),
         1 => (0..4_u8).prop_map(Op::Revoke),
+        1 => (0..2_usize).prop_map(Op::Freeze),
+        1 => (0..2_usize).prop_map(Op::Unfreeze),
+        1 => Just(Op::FreezeAll),
+        1 => Just(Op::UnfreezeAll),
+        1 => any::<u8>().prop_map(Op::Block),
     ]
 }
 
@@ -81,8 +96,8 @@ impl World {
     fn new() -> Self {
         let admins = BTreeSet::from([key(0)]);
         let authority = Authority::default();
-        let (vendors, keys, revoked) = Default::default();
-        let mut world = Self { authority, entries: 0, admins, vendors, keys, revoked };
+        let (vendors, keys, revoked, frozen, all_frozen, blocked) = Default::default();
+        let mut world = Self { authority, entries: 0, admins, vendors, keys, revoked, frozen, all_frozen, blocked };
         let name = "acme".parse().unwrap();
         assert!(world.order(Instruction::CreateTenant { name, admins: vec![key(0)] }, &[]).is_ok());
         for name in DATASETS {
@@ -154,6 +169,28 @@ impl World {
                 expected = !self.revoked.contains(&grant_id(*at));
                 Instruction::RevokeGrant { grant: grant_id(*at), note: None }
             }
+            Op::Freeze(at) => {
+                expected = !self.frozen.contains(at);
+                Instruction::FreezeDataset { name: DATASETS[*at].parse().unwrap(), note: None }
+            }
+            Op::Unfreeze(at) => {
+                expected = self.frozen.contains(at);
+                Instruction::UnfreezeDataset { name: DATASETS[*at].parse().unwrap(), note: None }
+            }
+            Op::FreezeAll => {
+                expected = !self.all_frozen;
+                Instruction::FreezeTenant { note: None }
+            }
+            Op::UnfreezeAll => {
+                expected = self.all_frozen;
+                Instruction::UnfreezeTenant { note: None }
+            }
+            Op::Block(at) => {
+                // In another ledger than this one.
+                self.blocked.insert(key(*at));
+                expected = false;
+                Instruction::BlockKey { key: key(*at), note: None }
+            }
         };
         let grant = grant(0, Holder::Key(key(0)), key(0), Vec::new());
         let grant = matches!(op, Op::Revoke(_)).then_some(&grant);
@@ -176,6 +213,10 @@ impl World {
             Instruction::ResumeVendor { vendor, .. } => self.change(vendor, |v| v.1 = false),
             Instruction::RemoveVendor { vendor } => self.change(vendor, |v| v.2 = true),
             Instruction::RevokeGrant { grant, .. } => drop(self.revoked.insert(grant)),
+            Instruction::FreezeDataset { name, .. } => drop(self.frozen.insert(dataset_at(&name))),
+            Instruction::UnfreezeDataset { name, .. } => drop(self.frozen.remove(&dataset_at(&name))),
+            Instruction::FreezeTenant { .. } => self.all_frozen = true,
+            Instruction::UnfreezeTenant { .. } => self.all_frozen = false,
             _ => {}
         }
     }
@@ -211,7 +252,15 @@ impl World {
     /// The decision, in the order in which DESIGN names the reasons.
     fn expected(&self, request: &Request<'_>, chain: &[Held<'_>]) -> Result<Vec<GrantId>, Reason> {
         let key = &request.key;
+        if self.blocked.contains(key) {
+            return Err(Reason::KeyBlocked);
+        }
         let admin = self.admins.contains(key);
+        let stops = |place: &Place<'_>| {
+            let is_name = admin && place.action == Action::List;
+            !is_name && (self.all_frozen || self.frozen.contains(&dataset_at(place.dataset)))
+        };
+        let is_frozen = request.places.iter().any(stops) || self.all_frozen && request.grant.is_some();
         let holds = chain.first().is_some_and(|held| self.holds(&held.grant.terms.holder, key));
         if !admin && self.vendor_of(key).is_none() && !holds {
             return Err(Reason::Unauthenticated);
@@ -225,6 +274,9 @@ impl World {
             if !admin {
                 return Err(Reason::OutOfScope);
             }
+            if is_frozen {
+                return Err(Reason::Frozen);
+            }
             return request.obstacle.map_or(Ok(Vec::new()), |refusal| Err(refusal.reason));
         }
         let in_scope = request.places.iter().all(|place| chain.iter().all(|held| allows(held.grant, place)));
@@ -234,7 +286,8 @@ impl World {
         for (at, held) in chain.iter().enumerate() {
             let signed_by_holder =
                 chain.get(at + 1).is_none_or(|up| self.holds(&up.grant.terms.holder, &held.grant.issuer));
-            if self.revoked.contains(&held.grant.id) || !signed_by_holder {
+            let by_blocked = held.grant.terms.parent.is_some() && self.blocked.contains(&held.grant.issuer);
+            if self.revoked.contains(&held.grant.id) || !signed_by_holder || by_blocked {
                 return Err(Reason::GrantRevoked);
             }
             if NOW >= held.grant.terms.expires.0 {
@@ -243,6 +296,9 @@ impl World {
             if held.grant.terms.not_before.is_some_and(|from| from.0 > NOW) {
                 return Err(Reason::OutOfScope);
             }
+        }
+        if is_frozen {
+            return Err(Reason::Frozen);
         }
         if let Some(refusal) = request.obstacle {
             return Err(refusal.reason);
@@ -262,6 +318,10 @@ impl World {
         }
         Ok(chain.iter().map(|held| held.grant.id).collect())
     }
+}
+
+fn dataset_at(name: &DatasetName) -> usize {
+    DATASETS.iter().position(|known| *known == name.as_str()).unwrap()
 }
 
 /// Whether one scope of a grant allows something, told from the texts.
@@ -390,8 +450,8 @@ proptest! {
             obstacle: is_gone.then_some(&gone),
         };
         let held = if names_grant { &held[..] } else { &[] };
-        let blocked = Blocked::none();
-        let standing = Standing { now: Millis(NOW), authority: &world.authority, chain: held, blocked };
+        let blocked: Blocked = world.blocked.iter().map(|key| (*key, Index(0))).collect();
+        let standing = Standing { now: Millis(NOW), authority: &world.authority, chain: held, blocked: &blocked };
         let decided = decide(&request, &standing);
         let expected = world.expected(&request, held);
         prop_assert_eq!(decided.as_ref().map(|allowed| allowed.chain.clone()).map_err(|refusal| refusal.reason), expected);

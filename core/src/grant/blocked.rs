@@ -14,6 +14,12 @@ use crate::reason::Reason;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Blocked(BTreeMap<Fingerprint, Index>);
 
+impl FromIterator<(Fingerprint, Index)> for Blocked {
+    fn from_iter<I: IntoIterator<Item = (Fingerprint, Index)>>(keys: I) -> Self {
+        Self(keys.into_iter().collect())
+    }
+}
+
 impl Blocked {
     /// No key.
     pub fn none() -> &'static Self {
