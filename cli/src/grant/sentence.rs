@@ -139,6 +139,33 @@ mod tests {
     }
 
     #[test]
+    fn every_limit_is_told() {
+        let mut terms = terms(vec![scope(&[Action::Read], "math/*")]);
+        terms.not_before = Some(when::millis("2026-03-01T12:00:00Z".parse().unwrap()));
+        terms.expires = when::millis("2026-03-02T14:05:00Z".parse().unwrap());
+        terms.limits = Limits {
+            bytes: Some(10 << 20),
+            objects: Some(100),
+            uses: Some(7),
+            bytes_per_minute: Some(1 << 20),
+            sources: vec!["10.0.0.0/8".into(), "2001:db8::/32".into()],
+        };
+        let usage = Usage { bytes: 3_250_586, objects: 40, uses: 6 };
+        let told = told(&terms, usage);
+        for words in [
+            "until 2026-03-02 14:05 UTC, from 12:00 UTC on",
+            "3.1 of 10 MiB used",
+            "40 of 100 objects",
+            "6 of 7 calls",
+            "1 MiB a minute",
+            "10.0.0.0/8",
+            "2001:db8::/32",
+        ] {
+            assert!(told.contains(words), "{words} in {told}");
+        }
+    }
+
+    #[test]
     fn the_whole_dataset_is_told_so() {
         let terms = terms(vec![scope(&[Action::Read], "")]);
         assert_eq!(told(&terms, Usage::default()), "labelco may read all of acme/rlhf until 14:05 UTC, 0 B used");

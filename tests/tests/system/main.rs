@@ -16,6 +16,7 @@ mod readme;
 mod reads;
 mod retention;
 mod secrecy;
+mod stop_commands;
 mod stopped;
 mod told;
 mod walkthrough;

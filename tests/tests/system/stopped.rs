@@ -314,8 +314,16 @@ async fn a_vendor_has_several_keys() {
     assert_eq!(read(&by_second, &lab, "rlhf/a").await, Err(Reason::VendorSuspended));
     lab.vault.resume_vendor(&lab.tenant, &labelco, None).await.unwrap();
     assert_eq!(read(&by_second, &lab, "rlhf/a").await, Ok(()));
+    let delegable = Terms { delegable: true, ..lab.terms(worker.holder, &[(READ, "rlhf/")]) };
+    lab.grant(delegable).await;
+    let contractor = lab.key(&vault).await;
+    let part = lab.terms(contractor.holder, &[(READ, "rlhf/a")]);
+    let part = Terms { expires: Millis(part.expires.0 - 60_000), ..part };
+    vault.connect(&second).await.issue_grant(&lab.tenant, part).await.unwrap();
+    assert_eq!(read(&contractor.vault, &lab, "rlhf/a").await, Ok(()));
     lab.vault.remove_vendor(&lab.tenant, &labelco).await.unwrap();
     assert_eq!(read(&by_second, &lab, "rlhf/a").await, Err(Reason::Unauthenticated));
+    assert_eq!(read(&contractor.vault, &lab, "rlhf/a").await, Err(Reason::GrantRevoked));
     assert_eq!(reason(lab.vault.resume_vendor(&lab.tenant, &labelco, None).await), Reason::NotFound);
     assert_eq!(reason(lab.vault.add_vendor(&lab.tenant, &labelco, &[]).await), Reason::PreconditionFailed);
     assert_eq!(reason(lab.vault.add_vendor(&lab.tenant, &other, &[]).await), Reason::PreconditionFailed);

@@ -1,0 +1,180 @@
+//! The commands that stop somebody, and those that tell what stands and why, against a server in a process of its own.
+
+use serde_json::Value;
+use strongroom_test_services::on_each_engine;
+use strongroom_tests::process::Ran;
+use strongroom_tests::shell::Shell;
+
+use crate::STRONGROOM;
+
+struct Site {
+    shell: Shell,
+    labelco: String,
+    worker: String,
+    root: String,
+}
+
+/// A lab with a vendor that has passed its grant on to a worker; each has read an item.
+fn site() -> Site {
+    let mut shell = Shell::new(STRONGROOM);
+    shell.write("items.jsonl", "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n");
+    shell.run("strongroom init ./vault").ok();
+    strongroom_tests::configure(&shell.folder().join("vault"), "");
+    shell.run("strongroom serve ./vault --listen 127.0.0.1:7443 &");
+    login(&mut shell, "lab");
+    shell.run("strongroom --home ./vault/operator tenant create acme --admin SHA256:…").ok();
+    shell.run("strongroom --home lab put --split-lines items.jsonl acme/rlhf/math/ --create").ok();
+    let labelco = login(&mut shell, "labelco");
+    shell.run("strongroom --home lab vendor add acme/labelco --key SHA256:…").ok();
+    let root = shell.run(
+        "strongroom --home lab grant issue --to acme/labelco --read acme/rlhf/math/ --for 12h --max-bytes 10MiB --delegable",
+    );
+    let root = root.ok().word().to_owned();
+    let worker = login(&mut shell, "worker");
+    shell.run("strongroom --home labelco grant issue --to SHA256:… --read 'acme/rlhf/math/00000*' --for 15m --max-bytes 1KiB").ok();
+    for home in ["labelco", "worker"] {
+        shell.run(&format!("strongroom --home {home} cat acme/rlhf/math/000001.json")).ok();
+    }
+    Site { shell, labelco, worker, root }
+}
+
+fn login(shell: &mut Shell, home: &str) -> String {
+    let ran = shell.run(&format!("strongroom --home {home} login 127.0.0.1:7443 --server-key SHA256:…")).ok();
+    ran.text().split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap().to_owned()
+}
+
+fn json(ran: &Ran) -> Vec<Value> {
+    ran.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+async fn who_is_stopped_is_told_so() {
+    let Site { mut shell, labelco, .. } = site();
+    let read =
+        |home: &str, shell: &mut Shell| shell.run(&format!("strongroom --home {home} cat acme/rlhf/math/000001.json"));
+
+    shell.run("strongroom --home lab dataset freeze acme/rlhf --note \"incident 42\"").ok();
+    for home in ["lab", "labelco", "worker"] {
+        read(home, &mut shell).fails(4, "FROZEN");
+    }
+    let listed = shell.run("strongroom --home lab dataset list acme").ok();
+    assert!(listed.text().contains("frozen (entry "), "{}", listed.text());
+    let listed = json(&shell.run("strongroom --home lab dataset show acme/rlhf --output json").ok());
+    assert!(listed[0]["frozen"].is_u64(), "{listed:?}");
+    shell.run("strongroom --home lab dataset delete acme/rlhf --yes").fails(4, "FROZEN");
+    shell.run("strongroom --home labelco dataset unfreeze acme/rlhf").fails(4, "OUT_OF_SCOPE");
+    shell.run("strongroom --home lab dataset unfreeze acme/rlhf").ok();
+    shell.run("strongroom --home lab dataset unfreeze acme/rlhf").fails(3, "PRECONDITION_FAILED");
+    read("worker", &mut shell).ok();
+
+    shell.run("strongroom --home lab tenant freeze acme --note everything").ok();
+    read("lab", &mut shell).fails(4, "FROZEN");
+    read("worker", &mut shell).fails(4, "FROZEN");
+    shell.run("strongroom --home ./vault/operator tenant unfreeze acme").fails(4, "OUT_OF_SCOPE");
+    shell.run("strongroom --home lab tenant unfreeze acme").ok();
+    read("worker", &mut shell).ok();
+
+    shell.run("strongroom --home worker vendor suspend --self acme").fails(4, "OUT_OF_SCOPE");
+    shell.run("strongroom --home labelco vendor suspend --self acme/other").fails(2, "USAGE");
+    shell.run("strongroom --home labelco vendor suspend acme/labelco").fails(4, "OUT_OF_SCOPE");
+    let stopped = shell.run("strongroom --home labelco vendor suspend --self acme --note \"a laptop is gone\"").ok();
+    assert!(stopped.text().starts_with("acme/labelco is suspended"), "{}", stopped.text());
+    read("labelco", &mut shell).fails(4, "VENDOR_SUSPENDED");
+    read("worker", &mut shell).fails(4, "VENDOR_SUSPENDED");
+    shell.run("strongroom --home lab vendor resume acme/labelco").ok();
+    read("worker", &mut shell).ok();
+
+    shell.run(&format!("strongroom --home lab key block {labelco}")).fails(4, "OUT_OF_SCOPE");
+    shell.run(&format!("strongroom --home ./vault/operator key block {labelco} --note \"seen on a forum\"")).ok();
+    read("labelco", &mut shell).fails(4, "KEY_BLOCKED");
+    read("worker", &mut shell).fails(4, "GRANT_REVOKED");
+    shell.run("strongroom --home labelco whoami").fails(4, "KEY_BLOCKED");
+    let blocked = json(&shell.run("strongroom --home ./vault/operator key blocked --output json").ok());
+    assert_eq!(blocked[0]["key"], labelco.as_str());
+    shell.run(&format!("strongroom --home ./vault/operator key unblock {labelco}")).ok();
+    read("worker", &mut shell).ok();
+
+    let log = shell.run("strongroom --home lab audit log acme").ok();
+    for words in ["dataset.frozen", "incident 42", "tenant.unfrozen", "everything", "a laptop is gone"] {
+        assert!(log.text().contains(words), "{words} in {}", log.text());
+    }
+    assert!(!log.text().contains("key.blocked"), "{}", log.text());
+    let tenants = shell.run("strongroom --home ./vault/operator tenant list --output json").ok();
+    let tenants = json(&tenants);
+    let own = tenants.iter().filter_map(|line| line["tenant"].as_str()).find(|name| name.starts_with("operators."));
+    let log = shell.run(&format!("strongroom --home ./vault/operator audit log {}", own.unwrap())).ok();
+    for words in ["key.blocked", "key.unblocked", "seen on a forum"] {
+        assert!(log.text().contains(words), "{words} in {}", log.text());
+    }
+    assert!(shell.server().terminate().success(), "{}", shell.server().stderr());
+    for tenant in ["acme", own.unwrap()] {
+        let ledger = strongroom_tests::oracle::Ledger::read(&shell.folder().join("vault"), tenant).await;
+        let _ = ledger.assert_clean();
+    }
+}
+
+async fn what_stands_and_why_is_told() {
+    let Site { mut shell, labelco, worker, root } = site();
+    let listed = shell.run("strongroom --home lab grant list acme").ok();
+    let lines: Vec<&str> = listed.text().lines().collect();
+    assert!(lines.len() == 3 && lines[1].starts_with(&root) && lines[2].starts_with("└ gr_"), "{}", listed.text());
+    assert!(lines[1].contains("16 B of 10 MiB used") && lines[2].contains("1016 B"), "{}", listed.text());
+    let listed = json(&shell.run("strongroom --home labelco grant list acme --mine --output json").ok());
+    let depths: Vec<_> = listed.iter().map(|line| line["depth"].as_u64().unwrap()).collect();
+    assert_eq!(depths, [0, 1]);
+    assert_eq!(
+        (&listed[0]["grant"], &listed[1]["terms"]["parent"]),
+        (&Value::from(root.clone()), &Value::from(root.clone()))
+    );
+    assert_eq!(listed[1]["left"]["bytes"], 1016);
+    let child = listed[1]["grant"].as_str().unwrap();
+    assert_eq!(
+        json(&shell.run("strongroom --home worker grant list acme --output json").ok()).len(),
+        1,
+        "only its own"
+    );
+    assert!(shell.run("strongroom --home lab grant list acme --unused 30d --output json").ok().text().is_empty());
+    assert_eq!(json(&shell.run("strongroom --home lab grant list acme --live --output json").ok()).len(), 2);
+
+    let shown = shell.run(&format!("strongroom --home labelco grant show acme {child}")).ok();
+    for words in [
+        "may list and read acme/rlhf under math/00000*",
+        "8 B of 1 KiB used",
+        "It comes from:\nlabelco may",
+        "Left of it",
+    ] {
+        assert!(shown.text().contains(words), "{words} in {}", shown.text());
+    }
+
+    let explained = |key: &str, path: &str, shell: &mut Shell| {
+        shell.run(&format!("strongroom --home lab grant explain acme/rlhf/{path} --as {key}")).ok().text().to_owned()
+    };
+    let text = explained(&worker, "math/000001.json", &mut shell);
+    assert!(text.starts_with("Yes: it may read acme/rlhf/math/000001.json now.") && text.contains(&root), "{text}");
+    let text = explained(&worker, "prompts.jsonl", &mut shell);
+    assert!(text.starts_with("No: it may not read") && text.contains("OUT_OF_SCOPE"), "{text}");
+    shell.run(&format!("strongroom --home lab grant revoke acme {root}")).ok();
+    let text = explained(&worker, "math/000001.json", &mut shell);
+    assert!(text.contains("GRANT_REVOKED") && text.contains(&format!("from {root} (revoked)")), "{text}");
+    let told = json(&shell
+        .run(&format!("strongroom --home lab grant explain acme/rlhf/math/000001.json --as {labelco} --action write --output json"))
+        .ok());
+    assert_eq!((&told[0]["allowed"], &told[0]["vendor"]), (&Value::from(false), &Value::from("labelco")));
+    shell
+        .run(&format!("strongroom --home labelco grant explain acme/rlhf/math/000001.json --as {worker}"))
+        .fails(4, "OUT_OF_SCOPE");
+
+    // What one had oneself, of all tenants that this home has met.
+    let mine = shell.run("strongroom --home worker audit mine").ok();
+    assert!(mine.text().lines().count() == 1 && mine.text().contains("rlhf/math/000001.json, 8 B"), "{}", mine.text());
+    let mine = json(&shell.run("strongroom --home labelco audit mine acme --output json").ok());
+    assert_eq!((mine.len(), &mine[0]["objects"][0]["object"]), (1, &Value::from("rlhf/math/000001.json")));
+    assert_eq!((&mine[0]["key"], &mine[0]["grant"]), (&Value::from(labelco), &Value::from(root)));
+    shell.run("strongroom --home labelco audit mine none").fails(4, "UNAUTHENTICATED");
+    assert!(shell.server().terminate().success(), "{}", shell.server().stderr());
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    who_is_stopped_is_told_so,
+    what_stands_and_why_is_told,
+}
