@@ -242,3 +242,29 @@ fn seen() {
         assert!(!key.check_seen(&tenant, &Seen { size: Index(size.0 + 1), ..seen }));
     }
 }
+
+/// Orders that stop somebody, and the operators' ledger: `vectors/stops-v1.json`.
+#[test]
+fn stops() {
+    let file: Value = serde_json::from_str(include_str!("vectors/stops-v1.json")).unwrap();
+    let own = &file["operators"];
+    let vault = strongroom_core::ids::VaultId::from_bytes(array(&own["vault"]));
+    let tenant = TenantId::of_operators(&vault);
+    assert_eq!(tenant, TenantId::from_bytes(array(&own["tenant"])));
+    assert_eq!(strongroom_core::names::TenantName::of_operators(&vault), parse(&own["name"]));
+    let origin: strongroom_core::origin::Origin = parse(&own["origin"]);
+    assert!(origin.is_operators() && (origin.vault(), origin.tenant()) == (vault, tenant));
+    let orders = file["orders"].as_array().unwrap();
+    assert_eq!(orders.len(), 6);
+    for vector in orders {
+        let bytes = text(&vector["bytes"]).as_bytes();
+        let order: Order = exact::from_slice(bytes).unwrap();
+        assert_eq!(exact::to_vec(&order).unwrap(), bytes);
+        assert_eq!(Digest::from_bytes(sha256(bytes)).to_string(), text(&vector["id"]));
+        let event = strongroom_core::ledger::Event::of_instruction(&order.instruction);
+        assert_eq!(event.name(), text(&vector["event"]));
+        let takes_away = strongroom_core::grant::authority::takes_away(&order.instruction);
+        assert_eq!(Some(takes_away), vector["takes_away"].as_bool(), "{}", vector["name"]);
+        assert_eq!(order.instruction.is_operators(), order.ledger.is_operators());
+    }
+}
