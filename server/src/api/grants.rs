@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use strongroom_core::exact;
-use strongroom_core::grant::{Action, Authority, Grant, Holder, Principal, Usage};
+use strongroom_core::grant::{Action, Authority, Blocked, Grant, Holder, Principal, Usage};
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{GrantId, Millis};
 use strongroom_core::order::Instruction;
@@ -65,7 +65,7 @@ async fn get(vault: &Vault, request: &Request<v1::GetGrantRequest>) -> Result<v1
         return Err(Error::UnknownTenant);
     }
     let chain = visible(vault, &tenant, &authority, &caller.key, &request.get_ref().grant).await?;
-    let grant = message(vault.recorder.now(), &authority, &chain)?;
+    let grant = message(vault.recorder.now(), &authority, vault.recorder.operators().blocked(), &chain)?;
     Ok(with_times(vault, &tenant, vec![grant]).await?.pop().unwrap_or_default())
 }
 
@@ -150,11 +150,14 @@ async fn explain(vault: &Vault, request: &Request<v1::ExplainRequest>) -> Result
         Principal::Key if vault.is_operator(&question.key) => ("operator", None),
         Principal::Key => ("key", None),
     };
+    let operators = vault.recorder.operators();
+    let blocked = operators.blocked();
     let allowed = explained.verdicts.iter().any(|(_, verdict)| verdict.is_ok());
     let mut verdicts = Vec::with_capacity(explained.verdicts.len());
     for (chain, verdict) in &explained.verdicts {
         // Each with what is above it, which may be what ended it.
-        let above = (0..chain.len()).map(|at| message(now, &authority, &chain[at..])).collect::<Result<_, _>>()?;
+        let above =
+            (0..chain.len()).map(|at| message(now, &authority, blocked, &chain[at..])).collect::<Result<_, _>>()?;
         let (reason, detail) = verdict.as_ref().err().map(reason_of).unwrap_or_default();
         verdicts.push(v1::Verdict { chain: above, reason, detail });
     }
@@ -203,13 +206,14 @@ async fn messages(
 ) -> Result<v1::ListGrantsResponse, Error> {
     let authority = vault.recorder.view(tenant).await?.authority;
     let now = vault.recorder.now();
+    let operators = vault.recorder.operators();
     let mut messages = Vec::with_capacity(grants.len());
     for grant in grants {
         let mut chain = vault.recorder.standing(tenant, grant.id).await?;
         if chain.is_empty() {
             chain.push((Arc::new(grant), Usage::default()));
         }
-        messages.push(message(now, &authority, &chain)?);
+        messages.push(message(now, &authority, operators.blocked(), &chain)?);
     }
     Ok(v1::ListGrantsResponse { grants: with_times(vault, tenant, messages).await?, next })
 }
@@ -226,7 +230,12 @@ async fn with_times(vault: &Vault, tenant: &Tenant, mut grants: Vec<v1::Grant>) 
 }
 
 /// A grant as it is told; `chain` is it and all above it.
-fn message(now: Millis, authority: &Authority, chain: &[(Arc<Grant>, Usage)]) -> Result<v1::Grant, Error> {
+fn message(
+    now: Millis,
+    authority: &Authority,
+    blocked: &Blocked,
+    chain: &[(Arc<Grant>, Usage)],
+) -> Result<v1::Grant, Error> {
     let (grant, usage) = chain.first().ok_or(Error::NotFound("no such grant".into()))?;
     let terms = exact::to_vec(&grant.terms).map_err(|error| Error::Integrity(error.to_string().into()))?;
     let vendor = match &grant.terms.holder {
@@ -239,7 +248,7 @@ fn message(now: Millis, authority: &Authority, chain: &[(Arc<Grant>, Usage)]) ->
         issuer: grant.issuer.to_string(),
         terms: terms.into(),
         vendor,
-        state: state(now, authority, chain).into(),
+        state: state(now, authority, blocked, chain).into(),
         used_bytes: usage.bytes,
         used_objects: usage.objects,
         used_uses: usage.uses,
@@ -248,14 +257,19 @@ fn message(now: Millis, authority: &Authority, chain: &[(Arc<Grant>, Usage)]) ->
 }
 
 /// What ended one of them ended all that came from it.
-fn state(now: Millis, authority: &Authority, chain: &[(Arc<Grant>, Usage)]) -> GrantState {
+fn state(now: Millis, authority: &Authority, blocked: &Blocked, chain: &[(Arc<Grant>, Usage)]) -> GrantState {
     let any = |ends: &dyn Fn(&Grant) -> bool| chain.iter().any(|(grant, _)| ends(grant));
     let orphaned = chain.windows(2).any(|pair| !authority.is_holder(&pair[1].0.terms.holder, &pair[0].0.issuer));
-    if orphaned || any(&|grant| authority.revoked(&grant.id).is_some()) {
+    let by_blocked = |grant: &Grant| grant.terms.parent.is_some() && blocked.contains(&grant.issuer);
+    let is_stopped = |grant: &Grant| {
+        let key_is_blocked = matches!(&grant.terms.holder, Holder::Key(key) if blocked.contains(key));
+        key_is_blocked || authority.suspended(&grant.terms.holder).is_some()
+    };
+    if orphaned || any(&|grant| authority.revoked(&grant.id).is_some() || by_blocked(grant)) {
         GrantState::Revoked
     } else if any(&|grant| now >= grant.terms.expires) {
         GrantState::Expired
-    } else if any(&|grant| authority.suspended(&grant.terms.holder).is_some()) {
+    } else if any(&is_stopped) {
         GrantState::Suspended
     } else if any(&|grant| grant.terms.not_before.is_some_and(|start| now < start)) {
         GrantState::NotYet

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use strongroom_client::grants::GrantState;
 use strongroom_client::{
     Action, DatasetRef, DeleteOptions, Error, GetOptions, Holder, Identity, Millis, PutOptions, Reader, Reason, Terms,
     Vault, VendorName,
@@ -388,7 +389,7 @@ async fn a_blocked_key_is_stopped_everywhere() {
     let contractor = lab.key(&vault).await;
     let part = lab.terms(contractor.holder, &[(READ, "rlhf/a")]);
     let part = Terms { expires: Millis(part.expires.0 - 60_000), parent: Some(parent), ..part };
-    worker.vault.issue_grant(&lab.tenant, part.clone()).await.unwrap();
+    let passed_on = worker.vault.issue_grant(&lab.tenant, part.clone()).await.unwrap().0;
     assert_eq!(read(&contractor.vault, &lab, "rlhf/a").await, Ok(()));
     let (raw, session) = vault.raw_session(&worker.identity, "acme").await;
     let operator = vault.connect(&vault.operator()).await;
@@ -429,6 +430,8 @@ async fn a_blocked_key_is_stopped_everywhere() {
         assert_eq!(reason(sent.map_err(Error::from)), Reason::KeyBlocked, "an order that another carries");
     };
     stopped(&vault).await;
+    let told = lab.vault.grant(&lab.tenant, passed_on).await.unwrap();
+    assert_eq!(told.state, GrantState::Revoked, "as long as it is blocked");
     // The connection that stood is worth nothing, and its sessions are over.
     assert_eq!(read(&worker.vault, &lab, "rlhf/a").await, Err(Reason::KeyBlocked));
     let (_, call) = session.get(Some(parent), "rlhf", &["a"]);
@@ -449,6 +452,7 @@ async fn a_blocked_key_is_stopped_everywhere() {
     assert_eq!((read(&by, &lab, "rlhf/a").await, read(&by, &zenith, "rlhf/a").await), (Ok(()), Ok(())));
     let contractor = vault.connect(&contractor.identity).await;
     assert_eq!(read(&contractor, &lab, "rlhf/a").await, Ok(()));
+    assert_eq!(contractor.grant(&lab.tenant, passed_on).await.unwrap().state, GrantState::Live);
     operator.block_key(key, None).await.unwrap();
     let (_, call) = session.get(Some(parent), "rlhf", &["a"]);
     assert_eq!(raw.get(call.clone()).await.err().map(|failure| failure.reason), Some(Reason::KeyBlocked));

@@ -6,8 +6,8 @@ use strongroom_client::{
     Action, GetOptions, GrantId, Holder, Identity, Limits, Millis, ObjectName, Reason, Terms, Vault, VendorName,
 };
 use strongroom_core::ledger::{Entry, Event};
-use strongroom_test_services::on_each_engine;
-use strongroom_tests::{Lab, TestVault, Worker};
+use strongroom_test_services::{Engine, on_each_engine};
+use strongroom_tests::{Lab, TestVault, Worker, tamper};
 
 use super::bad_input::reason;
 
@@ -83,6 +83,21 @@ async fn grants_are_listed_by_what_they_came_from() {
     for info in s.lab.vault.grants(tenant).await.unwrap() {
         assert_eq!(info.used, after.used, "charged with it: {}", info.grant.id);
     }
+
+    // What a catalog of before knew of the tree is found by the migration.
+    let (folder, file) = (
+        s.vault.folder(),
+        match Engine::here() {
+            Engine::Sqlite => include_str!("../../../server/migrations/sqlite/0004_grant_tree.sql"),
+            Engine::Postgres => include_str!("../../../server/migrations/postgres/0004_grant_tree.sql"),
+        },
+    );
+    let fill = file.lines().find(|line| line.starts_with("UPDATE grants SET parent")).unwrap();
+    tamper::edit(&folder, &["UPDATE grants SET parent = NULL".to_owned()]).await;
+    assert_eq!(below(&s.vendor, root).await, Ok(vec![]));
+    tamper::edit(&folder, &[fill.trim_end_matches(';').to_owned()]).await;
+    assert_eq!((below(&s.vendor, root).await, below(&s.vendor, middle).await), (Ok(vec![middle]), Ok(vec![bottom])));
+    assert_eq!(tamper::rows(&folder, "SELECT 1 FROM grants WHERE parent IS NULL").await, 1, "the root");
 
     // More than a page of them, of one vendor's.
     for at in 0..1003 {
