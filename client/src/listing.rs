@@ -205,8 +205,8 @@ impl Vault {
     ) -> Result<Vec<Result<Deleted>>> {
         let item = |path: &ObjectPath| DeleteItem { dataset: dataset.dataset.clone(), path: path.clone(), generation };
         let call = Call { request: request_id()?, grant, work: Work::Delete(paths.iter().map(item).collect()) };
-        // Done twice, the second would find nothing there and say so.
-        let answer = self.with_session(&dataset.tenant, Safety::Once, |session: Arc<Session>| {
+        // The vault knows the request by its id: asked again, it answers what came of it the first time.
+        let answer = self.with_session(&dataset.tenant, Safety::Idempotent, |session: Arc<Session>| {
             let signed = session.sign(&call);
             async move { Ok(answered(session.vault().delete(signed?.0)).await?.into_inner()) }
         });

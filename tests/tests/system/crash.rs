@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use strongroom_client::{
-    Action, Condition, Connect, DatasetRef, Generation, GetOptions, ListOptions, ObjectName, PutOptions, Reason, Usage,
-    Vault,
+    Action, Condition, Connect, DatasetRef, DeleteOptions, Generation, GetOptions, ListOptions, ObjectName, PutOptions,
+    Reason, Usage, Vault,
 };
 use strongroom_core::call::{Call, Work};
 use strongroom_core::ledger::Event;
@@ -142,6 +142,26 @@ async fn the_sdk_settles_a_put_by_itself() {
     }
     assert_eq!(site.ledger("acme").await.done(Event::ObjectPut).len(), 6);
     until("what came to nothing is swept", async || Blobs::look(&site.folder()).await.is_swept()).await;
+}
+
+async fn the_sdk_settles_a_delete_by_itself() {
+    let (mut site, lab) = site_and_lab().await;
+    for point in ["record.committing", "record.committed"] {
+        let path = format!("rlhf/{point}");
+        lab.put(&path, "what is 2 + 2?").await;
+        site.restart(Some(point));
+        let (vault, name) = (lab.vault.clone(), lab.object(&path));
+        let deleting = tokio::spawn(async move { vault.delete(&name, DeleteOptions::default()).await });
+        site.await_death();
+        site.restart(None);
+        let done = deleting.await.unwrap().unwrap();
+        assert_eq!(done.generation, Generation(1), "{point}: what came of it the first time");
+        let gone = lab.vault.get_bytes(&lab.object(&path), GetOptions::default()).await.unwrap_err();
+        assert_eq!(gone.reason(), Reason::NotFound, "{point}");
+        let deleted = site.ledger("acme").await.done(Event::ObjectDeleted);
+        assert_eq!(deleted.last().map(|entry| entry.index), Some(done.index), "{point}");
+    }
+    assert_eq!(site.ledger("acme").await.done(Event::ObjectDeleted).len(), 2, "once each");
 }
 
 /// A vendor that may read one object, with a budget for exactly one read of it.
@@ -519,6 +539,7 @@ on_each_engine! {
     (flavor = "multi_thread", worker_threads = 2)
     a_put_that_dies_with_the_server,
     the_sdk_settles_a_put_by_itself,
+    the_sdk_settles_a_delete_by_itself,
     a_read_that_dies_with_the_server_is_charged_once,
     an_answer_that_is_lost_is_charged_once,
     an_order_that_dies_with_the_server,
