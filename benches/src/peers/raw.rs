@@ -244,6 +244,20 @@ impl v1::vault_server::Vault for RawApi {
         Err(none())
     }
 
+    async fn freeze_dataset(
+        &self,
+        _: Request<v1::SignedOrder>,
+    ) -> std::result::Result<Response<v1::OrderReceipt>, Status> {
+        Err(none())
+    }
+
+    async fn unfreeze_dataset(
+        &self,
+        _: Request<v1::SignedOrder>,
+    ) -> std::result::Result<Response<v1::OrderReceipt>, Status> {
+        Err(none())
+    }
+
     async fn create_dataset(
         &self,
         _: Request<v1::SignedOrder>,
