@@ -14,6 +14,7 @@ mod work;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use work::catalog::Database;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -67,6 +68,15 @@ enum What {
         #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
+    /// List, stat, put and release with ever more objects in the catalog, on SQLite and on PostgreSQL.
+    Catalog {
+        /// How many objects, in thousands are rounded up; each size grows out of the one before.
+        #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000])]
+        objects: Vec<usize>,
+        /// On which databases.
+        #[arg(long, value_delimiter = ',', value_enum, default_values_t = [Database::Sqlite, Database::Postgres])]
+        databases: Vec<Database>,
+    },
     /// What the disk does: fdatasync of 4 KiB appends.
     Disk,
     /// Serves raw tonic streams: a peer, started by the others.
@@ -107,6 +117,10 @@ async fn run(arguments: Arguments) -> Result<()> {
         What::Small { count } => work::small::run(&setting, count).await,
         What::Reads { callers } => work::reads::run(&setting, callers).await,
         What::Engines { callers, seconds } => work::engines::run(&setting, callers, seconds).await,
+        What::Catalog { mut objects, databases } => {
+            objects.sort_unstable();
+            work::catalog::run(&setting, &databases, &objects).await
+        }
         What::Disk => measure::disk(&setting),
         What::Raw => Ok(()),
     }

@@ -21,12 +21,18 @@ pub struct Running {
 impl Running {
     /// Makes a vault in a new folder, serves it, and creates the tenant `acme` with the dataset `bench`.
     pub async fn start(setting: &Setting, name: &str) -> Result<Self> {
+        Self::start_on(setting, name, None).await
+    }
+
+    /// As [`Running::start`], with the catalog in the database of this URL if there is one.
+    pub async fn start_on(setting: &Setting, name: &str, catalog: Option<&str>) -> Result<Self> {
         let folder = setting.folder.join(name);
         let made = Command::new(&setting.binary).arg("init").arg(&folder).stdout(Stdio::null()).status()?;
         if !made.success() {
             return Err("strongroom init failed".into());
         }
-        let (server, address, key) = serve(&setting.binary, &folder, &[])?;
+        let catalog: Vec<_> = catalog.into_iter().map(|url| ("STRONGROOM_CATALOG_URL", url)).collect();
+        let (server, address, key) = serve(&setting.binary, &folder, &catalog)?;
         let operator = Connect::from_home(&Home::open(folder.join("operator")))?.open().await?;
         let identity = Identity::generate()?;
         let tenant: TenantName = "acme".parse()?;
