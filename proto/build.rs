@@ -2,7 +2,7 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=strongroom");
-    let services = ["admin", "audit", "common", "grants", "sessions", "vault", "vendors"];
+    let services = ["admin", "audit", "common", "grants", "keys", "sessions", "vault", "vendors"];
     let files = services.map(|service| format!("strongroom/v1/{service}.proto"));
     let descriptors = protox::compile(&files, ["."])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);

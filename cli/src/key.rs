@@ -1,16 +1,53 @@
-//! `key`: keys on the whole server. For operators.
+//! `key`: the versions of a tenant's key, and keys of callers on the whole server.
+
+mod rotation;
 
 use clap::Subcommand;
 use serde::Serialize;
 use strongroom_core::identity::Fingerprint;
+use strongroom_core::names::TenantName;
 
 use crate::args::Globals;
 use crate::exit::Outcome;
-use crate::output::Row;
+use crate::output::{Row, confirm};
 
-/// Block keys on the whole server.
+/// Rotate a tenant's key, destroy old versions; block a caller's key on the whole server.
 #[derive(Debug, Subcommand)]
 pub enum Key {
+    /// Make a new version of a tenant's key, and wrap everything under it while reads and writes go on.
+    #[command(after_help = "\
+Examples:
+  strongroom key rotate acme
+  strongroom key rotate acme --detach")]
+    Rotate {
+        /// The tenant.
+        tenant: TenantName,
+        /// Do not wait: the server goes on by itself.
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Show the versions of a tenant's key, and how far the last rotation is.
+    #[command(after_help = "\
+Examples:
+  strongroom key status acme")]
+    Status {
+        /// The tenant.
+        tenant: TenantName,
+    },
+    /// Destroy an old version of a tenant's key, for good. Refused while anything is under it.
+    #[command(after_help = "\
+Examples:
+  strongroom key destroy acme --version 1")]
+    Destroy {
+        /// The tenant.
+        tenant: TenantName,
+        /// The version.
+        #[arg(long, value_name = "N")]
+        version: u32,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Stop a key on the whole server, in every tenant, at once: its sessions and reads that are under way end, and what it
     /// delegated is worth nothing. For operators.
     #[command(after_help = "\
@@ -61,9 +98,18 @@ impl Key {
     /// Does it.
     ///
     /// # Errors
-    /// The caller is no operator, or the key is blocked already, or not.
+    /// The caller is no admin or no operator; the key is blocked already, or not; objects are under the version to destroy.
     pub fn run(self, globals: &Globals) -> Outcome {
+        if let Self::Destroy { tenant, version, yes } = &self {
+            confirm(&format!("Destroy version {version} of the key of {tenant} for good?"), *yes)?;
+        }
         globals.with_vault(async |vault| match self {
+            Self::Rotate { tenant, detach } => rotation::rotate(globals, vault, &tenant, detach).await,
+            Self::Status { tenant } => rotation::show(globals, &tenant, vault.key_status(&tenant).await?),
+            Self::Destroy { tenant, version, .. } => {
+                let done = vault.destroy_key(&tenant, version).await?;
+                rotation::destroyed(globals, &tenant, version, &done)
+            }
             Self::Block { key, note } => {
                 let index = vault.block_key(key, note).await?.index.0;
                 globals.output.result(&Shown { key, index }, |shown| {

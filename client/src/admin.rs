@@ -15,6 +15,7 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use strongroom_proto::v1::admin_client::AdminClient;
 use strongroom_proto::v1::grants_client::GrantsClient;
+use strongroom_proto::v1::keys_client::KeysClient;
 use strongroom_proto::v1::sessions_client::SessionsClient;
 use strongroom_proto::v1::vault_client::VaultClient;
 use strongroom_proto::v1::vendors_client::VendorsClient;
@@ -307,6 +308,8 @@ enum Method {
     UnfreezeTenant,
     BlockKey,
     UnblockKey,
+    RotateKey,
+    DestroyKey,
     IssueGrant,
     RevokeGrant,
     CreateTenant,
@@ -331,6 +334,8 @@ fn method(instruction: &Instruction) -> Method {
         Instruction::UnfreezeTenant { .. } => Method::UnfreezeTenant,
         Instruction::BlockKey { .. } => Method::BlockKey,
         Instruction::UnblockKey { .. } => Method::UnblockKey,
+        Instruction::RotateKey { .. } => Method::RotateKey,
+        Instruction::DestroyKey { .. } => Method::DestroyKey,
         Instruction::IssueGrant(_) => Method::IssueGrant,
         Instruction::RevokeGrant { .. } => Method::RevokeGrant,
     }
@@ -355,6 +360,8 @@ async fn carry_out(method: Method, channel: Channel, order: v1::SignedOrder) -> 
         Method::UnfreezeTenant => AdminClient::new(channel).unfreeze_tenant(order).await,
         Method::BlockKey => AdminClient::new(channel).block_key(order).await,
         Method::UnblockKey => AdminClient::new(channel).unblock_key(order).await,
+        Method::RotateKey => KeysClient::new(channel).rotate(order).await,
+        Method::DestroyKey => KeysClient::new(channel).destroy(order).await,
         Method::IssueGrant => GrantsClient::new(channel).issue(order).await,
         Method::RevokeGrant => GrantsClient::new(channel).revoke(order).await,
     }

@@ -87,6 +87,7 @@ mod name;
 mod piece;
 mod put;
 mod retry;
+pub mod rotation;
 mod seal;
 mod session;
 mod tls;

@@ -141,6 +141,17 @@ pub enum Instruction {
         /// Why, in words; at most 512 bytes.
         note: Option<String>,
     },
+    /// By an admin: the next version of the tenant's key, which new objects are wrapped with from here on. What is under older
+    /// ones is wrapped anew.
+    RotateKey {
+        /// The version to be: one more than the active one.
+        version: u32,
+    },
+    /// By an admin: destroys a version of the tenant's key that nothing uses any more, for good.
+    DestroyKey {
+        /// The version.
+        version: u32,
+    },
     /// By an admin, or by the holder of a grant that may be delegated. The grant's id comes from this order's.
     IssueGrant(Terms),
     /// By an admin, or by the issuer: ends a grant and its descendants.
@@ -305,7 +316,9 @@ fn check_fields(instruction: &Instruction) -> Result<(), OrderError> {
         | Instruction::AddKey { .. }
         | Instruction::RevokeKey { .. }
         | Instruction::CreateDataset { .. }
-        | Instruction::DeleteDataset { .. } => Ok(()),
+        | Instruction::DeleteDataset { .. }
+        | Instruction::RotateKey { .. }
+        | Instruction::DestroyKey { .. } => Ok(()),
     }
 }
 

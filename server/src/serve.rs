@@ -27,7 +27,7 @@ use crate::recorder::{Clock, NodeMemory, Recorder, SystemClock};
 use crate::tenants::Tenants;
 use crate::vault::lookups::Lookups;
 use crate::vault::retention::Retention;
-use crate::vault::{Vault, blocks};
+use crate::vault::{Vault, blocks, rewrap};
 
 /// HTTP/2 windows: 64 KiB caps a stream at 740 MB/s, 4 MiB costs memory for nothing.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -118,6 +118,7 @@ impl Server {
             lookups: Lookups::new(catalog.clone()),
             catalog,
             recorder,
+            rewraps: Default::default(),
             blobs,
             keys,
             root,
@@ -189,6 +190,7 @@ impl Listening {
         let recorder = vault.recorder.clone();
         let retaining = retention.start(move || recorder.now(), stop.clone());
         let watching = tokio::spawn(blocks::watch(vault.clone(), stop.clone()));
+        let rewrapping = tokio::spawn(rewrap::run(vault.clone(), stop.clone()));
         let (mut health_reporter, health) = tonic_health::server::health_reporter();
         health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -224,6 +226,9 @@ impl Listening {
         vault.recorder.shutdown().await;
         if let Err(error) = watching.await {
             tracing::error!(%error, "looking for the operators' ledger failed");
+        }
+        if let Err(error) = rewrapping.await {
+            tracing::error!(%error, "wrapping keys anew failed");
         }
         if let Err(error) = sweeping.await {
             tracing::error!(%error, "the sweeper failed");

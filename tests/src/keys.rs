@@ -43,7 +43,7 @@ pub async fn all(folder: &Path) -> Vec<Named> {
 
     let mut catalog = crate::oracle::open(folder).await;
     let tenants = sqlx::query(
-        "SELECT t.id, t.name, t.ledger_key, t.log_key, k.version, k.wrapped FROM tenants t JOIN tenant_keys k ON k.tenant = t.id",
+        "SELECT t.id, t.name, t.ledger_key, t.log_key, k.version, k.wrapped FROM tenants t JOIN tenant_keys k ON k.tenant = t.id WHERE length(k.wrapped) > 0",
     );
     for row in tenants.fetch_all(&mut catalog).await.unwrap() {
         let bytes = |column| row.get::<Vec<u8>, _>(column);

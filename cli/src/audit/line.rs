@@ -115,6 +115,8 @@ fn instruction(tenant: &TenantName, instruction: &Instruction, grant: Option<&Gr
         Instruction::SuspendVendor { vendor, note } | Instruction::ResumeVendor { vendor, note } => {
             noted(names.vendor(vendor), note)
         }
+        Instruction::RotateKey { version } => format!("version {version} of the tenant's key is active"),
+        Instruction::DestroyKey { version } => format!("version {version} of the tenant's key"),
         Instruction::RemoveVendor { vendor } => names.vendor(vendor),
         Instruction::AddKey { vendor, key } | Instruction::RevokeKey { vendor, key } => {
             format!("{} {}", names.vendor(vendor), short_key(key))

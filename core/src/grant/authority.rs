@@ -69,6 +69,9 @@ pub struct Authority {
     revoked: BTreeMap<GrantId, Index>,
     frozen: Option<Index>,
     blocked: Blocked,
+    /// How often the tenant's key was rotated: it begins with version 1.
+    rotations: u32,
+    destroyed: BTreeSet<u32>,
     /// The orders that were taken in, each accepted once.
     orders: BTreeMap<OrderId, Index>,
     epoch: u64,
@@ -124,6 +127,16 @@ impl Authority {
     /// The keys that operators blocked: in their own ledger alone.
     pub fn blocked(&self) -> &Blocked {
         &self.blocked
+    }
+
+    /// The version of the tenant's key that new objects are wrapped with.
+    pub fn key_version(&self) -> u32 {
+        1 + self.rotations
+    }
+
+    /// Whether there is such a version of the tenant's key: made, and not destroyed.
+    pub fn has_key(&self, version: u32) -> bool {
+        (1..=self.key_version()).contains(&version) && !self.destroyed.contains(&version)
     }
 
     /// The entry that revoked this grant itself.
@@ -261,6 +274,22 @@ impl Authority {
             Instruction::UnfreezeTenant { .. } => switched("the tenant", "frozen", self.frozen.is_some(), false),
             Instruction::BlockKey { key, .. } => switched("the key", "blocked", self.blocked.contains(key), true),
             Instruction::UnblockKey { key, .. } => switched("the key", "blocked", self.blocked.contains(key), false),
+            Instruction::RotateKey { version } => {
+                let active = self.key_version();
+                if active.checked_add(1) == Some(*version) {
+                    return Ok(());
+                }
+                let words = format!("version {active} of the tenant's key is the active one; the next is another");
+                Err(Refusal::new(Reason::PreconditionFailed, words))
+            }
+            Instruction::DestroyKey { version } if *version == self.key_version() => {
+                let words = format!("version {version} of the tenant's key is the active one: rotate first");
+                Err(Refusal::new(Reason::PreconditionFailed, words))
+            }
+            Instruction::DestroyKey { version } if !self.has_key(*version) => {
+                Err(missing(&format!("version {version} of the tenant's key: it was never made, or is destroyed")))
+            }
+            Instruction::DestroyKey { .. } => Ok(()),
             Instruction::RevokeGrant { grant: id, .. } => match (grant, self.revoked(id)) {
                 (None, _) => Err(missing("grant")),
                 (_, Some(_)) => Err(Refusal::new(Reason::PreconditionFailed, "the grant is revoked already")),
@@ -362,6 +391,10 @@ impl Authority {
             Instruction::UnfreezeTenant { .. } => self.frozen = None,
             Instruction::BlockKey { key, .. } => self.blocked.block(*key, index),
             Instruction::UnblockKey { key, .. } => self.blocked.unblock(key),
+            Instruction::RotateKey { version } => self.rotations = version.saturating_sub(1),
+            Instruction::DestroyKey { version } => {
+                self.destroyed.insert(*version);
+            }
             Instruction::RevokeGrant { grant, .. } => {
                 self.revoked.insert(*grant, index);
             }
@@ -423,7 +456,9 @@ pub fn is_authority_event(event: Event) -> bool {
         | Event::TenantFrozen
         | Event::TenantUnfrozen
         | Event::KeyBlocked
-        | Event::KeyUnblocked => true,
+        | Event::KeyUnblocked
+        | Event::KeyRotated
+        | Event::KeyDestroyed => true,
         Event::GrantIssued
         | Event::SessionOpen
         | Event::ObjectPut

@@ -79,6 +79,12 @@ pub enum Event {
     /// A key is no longer blocked. In the operators' ledger.
     #[serde(rename = "key.unblocked")]
     KeyUnblocked,
+    /// The tenant's key has a new version.
+    #[serde(rename = "key.rotated")]
+    KeyRotated,
+    /// A version of the tenant's key was destroyed.
+    #[serde(rename = "key.destroyed")]
+    KeyDestroyed,
     /// A session was opened: recorded with its first call.
     #[serde(rename = "session.open")]
     SessionOpen,
@@ -101,7 +107,7 @@ pub enum Event {
 
 impl Event {
     /// Every event there is.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::TenantCreated,
         Self::AdminAdded,
         Self::AdminRemoved,
@@ -121,6 +127,8 @@ impl Event {
         Self::TenantUnfrozen,
         Self::KeyBlocked,
         Self::KeyUnblocked,
+        Self::KeyRotated,
+        Self::KeyDestroyed,
         Self::SessionOpen,
         Self::ObjectPut,
         Self::ObjectDeleted,
@@ -149,6 +157,8 @@ impl Event {
             Instruction::UnfreezeTenant { .. } => Self::TenantUnfrozen,
             Instruction::BlockKey { .. } => Self::KeyBlocked,
             Instruction::UnblockKey { .. } => Self::KeyUnblocked,
+            Instruction::RotateKey { .. } => Self::KeyRotated,
+            Instruction::DestroyKey { .. } => Self::KeyDestroyed,
             Instruction::IssueGrant(_) => Self::GrantIssued,
             Instruction::RevokeGrant { .. } => Self::GrantRevoked,
         }
@@ -176,6 +186,8 @@ impl Event {
             Self::TenantUnfrozen => "tenant.unfrozen",
             Self::KeyBlocked => "key.blocked",
             Self::KeyUnblocked => "key.unblocked",
+            Self::KeyRotated => "key.rotated",
+            Self::KeyDestroyed => "key.destroyed",
             Self::SessionOpen => "session.open",
             Self::ObjectPut => "object.put",
             Self::ObjectDeleted => "object.deleted",

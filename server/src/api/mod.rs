@@ -3,6 +3,7 @@
 mod admin;
 mod audit;
 mod grants;
+mod keys;
 mod sessions;
 mod vault;
 mod vendors;
@@ -39,6 +40,7 @@ pub(crate) fn routes(vault: &Arc<Vault>) -> Routes {
         .add_service(bounded!(v1::vault_server::VaultServer<_>, vault::VaultApi(vault.clone())))
         .add_service(bounded!(v1::grants_server::GrantsServer<_>, grants::GrantsApi(vault.clone())))
         .add_service(bounded!(v1::vendors_server::VendorsServer<_>, vendors::VendorsApi(vault.clone())))
+        .add_service(bounded!(v1::keys_server::KeysServer<_>, keys::KeysApi(vault.clone())))
         .add_service(bounded!(v1::audit_server::AuditServer<_>, audit::AuditApi(vault.clone())))
         .add_service(bounded!(v1::admin_server::AdminServer<_>, admin::AdminApi(vault.clone())))
 }

@@ -38,6 +38,7 @@ mod paths;
 mod place;
 pub(crate) mod requests;
 pub mod retention;
+pub mod rewraps;
 pub mod tenants;
 mod tx;
 pub mod uploads;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use strongroom_core::ids::{TenantId, VaultId};
+use strongroom_core::ids::{ObjectId, TenantId, VaultId};
 use strongroom_core::keys::secret::Key;
 use strongroom_core::keys::wrap::{Purpose, RootTuple};
 use tokio::time::Instant;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::KeyError;
 use super::root::RootKey;
 use crate::catalog::Catalog;
+use crate::catalog::objects::ObjectRow;
 use crate::tenants::Tenant;
 
 /// Tenant keys as they are needed: from the cache, else from the catalog and the root key.
@@ -24,10 +25,9 @@ pub(super) struct TenantKeys {
 }
 
 /// What is known of one tenant, until its time is over. It is never prolonged: a busy tenant's keys are read anew too, which
-/// is also how this node learns of a version that another one made active.
+/// is also how this node forgets a version that another one destroyed.
 struct Cached {
     until: Instant,
-    active: u32,
     keys: HashMap<u32, Arc<Key>>,
 }
 
@@ -38,12 +38,16 @@ impl TenantKeys {
 
     /// The key of this version.
     pub(super) async fn version(&self, tenant: &Tenant, version: u32) -> Result<Arc<Key>, KeyError> {
-        Ok(self.find(tenant, Some(version)).await?.1)
+        match self.cached(tenant.id, version, Instant::now()) {
+            Some(found) => Ok(found),
+            None => self.load(tenant, version).await,
+        }
     }
 
-    /// The active key, with its version.
-    pub(super) async fn active(&self, tenant: &Tenant) -> Result<(u32, Arc<Key>), KeyError> {
-        self.find(tenant, None).await
+    /// The rows of these objects as they are now, in their order.
+    pub(super) async fn rows(&self, tenant: &Tenant, ids: &[ObjectId]) -> Result<Vec<Option<ObjectRow>>, KeyError> {
+        let (found, _) = self.catalog.objects_by_id(&tenant.id, &tenant.ledger_key, ids).await?;
+        Ok(found.into_iter().map(|found| found.map(|found| found.object)).collect())
     }
 
     /// Forgets what has had its time.
@@ -51,31 +55,20 @@ impl TenantKeys {
         self.lock().retain(|_, cached| now < cached.until);
     }
 
-    async fn find(&self, tenant: &Tenant, wanted: Option<u32>) -> Result<(u32, Arc<Key>), KeyError> {
-        match self.cached(tenant.id, wanted, Instant::now()) {
-            Some(found) => Ok(found),
-            None => self.load(tenant, wanted).await,
-        }
-    }
-
-    fn cached(&self, tenant: TenantId, wanted: Option<u32>, now: Instant) -> Option<(u32, Arc<Key>)> {
+    fn cached(&self, tenant: TenantId, version: u32, now: Instant) -> Option<Arc<Key>> {
         let mut all = self.lock();
         if all.get(&tenant).is_some_and(|cached| cached.until <= now) {
             all.remove(&tenant);
         }
-        let cached = all.get(&tenant)?;
-        let version = wanted.unwrap_or(cached.active);
-        Some((version, cached.keys.get(&version)?.clone()))
+        all.get(&tenant)?.keys.get(&version).cloned()
     }
 
-    async fn load(&self, tenant: &Tenant, wanted: Option<u32>) -> Result<(u32, Arc<Key>), KeyError> {
+    async fn load(&self, tenant: &Tenant, version: u32) -> Result<Arc<Key>, KeyError> {
         let until = Instant::now() + self.life;
         let rows = self.catalog.tenant_keys(&tenant.id).await?;
-        let none = |version| KeyError::NoTenantKey { tenant: tenant.id, version };
-        let active = rows.iter().filter(|row| row.active).map(|row| row.version).max();
-        let active = active.ok_or_else(|| none(0))?;
-        let version = wanted.unwrap_or(active);
-        let row = rows.iter().find(|row| row.version == version).ok_or_else(|| none(version))?;
+        // A version that was destroyed is an empty row.
+        let row = rows.iter().find(|row| row.version == version && !row.wrapped.is_empty());
+        let row = row.ok_or(KeyError::NoTenantKey { tenant: tenant.id, version })?;
         let place = RootTuple {
             purpose: Purpose::TenantKey,
             vault: self.vault,
@@ -84,10 +77,9 @@ impl TenantKeys {
         };
         let key = Arc::new(self.root.unwrap(&place, &row.wrapped).await?);
         let mut all = self.lock();
-        let cached = all.entry(tenant.id).or_insert_with(|| Cached { until, active, keys: HashMap::new() });
-        cached.active = active;
+        let cached = all.entry(tenant.id).or_insert_with(|| Cached { until, keys: HashMap::new() });
         cached.keys.insert(version, key.clone());
-        Ok((version, key))
+        Ok(key)
     }
 
     /// As if it had been loaded.
@@ -95,7 +87,7 @@ impl TenantKeys {
     pub(super) fn learn(&self, tenant: &Tenant, version: u32, key: Key) {
         let until = Instant::now() + self.life;
         let mut all = self.lock();
-        let cached = all.entry(tenant.id).or_insert_with(|| Cached { until, active: 1, keys: HashMap::new() });
+        let cached = all.entry(tenant.id).or_insert_with(|| Cached { until, keys: HashMap::new() });
         cached.keys.insert(version, Arc::new(key));
     }
 

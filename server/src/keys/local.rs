@@ -17,6 +17,7 @@ use super::cache::TenantKeys;
 use super::root::RootKey;
 use super::{KeyError, KeyHolder};
 use crate::catalog::Catalog;
+use crate::catalog::objects::ObjectRow;
 use crate::recorder::attempt::{AcceptedCall, Recorded, ReleasePart, What};
 use crate::tenants::Tenant;
 
@@ -57,16 +58,42 @@ impl LocalKeyHolder {
     async fn seal_parts(&self, call: &AcceptedCall, parts: &[ReleasePart], index: Index) -> Result<Vec<u8>, KeyError> {
         let session = &call.session;
         let secret = self.secret(&session.id)?;
-        let versions = parts.iter().map(|part| part.object.key_version).collect();
-        let keys = self.versions(&session.tenant, versions).await?;
-        let objects = parts.iter().map(|part| {
-            let version = part.object.key_version;
-            let none = KeyError::NoTenantKey { tenant: session.tenant.id, version };
-            parcel_object(session.tenant.id, keys.get(&version).ok_or(none)?, part)
-        });
-        let parcel = KeyParcel { objects: objects.collect::<Result<_, KeyError>>()? };
+        let objects = match self.open_parts(&session.tenant, parts).await {
+            // A read can outlive the version that its rows were under when it was planned.
+            Err(KeyError::NoTenantKey { .. }) => {
+                let parts = self.read_anew(&session.tenant, parts).await?;
+                self.open_parts(&session.tenant, &parts).await?
+            }
+            objects => objects?,
+        };
+        let parcel = KeyParcel { objects };
         let binding = Binding { session: session.id, call: call.digest, index: index.0 };
         parcel.seal(&secret, &binding).map_err(KeyError::Parcel)
+    }
+
+    /// The covers of these parts, each out of its object's root.
+    async fn open_parts(&self, tenant: &Tenant, parts: &[ReleasePart]) -> Result<Vec<ParcelObject>, KeyError> {
+        let versions = parts.iter().map(|part| part.object.key_version).collect();
+        let keys = self.versions(tenant, versions).await?;
+        let object = |part: &ReleasePart| {
+            let version = part.object.key_version;
+            let none = KeyError::NoTenantKey { tenant: tenant.id, version };
+            parcel_object(tenant.id, keys.get(&version).ok_or(none)?, part)
+        };
+        parts.iter().map(object).collect()
+    }
+
+    /// The same parts, each with its object's row as it is now: how a key is wrapped may change, what it opens does not.
+    async fn read_anew(&self, tenant: &Tenant, parts: &[ReleasePart]) -> Result<Vec<ReleasePart>, KeyError> {
+        let ids: Vec<_> = parts.iter().map(|part| part.object.header.object_id()).collect();
+        let found = self.keys.rows(tenant, &ids).await?;
+        let anew = |(part, found): (&ReleasePart, Option<ObjectRow>)| {
+            let version = part.object.key_version;
+            let row = found.ok_or(KeyError::NoTenantKey { tenant: tenant.id, version })?;
+            let object = ObjectRow { key_version: row.key_version, wrapped: row.wrapped, ..(*part.object).clone() };
+            Ok(ReleasePart { object: Arc::new(object), ..part.clone() })
+        };
+        parts.iter().zip(found).map(anew).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<SessionSecret>>> {
@@ -110,7 +137,8 @@ impl KeyHolder for LocalKeyHolder {
         call: &'a AcceptedCall,
         datasets: &'a [DatasetId],
         sealed_keys: &'a [u8],
-    ) -> BoxFuture<'a, Result<Vec<(u32, Wrapped)>, KeyError>> {
+        version: u32,
+    ) -> BoxFuture<'a, Result<Vec<Wrapped>, KeyError>> {
         Box::pin(async move {
             let Work::Put(items) = &call.signed.call.work else {
                 return Err(KeyError::Misuse("the call is not one to put"));
@@ -122,11 +150,11 @@ impl KeyHolder for LocalKeyHolder {
             let secret = self.secret(&session.id)?;
             let object_keys = open_upload_keys(&secret, &session.id, &call.digest, items.len(), sealed_keys)
                 .map_err(KeyError::UploadKeys)?;
-            let (key_version, tenant_key) = self.keys.active(&session.tenant).await?;
+            let tenant_key = self.keys.version(&session.tenant, version).await?;
             let wrapped = items.iter().zip(datasets).zip(&object_keys).map(|((item, dataset), object_key)| {
-                let row = row_of_item(session.tenant.id, key_version, *dataset, item);
+                let row = row_of_item(session.tenant.id, version, *dataset, item);
                 let root = ObjectRoot::derive(object_key, &item.header);
-                Ok((key_version, wrap(&tenant_key, &row, &root)?))
+                Ok(wrap(&tenant_key, &row, &root)?)
             });
             wrapped.collect()
         })

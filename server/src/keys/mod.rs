@@ -39,14 +39,15 @@ pub trait KeyHolder: Send + Sync {
     /// Forgets the secrets of these sessions: their connection ended.
     fn close_sessions(&self, sessions: &[SessionId]);
 
-    /// Opens the keys of an upload and wraps each object's root under the tenant's active key, for the row that the call
-    /// itself names; returns the version of the tenant's key with each. `datasets` has the id of each item's dataset.
+    /// Opens the keys of an upload and wraps each object's root under version `version` of the tenant's key, the active one, for
+    /// the row that the call itself names. `datasets` has the id of each item's dataset.
     fn accept<'a>(
         &'a self,
         call: &'a AcceptedCall,
         datasets: &'a [DatasetId],
         sealed_keys: &'a [u8],
-    ) -> BoxFuture<'a, Result<Vec<(u32, Wrapped)>, KeyError>>;
+        version: u32,
+    ) -> BoxFuture<'a, Result<Vec<Wrapped>, KeyError>>;
 
     /// Seals the keys of a recorded release to its session: exactly the recorded parts.
     fn seal_cover<'a>(&'a self, recorded: &'a Recorded) -> BoxFuture<'a, Result<Vec<u8>, KeyError>>;
@@ -75,12 +76,12 @@ pub enum KeyError {
     /// A wrapped key does not open where it was found.
     #[error(transparent)]
     Unwrap(#[from] UnwrapError),
-    /// A tenant has no key of this version, or none that is active.
+    /// A tenant has no key of this version: it was never made, or is destroyed.
     #[error("tenant {tenant} has no key of version {version}")]
     NoTenantKey {
         /// The tenant.
         tenant: TenantId,
-        /// The version; 0 for the active one.
+        /// The version.
         version: u32,
     },
     /// There is no such session here.

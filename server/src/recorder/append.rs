@@ -20,7 +20,7 @@ use strongroom_core::ledger::{Head, Seen};
 use tokio::time::Instant;
 
 use super::attempt::{Attempt, Recorded, What};
-use super::draft::{Draft, Drafted, Verdict};
+use super::draft::{Draft, Drafted, KeyChange, Verdict};
 use super::gather::gather;
 use super::ledger::{Ledger, State, Unresolved, seen_of};
 use super::load::{LoadError, load};
@@ -443,6 +443,15 @@ async fn write(tx: &mut Tx, made: &mut Made) -> Result<(), CatalogError> {
     tx.write_paths(id, *now, std::mem::take(&mut writes.paths)).await?;
     for dataset in &writes.deleted {
         tx.retire_dataset(id, dataset, *now).await?;
+    }
+    if writes.reopens_rewrap {
+        tx.reopen_rewrap(id).await?;
+    }
+    for change in &writes.keys {
+        match change {
+            KeyChange::Rotated { version, wrapped } => tx.rotate_key(id, *version, wrapped, *now).await?,
+            KeyChange::Destroyed { version } => tx.destroy_key(id, *version).await?,
+        }
     }
     if let Some(state) = state.as_mut().filter(|state| state.swept != now.0 / REQUEST_LIFE) {
         let more = tx.forget_requests(id, *now, SWEEP).await?;

@@ -187,6 +187,15 @@ pub struct Order {
     pub caller: Caller,
     /// The order.
     pub verified: VerifiedOrder,
+    /// For an order to rotate the tenant's key: the new version, wrapped by the root key.
+    pub new_key: Option<Vec<u8>>,
+}
+
+impl Order {
+    /// An order that comes with no key.
+    pub fn new(caller: Caller, verified: VerifiedOrder) -> Self {
+        Self { caller, verified, new_key: None }
+    }
 }
 
 /// A refusal to record.

@@ -18,6 +18,7 @@ use super::receipts::{Accepted, receipts};
 use super::request::Request;
 use crate::catalog::objects::ObjectRow;
 use crate::catalog::requests::RequestKey;
+use crate::catalog::rewraps::Rewrap;
 use crate::catalog::uploads::UploadState;
 use crate::catalog::{CatalogError, PathRow, Tx};
 use crate::tenants::Tenant;
@@ -40,6 +41,8 @@ pub(super) struct Known<'a> {
     pub(super) sizes: HashMap<(Index, u32), u64>,
     /// Keys outside the tenant that hold grants of their own.
     pub(super) holders: HashSet<Fingerprint>,
+    /// How far objects are wrapped anew, for orders to destroy a version of the tenant's key.
+    pub(super) rewrap: Option<Rewrap>,
     /// Whether a tenant has this id or name already, for attempts to create it.
     pub(super) is_taken: bool,
 }
@@ -110,7 +113,10 @@ pub(super) async fn gather<'a>(
     };
     let mut wanted = Wanted::default();
     waiting.iter().for_each(|waiting| wanted.want(waiting, state, &mut known.slots));
-    let Wanted { mut grants, requests, orders, puts, ids, blobs, holders, deletes } = wanted;
+    let Wanted { mut grants, requests, orders, puts, ids, blobs, holders, deletes, rewrap } = wanted;
+    if rewrap {
+        known.rewrap = tx.rewrap(&tenant.id).await?;
+    }
     if !requests.is_empty() {
         for (key, row) in tx.requests(&tenant.id, now, &requests).await? {
             known.requests.insert(key, Request::from_row(&row)?);
@@ -215,6 +221,7 @@ struct Wanted<'a> {
     blobs: HashSet<&'a str>,
     holders: Vec<Fingerprint>,
     deletes: Vec<(DatasetId, &'a str)>,
+    rewrap: bool,
 }
 
 impl<'a> Wanted<'a> {
@@ -254,6 +261,7 @@ impl<'a> Wanted<'a> {
                 }
                 match &order.verified.order().instruction {
                     Instruction::RevokeGrant { grant, .. } => self.grants.push(*grant),
+                    Instruction::DestroyKey { .. } => self.rewrap = true,
                     Instruction::IssueGrant(terms) => self.grants.extend(terms.parent),
                     _ => {}
                 }

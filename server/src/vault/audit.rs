@@ -105,6 +105,8 @@ fn is_about(vendor: VendorId, private: Option<&Private>) -> bool {
         | Instruction::UnfreezeTenant { .. }
         | Instruction::BlockKey { .. }
         | Instruction::UnblockKey { .. }
+        | Instruction::RotateKey { .. }
+        | Instruction::DestroyKey { .. }
         | Instruction::RevokeGrant { .. } => false,
     }
 }

@@ -27,7 +27,7 @@ pub(crate) async fn order(
     let verified = accept(bytes, fits)?;
     let tenant = vault.tenants.find(tenant).await?;
     let id = verified.id();
-    let attempt = Attempt::Order(Box::new(Order { caller, verified }));
+    let attempt = Attempt::Order(Box::new(Order::new(caller, verified)));
     carried_out(vault.recorder.record(&tenant, attempt).await?, id)
 }
 
@@ -50,7 +50,7 @@ pub(crate) async fn create_tenant(vault: &Vault, caller: Caller, bytes: &[u8]) -
         // Perhaps this very order made it, and the answer was lost.
         let tenant = vault.tenants.find(name).await?;
         let order_id = verified.id();
-        let attempt = Attempt::Order(Box::new(Order { caller, verified }));
+        let attempt = Attempt::Order(Box::new(Order::new(caller, verified)));
         let recorded = vault.recorder.record(&tenant, attempt).await;
         let exists = |_| Refusal::new(Reason::PreconditionFailed, "the tenant exists already");
         return carried_out(recorded.map_err(exists)?, order_id);
@@ -75,7 +75,7 @@ pub(crate) async fn create_tenant(vault: &Vault, caller: Caller, bytes: &[u8]) -
         ledger_key: strongroom_core::ledger::LedgerKey::new(&ledger_key),
     });
     let order_id = verified.id();
-    let attempt = Attempt::CreateTenant(Box::new(Order { caller, verified }), Box::new(new));
+    let attempt = Attempt::CreateTenant(Box::new(Order::new(caller, verified)), Box::new(new));
     carried_out(vault.recorder.record(&tenant, attempt).await?, order_id)
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn order(
     })?;
     vault.recorder.take_operators(tenant.clone()).await?;
     let id = verified.id();
-    let attempt = Attempt::Order(Box::new(Order { caller, verified }));
+    let attempt = Attempt::Order(Box::new(Order::new(caller, verified)));
     carried_out(vault.recorder.record(&tenant, attempt).await?, id)
 }
 

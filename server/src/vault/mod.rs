@@ -21,6 +21,7 @@ pub(crate) mod put;
 pub(crate) mod put_batch;
 pub(crate) mod release;
 pub(crate) mod retention;
+pub(crate) mod rewrap;
 pub(crate) mod session;
 pub(crate) mod standing;
 
@@ -49,6 +50,7 @@ pub(crate) struct Vault {
     pub(crate) catalog: Catalog,
     pub(crate) lookups: lookups::Lookups,
     pub(crate) recorder: Recorder,
+    pub(crate) rewraps: rewrap::Rewraps,
     pub(crate) tenants: Tenants,
     pub(crate) blobs: Blobs,
     pub(crate) keys: Arc<dyn KeyHolder>,

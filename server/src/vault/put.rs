@@ -112,7 +112,8 @@ impl Receiving {
         if stored.content.root != item.content_root || stored.content.header != item.header {
             return Err(Error::Integrity("the bytes received are not those that were signed".into()));
         }
-        let wrapped = vault.keys.accept(&call, &[dataset], keys).await?;
+        let version = vault.recorder.view(&intent.tenant).await?.authority.key_version();
+        let wrapped = (version, vault.keys.accept(&call, &[dataset], keys, version).await?);
         let objects = new_objects(std::slice::from_ref(&item), &[dataset], wrapped, |_| (stored.blob.clone(), 0))?;
         let put = Put { call, objects, obstacle: None };
         Ok(vault.recorder.record(&intent.tenant, Attempt::Put(put)).await?)
@@ -157,35 +158,34 @@ pub(crate) fn too_large(vault: &Vault) -> Error {
     Error::TooLarge(format!("an object has at most {} bytes", vault.limits.max_object).into())
 }
 
-/// The rows-to-be of a call's items, with their wrapped roots.
+/// The rows-to-be of a call's items, with their roots, wrapped under a version of the tenant's key.
 pub(crate) fn new_objects(
     items: &[PutItem],
     datasets: &[DatasetId],
-    wrapped: Vec<(u32, Wrapped)>,
+    (key_version, wrapped): (u32, Vec<Wrapped>),
     place: impl Fn(usize) -> (String, u64),
 ) -> Result<Vec<NewObject>, Error> {
     if wrapped.len() != items.len() || datasets.len() != items.len() {
         return Err(Error::Integrity("the key holder answered for another number of objects".into()));
     }
-    let objects =
-        items.iter().zip(datasets).zip(wrapped).enumerate().map(|(at, ((item, dataset), (key_version, wrapped)))| {
-            let (blob, offset) = place(at);
-            NewObject {
-                item: u32::try_from(at).unwrap_or(u32::MAX),
-                put: item.put,
-                dataset: *dataset,
-                dataset_name: item.dataset.clone(),
-                path: item.path.clone(),
-                condition: item.condition,
-                header: item.header,
-                size: item.size,
-                content_root: item.content_root,
-                key_version,
-                wrapped,
-                blob,
-                offset,
-            }
-        });
+    let objects = items.iter().zip(datasets).zip(wrapped).enumerate().map(|(at, ((item, dataset), wrapped))| {
+        let (blob, offset) = place(at);
+        NewObject {
+            item: u32::try_from(at).unwrap_or(u32::MAX),
+            put: item.put,
+            dataset: *dataset,
+            dataset_name: item.dataset.clone(),
+            path: item.path.clone(),
+            condition: item.condition,
+            header: item.header,
+            size: item.size,
+            content_root: item.content_root,
+            key_version,
+            wrapped,
+            blob,
+            offset,
+        }
+    });
     Ok(objects.collect())
 }
 

@@ -36,7 +36,8 @@ pub(crate) async fn put_batch(
     }
     let offsets = check_objects(items, &objects)?;
     let datasets = datasets(vault, &call, items).await?;
-    let wrapped = vault.keys.accept(&call, &datasets, keys).await?;
+    let version = vault.recorder.view(&tenant).await?.authority.key_version();
+    let wrapped = vault.keys.accept(&call, &datasets, keys, version).await?;
     let first = items.first().ok_or(Error::Invalid("a batch has items".into()))?.put;
     let blob = vault.blobs.pack_name(&tenant.id)?;
     failpoint::hit("upload.opening");
@@ -45,7 +46,7 @@ pub(crate) async fn put_batch(
     let published = async {
         vault.blobs.put_pack(&blob, objects).await?;
         failpoint::hit("upload.durable");
-        let objects = new_objects(items, &datasets, wrapped, |at| (blob.clone(), offsets[at]))?;
+        let objects = new_objects(items, &datasets, (version, wrapped), |at| (blob.clone(), offsets[at]))?;
         let put = Put { call: call.clone(), objects, obstacle: None };
         Ok::<_, Error>(vault.recorder.record(&tenant, Attempt::Put(put)).await?)
     };

@@ -15,6 +15,7 @@ mod order;
 mod readme;
 mod reads;
 mod retention;
+mod rotation;
 mod secrecy;
 mod stop_commands;
 mod stopped;

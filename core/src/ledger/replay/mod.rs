@@ -244,7 +244,9 @@ impl Replay {
             | Event::TenantFrozen
             | Event::TenantUnfrozen
             | Event::KeyBlocked
-            | Event::KeyUnblocked => self.order(&entry, private.as_ref()),
+            | Event::KeyUnblocked
+            | Event::KeyRotated
+            | Event::KeyDestroyed => self.order(&entry, private.as_ref()),
         }?;
         self.advance(public, &entry, proof);
         Ok(Step { entry, proof })

@@ -129,6 +129,22 @@ pub(super) const TABLES: &[Table] = &[
         rest: &[("since", Number)],
     },
     Table { name: "retired_datasets", key: &[("tenant", Bytes), ("dataset", Bytes)], rest: &[("since", Number)] },
+    Table {
+        name: "rewraps",
+        key: &[("tenant", Bytes)],
+        rest: &[
+            ("version", Number),
+            ("entry", Number),
+            ("ordinal", Number),
+            ("total", Number),
+            ("done", Number),
+            ("skipped", Number),
+            ("started", Number),
+            ("finished", Number),
+            ("node", Bytes),
+            ("lease", Number),
+        ],
+    },
 ];
 
 /// What is not copied, and why.

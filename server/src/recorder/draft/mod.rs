@@ -80,6 +80,18 @@ pub(super) struct Writes {
     /// Blobs, with how many objects became visible in each.
     pub(super) blobs: Vec<(String, u64)>,
     pub(super) deleted: Vec<DatasetId>,
+    /// What becomes of versions of the tenant's key.
+    pub(super) keys: Vec<KeyChange>,
+    /// Whether an object is put whose key is under an older version.
+    pub(super) reopens_rewrap: bool,
+}
+
+/// What becomes of a version of the tenant's key.
+pub(super) enum KeyChange {
+    /// It is the active one from here on.
+    Rotated { version: u32, wrapped: Vec<u8> },
+    /// It is destroyed.
+    Destroyed { version: u32 },
 }
 
 /// The batch while it is decided.
@@ -155,6 +167,8 @@ impl<'a> Draft<'a> {
                 paths: PathWrites::default(),
                 blobs: Vec::new(),
                 deleted: Vec::new(),
+                keys: Vec::new(),
+                reopens_rewrap: false,
             },
         }
     }

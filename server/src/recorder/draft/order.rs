@@ -9,7 +9,7 @@ use strongroom_core::ledger::{Actor, Entry, Event, Role};
 use strongroom_core::order::Instruction;
 use strongroom_core::reason::Reason;
 
-use super::{Draft, Drafting, Refused, Verdict};
+use super::{Draft, Drafting, KeyChange, Refused, Verdict};
 use crate::catalog::AuthorityRow;
 use crate::catalog::tenants::NewTenant;
 use crate::recorder::RecordError;
@@ -45,7 +45,8 @@ impl<'a> Draft<'a> {
             Some(refusal) => Err(refusal),
             None => self
                 .check_blocked(order, &chain)
-                .and_then(|()| self.authority.admit(verified, &self.tenant.origin, self.now, &chain)),
+                .and_then(|()| self.authority.admit(verified, &self.tenant.origin, self.now, &chain))
+                .and_then(|()| self.check_unused(instruction)),
         };
         if let Err(refusal) = admitted {
             return self.deny(Refused {
@@ -88,8 +89,46 @@ impl<'a> Draft<'a> {
         if let Instruction::IssueGrant(terms) = instruction {
             self.keep_grant(Grant { id: id.into(), issued: index, issuer: verified.issuer(), terms: terms.clone() });
         }
+        self.change_key(instruction, order)?;
         self.writes.tenant = new.cloned().or(self.writes.tenant.take());
         Ok(Verdict::Ordered { index, time: self.now, id })
+    }
+
+    /// A version of the tenant's key that objects are under is not destroyed.
+    fn check_unused(&self, instruction: &Instruction) -> Result<(), Refusal> {
+        let Instruction::DestroyKey { version } = instruction else { return Ok(()) };
+        let refuse = |words: String| Err(Refusal::new(Reason::PreconditionFailed, words));
+        match self.known.rewrap {
+            Some(rewrap) if rewrap.skipped > 0 => refuse(format!(
+                "{} objects do not open, and may be under version {version} of the key: they must be found or shredded first",
+                rewrap.skipped
+            )),
+            Some(rewrap)
+                if rewrap.finished.is_some()
+                    && rewrap.version == self.authority.key_version()
+                    && !self.writes.reopens_rewrap =>
+            {
+                Ok(())
+            }
+            _ => refuse(format!("objects are still under version {version} of the key: wait for the rotation to end")),
+        }
+    }
+
+    /// What an order about the tenant's key comes to.
+    fn change_key(&mut self, instruction: &Instruction, order: &Order) -> Drafting<()> {
+        match instruction {
+            Instruction::RotateKey { version } => {
+                let missing = || RecordError::Unavailable("the new key was not made".into());
+                let wrapped = order.new_key.clone().ok_or_else(missing)?;
+                self.known.rewrap = None;
+                self.writes.keys.push(KeyChange::Rotated { version: *version, wrapped });
+            }
+            Instruction::DestroyKey { version } => {
+                self.writes.keys.push(KeyChange::Destroyed { version: *version });
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// A key that is blocked gives no orders, and what it delegated is not passed on. It may still be taken back.

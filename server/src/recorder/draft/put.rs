@@ -125,6 +125,10 @@ impl<'a> Draft<'a> {
         let (Some(slot), true) = (slot, dataset.is_some_and(|dataset| dataset.id == object.dataset)) else {
             return Ok(Err(Refusal::new(Reason::NotFound, format!("no dataset {}", object.dataset_name))));
         };
+        if !self.authority.has_key(object.key_version) {
+            let words = "the version of the tenant's key that the object was wrapped with was destroyed meanwhile: send it again";
+            return Ok(Err(Refusal::new(Reason::Unavailable, words)));
+        }
         let visible = self.known.slots.all[slot].is.visible.map(|(generation, ..)| generation);
         match object.condition {
             Condition::Absent if visible.is_some() => return precondition("something is there already"),
@@ -243,6 +247,7 @@ impl<'a> Draft<'a> {
         };
         let (wrapped, place) = ((object.key_version, &object.wrapped), (&object.blob[..], object.offset));
         self.writes.objects.push(&self.tenant.ledger_key, &facts, wrapped, place);
+        self.writes.reopens_rewrap |= object.key_version < self.authority.key_version();
         if let Some(slot) = self.known.slots.find(object.dataset, object.path.as_str()) {
             let now = (visible.generation, visible.index, visible.ordinal);
             if let Some(old) = self.known.slots.all[slot].is.visible.replace(now) {

@@ -218,7 +218,7 @@ async fn nodes_with_the_same_tenants_do_not_deadlock() {
             instruction,
         };
         let caller = Caller { key: signer.fingerprint(), source: "192.0.2.1:1".parse().unwrap() };
-        Order { caller, verified: content.sign(signer).unwrap().verify().unwrap() }
+        Order::new(caller, content.sign(signer).unwrap().verify().unwrap())
     };
     let create = Instruction::CreateTenant { name: name.clone(), admins: vec![lab.admin.key()] };
     let key = vec![1; 60];

@@ -204,7 +204,7 @@ impl Lab {
             instruction,
         };
         let caller = Caller { key: signer.fingerprint(), source: "192.0.2.1:1".parse().unwrap() };
-        Order { caller, verified: content.sign(signer).unwrap().verify().unwrap() }
+        Order::new(caller, content.sign(signer).unwrap().verify().unwrap())
     }
 
     async fn order_by(&self, signer: &Identity, instruction: Instruction) -> Result<Recorded, RecordError> {

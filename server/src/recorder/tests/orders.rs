@@ -5,7 +5,7 @@ use super::*;
 async fn an_order_is_accepted_once() {
     let lab = Lab::new().await;
     let order = lab.signed(&lab.admin.identity, Instruction::CreateDataset { name: "other".parse().unwrap() });
-    let repeat = |caller: &Caller| Order { caller: caller.clone(), verified: order.verified.clone() };
+    let repeat = |caller: &Caller| Order::new(caller.clone(), order.verified.clone());
     let id = order.verified.id();
     let (mine, at_once, stranger) =
         (repeat(&order.caller), repeat(&order.caller), Person::new(&lab.tenant).caller.clone());
@@ -71,7 +71,7 @@ async fn two_tenants_of_one_name_are_not_made() {
         instruction: Instruction::CreateTenant { name: other.name.clone(), admins: vec![lab.admin.key()] },
     };
     let verified = content.sign(&lab.operator).unwrap().verify().unwrap();
-    let order = Order { caller: lab.admin.caller.clone(), verified };
+    let order = Order::new(lab.admin.caller.clone(), verified);
     let key = vec![1; 60];
     let new = NewTenant {
         id: other.id,
@@ -92,8 +92,52 @@ async fn two_tenants_of_one_name_are_not_made() {
     assert_eq!((keys.len(), keys[0].version, keys[0].active), (1, 1, true));
 }
 
+/// A put that was wrapped before a rotation and is recorded after it: the rotation is not over, and its version not to be destroyed.
+async fn a_put_under_an_older_key_opens_the_rewrap_again() {
+    let lab = Lab::new().await;
+    lab.put_path("a", 10).await;
+    let rotate = async |version: u32| {
+        let mut order = lab.signed(&lab.admin.identity, Instruction::RotateKey { version });
+        order.new_key = Some(vec![7; 60]);
+        lab.record(Attempt::Order(Box::new(order))).await
+    };
+    let destroy = async |version: u32| lab.order(Instruction::DestroyKey { version }).await;
+    let rewrap = async || lab.catalog.rewrap(&lab.tenant.id).await.unwrap().unwrap();
+    assert_eq!(reason(rotate(3).await), Reason::PreconditionFailed, "the next is 2");
+    assert_eq!(reason(destroy(1).await), Reason::PreconditionFailed, "it is the active one");
+    rotate(2).await.unwrap();
+    assert_eq!((rewrap().await.version, rewrap().await.total, rewrap().await.finished), (2, 1, None));
+    assert_eq!(reason(destroy(1).await), Reason::PreconditionFailed, "an object is under it");
+
+    let finish = async || lab.catalog.finish_rewrap(&lab.tenant.id, rewrap().await, lab.clock.now()).await.unwrap();
+    assert!(!finish().await, "a row is left");
+    lab.catalog.tamper("UPDATE objects SET key_version = 2").await;
+    assert!(finish().await);
+    // The lab's puts are wrapped under version 1.
+    lab.put_path("late", 10).await;
+    assert!(rewrap().await.finished.is_none());
+    assert_eq!(reason(destroy(1).await), Reason::PreconditionFailed);
+    lab.catalog.tamper("UPDATE objects SET key_version = 2").await;
+    assert!(finish().await);
+
+    destroy(1).await.unwrap();
+    let keys = lab.catalog.tenant_keys(&lab.tenant.id).await.unwrap();
+    assert_eq!(
+        keys.iter().map(|key| (key.version, key.active, key.wrapped.len())).collect::<Vec<_>>(),
+        [(1, false, 0), (2, true, 60)]
+    );
+    let late = lab.put_of(&lab.admin, None, vec![item("too late", 10)]).await;
+    assert_eq!(
+        reason(lab.record(Attempt::Put(late)).await),
+        Reason::Unavailable,
+        "its key would be under what is gone"
+    );
+    lab.replay().await;
+}
+
 on_each_engine! {
     (flavor = "current_thread")
+    a_put_under_an_older_key_opens_the_rewrap_again,
     an_order_is_accepted_once,
     a_grant_can_be_used_in_the_batch_that_issues_it,
     two_tenants_of_one_name_are_not_made,

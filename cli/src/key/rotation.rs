@@ -1,0 +1,123 @@
+//! `key rotate`, `key status`, `key destroy`: told on a line, with a bar while it goes on.
+
+use futures::StreamExt;
+use serde::Serialize;
+use strongroom_client::Vault;
+use strongroom_client::admin::OrderDone;
+use strongroom_client::rotation::{KeyStatus, Rotation};
+use strongroom_core::names::TenantName;
+
+use crate::amount::counted;
+use crate::args::Globals;
+use crate::exit::Outcome;
+use crate::progress::Progress;
+use crate::when;
+
+/// What `key rotate` and `key status` print.
+#[derive(Debug, Serialize)]
+struct Shown {
+    tenant: String,
+    active: u32,
+    versions: Vec<u32>,
+    rotation: Option<ShownRotation>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownRotation {
+    version: u32,
+    done: u64,
+    total: u64,
+    skipped: u64,
+    started: String,
+    finished: Option<String>,
+    /// From its beginning to its end, in milliseconds.
+    took: Option<u64>,
+}
+
+impl From<Rotation> for ShownRotation {
+    fn from(rotation: Rotation) -> Self {
+        Self {
+            version: rotation.version,
+            done: rotation.done,
+            total: rotation.total,
+            skipped: rotation.skipped,
+            started: when::rfc3339(rotation.started),
+            finished: rotation.finished.map(when::rfc3339),
+            took: rotation.finished.map(|at| at.0.saturating_sub(rotation.started.0)),
+        }
+    }
+}
+
+impl Shown {
+    fn words(&self) -> String {
+        let versions: Vec<String> = self.versions.iter().map(u32::to_string).collect();
+        let mut text =
+            format!("{}: version {} of its key is active; there are {}", self.tenant, self.active, versions.join(", "));
+        let Some(rotation) = &self.rotation else { return text };
+        let (count, version) = (counted(rotation.done, "object"), rotation.version);
+        text.push_str(&match (&rotation.finished, rotation.took) {
+            (Some(finished), Some(took)) => format!(
+                "\n  {count} wrapped anew under version {version} in {:.1} s, finished {finished}",
+                took as f64 / 1000.0
+            ),
+            _ => format!("\n  {count} of {} wrapped anew under version {version} so far", rotation.total),
+        });
+        if rotation.skipped > 0 {
+            text.push_str(&format!(
+                "\n  {} left: their rows were changed, or their keys do not open",
+                counted(rotation.skipped, "object")
+            ));
+        }
+        text
+    }
+}
+
+/// Rotates, and waits until everything is under the new version.
+pub(super) async fn rotate(globals: &Globals, vault: &Vault, tenant: &TenantName, detach: bool) -> Outcome {
+    let (version, done) = vault.rotate_key(tenant).await?;
+    if detach {
+        return show(globals, tenant, vault.key_status(tenant).await?);
+    }
+    crate::output::note(&format!("version {version} of the key of {tenant} is active (entry {})", done.index.0));
+    let mut statuses = vault.follow_rotation(tenant).await?;
+    let mut bar: Option<(Progress, u64)> = None;
+    let mut last = None;
+    while let Some(status) = statuses.next().await {
+        let status = status?;
+        if let Some(rotation) = status.rotation {
+            let (bar, told) =
+                bar.get_or_insert_with(|| (Progress::objects(globals, "wrapping anew", Some(rotation.total)), 0));
+            bar.add(rotation.done.saturating_sub(*told));
+            *told = rotation.done;
+        }
+        last = Some(status);
+    }
+    drop(bar);
+    match last {
+        Some(status) => show(globals, tenant, status),
+        None => show(globals, tenant, vault.key_status(tenant).await?),
+    }
+}
+
+/// Shows a status.
+pub(super) fn show(globals: &Globals, tenant: &TenantName, status: KeyStatus) -> Outcome {
+    let KeyStatus { active, versions, rotation } = status;
+    let shown = Shown { tenant: tenant.to_string(), active, versions, rotation: rotation.map(ShownRotation::from) };
+    globals.output.result(&shown, Shown::words)
+}
+
+#[derive(Debug, Serialize)]
+struct Destroyed {
+    tenant: String,
+    version: u32,
+    index: u64,
+    time: String,
+}
+
+/// Tells that a version is gone.
+pub(super) fn destroyed(globals: &Globals, tenant: &TenantName, version: u32, done: &OrderDone) -> Outcome {
+    let gone = Destroyed { tenant: tenant.to_string(), version, index: done.index.0, time: when::rfc3339(done.time) };
+    globals.output.result(&gone, |gone| {
+        format!("version {} of the key of {} is destroyed (entry {})", gone.version, gone.tenant, gone.index)
+    })
+}

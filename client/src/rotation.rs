@@ -1,0 +1,110 @@
+//! The versions of a tenant's key. All of it is for the tenant's admins.
+
+use futures::StreamExt;
+use futures::stream::{BoxStream, try_unfold};
+use strongroom_core::ids::Millis;
+use strongroom_core::names::TenantName;
+use strongroom_core::order::Instruction;
+use strongroom_core::reason::Reason;
+use strongroom_proto::v1;
+use strongroom_proto::v1::keys_client::KeysClient;
+use tonic::Streaming;
+
+use crate::admin::OrderDone;
+use crate::connect::Vault;
+use crate::error::{Error, Result};
+use crate::retry::Safety;
+
+/// The versions of a tenant's key, and the last rotation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// What new objects are wrapped with.
+    pub active: u32,
+    /// Versions that are not destroyed, oldest first.
+    pub versions: Vec<u32>,
+    /// The last rotation; none if the key was never rotated.
+    pub rotation: Option<Rotation>,
+}
+
+/// How far a rotation is: everything that was there is wrapped under its version, while reads and writes go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// The version that it made.
+    pub version: u32,
+    /// Objects that were wrapped anew.
+    pub done: u64,
+    /// Objects that there were. What was put since is under the new version from the start.
+    pub total: u64,
+    /// Objects that were left, since their rows were changed or their keys do not open.
+    pub skipped: u64,
+    /// When it began.
+    pub started: Millis,
+    /// When nothing was left to do, if that is so.
+    pub finished: Option<Millis>,
+}
+
+impl Vault {
+    /// The versions of a tenant's key, and how far the last rotation is.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn key_status(&self, tenant: &TenantName) -> Result<KeyStatus> {
+        let mut answer = self.statuses(tenant, false).await?;
+        let none = || Error::integrity("the vault's answer holds no status");
+        answer.message().await.map_err(Error::from)?.as_ref().map(status).ok_or_else(none)
+    }
+
+    /// The same as it goes on, up to the status that is finished.
+    ///
+    /// # Errors
+    /// As [`Vault::key_status`]; also in the stream, if the connection breaks. It ends with its first error.
+    pub async fn follow_rotation(&self, tenant: &TenantName) -> Result<BoxStream<'static, Result<KeyStatus>>> {
+        let answer = self.statuses(tenant, true).await?;
+        let next = async |mut answer: Streaming<v1::KeyStatus>| {
+            Ok(answer.message().await.map_err(Error::from)?.map(|message| (status(&message), answer)))
+        };
+        Ok(try_unfold(answer, next).boxed())
+    }
+
+    async fn statuses(&self, tenant: &TenantName, follow: bool) -> Result<Streaming<v1::KeyStatus>> {
+        let request = v1::KeyStatusRequest { tenant: tenant.to_string(), follow };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { KeysClient::new(channel).status(request).await }
+        });
+        Ok(answer.await?.into_inner())
+    }
+
+    /// Makes the next version of the tenant's key the active one; returns it. Everything is wrapped under it in the background:
+    /// [`Vault::follow_rotation`].
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if somebody else rotated at the same time; `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn rotate_key(&self, tenant: &TenantName) -> Result<(u32, OrderDone)> {
+        let too_many = || Error::new(Reason::PreconditionFailed, "the key was rotated as often as can be counted");
+        let version = self.key_status(tenant).await?.active.checked_add(1).ok_or_else(too_many)?;
+        Ok((version, self.order(tenant, Instruction::RotateKey { version }).await?))
+    }
+
+    /// Destroys an older version of the tenant's key, for good: what was copied while it was in use no longer opens with what the
+    /// vault has.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if it is the active one, or objects are still under it; `NOT_FOUND` if there is none such;
+    /// `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn destroy_key(&self, tenant: &TenantName, version: u32) -> Result<OrderDone> {
+        self.order(tenant, Instruction::DestroyKey { version }).await
+    }
+}
+
+fn status(message: &v1::KeyStatus) -> KeyStatus {
+    let rotation = message.rewrap.map(|rewrap| Rotation {
+        version: rewrap.version,
+        done: rewrap.done,
+        total: rewrap.total,
+        skipped: rewrap.skipped,
+        started: Millis(rewrap.started),
+        finished: rewrap.finished.map(Millis),
+    });
+    KeyStatus { active: message.active, versions: message.versions.clone(), rotation }
+}

@@ -1,0 +1,124 @@
+//! `Keys`: the versions of a tenant's key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use strongroom_proto::v1;
+use tonic::{Request, Response, Status};
+
+use super::{answer, caller, receipt, tenant_name};
+use crate::answer::refuse;
+use crate::error::Error;
+use crate::recorder::attempt::Caller;
+use crate::tenants::Tenant;
+use crate::vault::{Vault, rewrap, standing};
+
+/// How often a follower looks. Most looks find progress while there is any.
+const EVERY: Duration = Duration::from_millis(100);
+
+pub(super) struct KeysApi(pub(super) Arc<Vault>);
+
+type Receipt = Result<Response<v1::OrderReceipt>, Status>;
+
+#[tonic::async_trait]
+impl v1::keys_server::Keys for KeysApi {
+    async fn rotate(&self, request: Request<v1::SignedOrder>) -> Receipt {
+        let work = async {
+            let (_, caller) = caller(&request)?;
+            let message = request.get_ref();
+            rewrap::rotate(&self.0, caller, &tenant_name(&message.tenant)?, &message.order).await
+        };
+        answer(work.await.map(receipt))
+    }
+
+    async fn destroy(&self, request: Request<v1::SignedOrder>) -> Receipt {
+        let work = async {
+            let (_, caller) = caller(&request)?;
+            let message = request.get_ref();
+            rewrap::destroy(&self.0, caller, &tenant_name(&message.tenant)?, &message.order).await
+        };
+        answer(work.await.map(receipt))
+    }
+
+    type StatusStream = BoxStream<'static, Result<v1::KeyStatus, Status>>;
+
+    async fn status(&self, request: Request<v1::KeyStatusRequest>) -> Result<Response<Self::StatusStream>, Status> {
+        let opened = async {
+            let (_, caller) = caller(&request)?;
+            let tenant = self.0.tenants.find(&tenant_name(&request.get_ref().tenant)?).await?;
+            let first = look(&self.0, &tenant, &caller).await?;
+            Ok::<_, Error>((caller, tenant, first))
+        };
+        let (caller, tenant, first) = opened.await.map_err(|error| refuse(&error, None))?;
+        if !request.get_ref().follow {
+            return Ok(Response::new(stream::once(std::future::ready(Ok(first))).boxed()));
+        }
+        let follower = Follower { vault: self.0.clone(), tenant, caller, told: None };
+        Ok(Response::new(follower.follow(first)))
+    }
+}
+
+/// Somebody who follows a rotation.
+struct Follower {
+    vault: Arc<Vault>,
+    tenant: Arc<Tenant>,
+    caller: Caller,
+    told: Option<v1::KeyStatus>,
+}
+
+impl Follower {
+    /// `first`, then whatever differs from what was told before, up to the one that is finished.
+    fn follow(self, first: v1::KeyStatus) -> BoxStream<'static, Result<v1::KeyStatus, Status>> {
+        let next = async |(mut this, first): (Self, Option<v1::KeyStatus>)| {
+            if this.told.as_ref().is_some_and(is_done) {
+                return None;
+            }
+            let mut found = first.map(Ok);
+            loop {
+                let status = match found.take() {
+                    Some(status) => status,
+                    None => {
+                        tokio::time::sleep(EVERY).await;
+                        look(&this.vault, &this.tenant, &this.caller).await
+                    }
+                };
+                match status {
+                    Ok(status) if this.told.as_ref() == Some(&status) => {}
+                    Ok(status) => {
+                        this.told = Some(status.clone());
+                        return Some((Ok(status), (this, None)));
+                    }
+                    Err(error) => {
+                        // Nothing follows an error.
+                        this.told = Some(v1::KeyStatus::default());
+                        return Some((Err(refuse(&error, None)), (this, None)));
+                    }
+                }
+            }
+        };
+        stream::unfold((self, Some(first)), next).boxed()
+    }
+}
+
+fn is_done(status: &v1::KeyStatus) -> bool {
+    status.rewrap.is_none_or(|rewrap| rewrap.finished.is_some())
+}
+
+/// What is told to an admin, who must still be one.
+async fn look(vault: &Vault, tenant: &Arc<Tenant>, caller: &Caller) -> Result<v1::KeyStatus, Error> {
+    standing::check_admin(vault, tenant, &caller.key).await?;
+    let authority = vault.recorder.view(tenant).await?.authority;
+    let rewrap = rewrap::status(vault, tenant).await?.map(|rewrap| v1::Rewrap {
+        version: rewrap.version,
+        done: rewrap.done,
+        total: rewrap.total,
+        skipped: rewrap.skipped,
+        started: rewrap.started.0,
+        finished: rewrap.finished.map(|at| at.0),
+    });
+    let active = authority.key_version();
+    let versions = (1..=active).filter(|version| authority.has_key(*version)).collect();
+    Ok(v1::KeyStatus { active, versions, rewrap })
+}

@@ -1,0 +1,271 @@
+//! Versions of a tenant's key, and how far its objects are wrapped under the newest.
+//!
+//! ```text
+//! rotate: new version active, rewrap begins ─► page ─► (key holder) ─► store: rows and place in one transaction ─► … ─► finished
+//! ```
+//!
+//! Rows are dealt with in the order of their put entries, so what is put meanwhile comes later and is met on the way. A put that was
+//! wrapped before a rotation and is recorded after it opens the rewrap again, in its own transaction: a rewrap that is finished
+//! says that nothing is under an older version, but for rows that it had to skip.
+//!
+//! Invariants:
+//! - A row is changed only if it still is what was read: two nodes at once do no harm.
+//! - A row that does not carry its mark, or whose key does not open, is left as it is and counted.
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+use strongroom_core::ids::{Index, Millis, NodeId, TenantId};
+use strongroom_core::keys::wrap::Wrapped;
+use strongroom_core::ledger::LedgerKey;
+
+use super::bulk::Bulk;
+use super::objects::{ObjectRow, columns, object};
+use super::{Catalog, CatalogError, Tx, number, signed};
+use crate::failpoint;
+
+/// How far a tenant's objects are wrapped under the newest version of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rewrap {
+    /// The version.
+    pub version: u32,
+    /// The last row that was dealt with: its put entry and ordinal.
+    pub place: (Index, u32),
+    /// How many objects the tenant had when it was last counted.
+    pub total: u64,
+    /// How many were wrapped anew.
+    pub done: u64,
+    /// How many were left, since their rows do not carry their mark or their keys do not open.
+    pub skipped: u64,
+    /// When the version became active.
+    pub started: Millis,
+    /// When nothing was left to do, if that is so.
+    pub finished: Option<Millis>,
+}
+
+/// A step of a rewrap, to be stored.
+pub(crate) struct Rewrapped<'a> {
+    /// From where it was read.
+    pub(crate) from: Rewrap,
+    /// The rows, with the version they were under, each with its new wrapped key.
+    pub(crate) rows: Vec<(&'a ObjectRow, Wrapped)>,
+    /// Rows that were skipped.
+    pub(crate) skipped: u64,
+    /// The last row, skipped or not.
+    pub(crate) place: (Index, u32),
+}
+
+/// Rows that wait to be wrapped anew, in order: each an object, or, where its row was changed, only its place.
+pub(crate) type Page = Vec<((Index, u32), Result<ObjectRow, CatalogError>)>;
+
+impl Tx {
+    /// Makes a version of the tenant's key the active one, and begins to wrap everything under it.
+    pub(crate) async fn rotate_key(
+        &mut self,
+        tenant: &TenantId,
+        version: u32,
+        wrapped: &[u8],
+        now: Millis,
+    ) -> Result<(), CatalogError> {
+        let sql = self.sql("UPDATE tenant_keys SET active = 0 WHERE tenant = $1");
+        sqlx::query(sql).bind(&tenant.as_bytes()[..]).execute(self.connection()).await?;
+        let sql = self.sql("INSERT INTO tenant_keys (tenant, version, wrapped, active) VALUES ($1, $2, $3, 1)");
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(i64::from(version)).bind(wrapped);
+        query.execute(self.connection()).await?;
+        let sql = self.sql(
+            "INSERT INTO rewraps (tenant, version, entry, ordinal, total, done, skipped, started, finished, node, lease) \
+             SELECT $1, $2, 0, 0, (SELECT count(*) FROM objects o WHERE o.tenant = $1), 0, 0, $3, NULL, $4, 0 WHERE true \
+             ON CONFLICT (tenant) DO UPDATE SET version = excluded.version, entry = 0, ordinal = 0, \
+             total = excluded.total, done = 0, skipped = 0, started = excluded.started, finished = NULL, lease = 0",
+        );
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(i64::from(version)).bind(signed(now.0));
+        query.bind(&[][..]).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// Notes that an object was put whose key is under an older version.
+    pub(crate) async fn reopen_rewrap(&mut self, tenant: &TenantId) -> Result<(), CatalogError> {
+        let sql = self.sql("UPDATE rewraps SET finished = NULL, total = total + 1 WHERE tenant = $1");
+        sqlx::query(sql).bind(&tenant.as_bytes()[..]).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// How far the tenant's rewrap is. Nobody else changes it until this transaction ends.
+    pub(crate) async fn rewrap(&mut self, tenant: &TenantId) -> Result<Option<Rewrap>, CatalogError> {
+        let sql = self.sql(
+            "SELECT version, entry, ordinal, total, done, skipped, started, finished FROM rewraps WHERE tenant = $1 \
+             /*postgres FOR UPDATE*/",
+        );
+        let row = sqlx::query(sql).bind(&tenant.as_bytes()[..]).fetch_optional(self.connection()).await?;
+        row.as_ref().map(rewrap).transpose()
+    }
+
+    /// Destroys a version of the tenant's key.
+    pub(crate) async fn destroy_key(&mut self, tenant: &TenantId, version: u32) -> Result<(), CatalogError> {
+        // Destroyed is overwritten, where the database can: with as many zeros first, since what is empty frees its place.
+        self.overwrite(true).await?;
+        let sql = self.sql("SELECT wrapped FROM tenant_keys WHERE tenant = $1 AND version = $2");
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(i64::from(version));
+        let row = query.fetch_optional(self.connection()).await?;
+        let len = row.map(|row| row.try_get::<Vec<u8>, _>(0)).transpose()?.map_or(0, |wrapped| wrapped.len());
+        for zeros in [vec![0_u8; len], Vec::new()] {
+            let sql = self.sql("UPDATE tenant_keys SET wrapped = $3, active = 0 WHERE tenant = $1 AND version = $2");
+            let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(i64::from(version)).bind(zeros);
+            query.execute(self.connection()).await?;
+        }
+        self.overwrite(false).await
+    }
+}
+
+impl Catalog {
+    /// How far the tenant's rewrap is; none if its key was never rotated.
+    ///
+    /// # Errors
+    /// [`CatalogError`] if it cannot be read.
+    pub async fn rewrap(&self, tenant: &TenantId) -> Result<Option<Rewrap>, CatalogError> {
+        let sql = self.sql(
+            "SELECT version, entry, ordinal, total, done, skipped, started, finished FROM rewraps WHERE tenant = $1",
+        );
+        let row = sqlx::query(sql).bind(&tenant.as_bytes()[..]).fetch_optional(self.reader()).await?;
+        row.as_ref().map(rewrap).transpose()
+    }
+
+    /// The tenants whose objects are still to be wrapped anew.
+    ///
+    /// # Errors
+    /// [`CatalogError`] if they cannot be read.
+    pub(crate) async fn unfinished_rewraps(&self) -> Result<Vec<TenantId>, CatalogError> {
+        let sql = self.sql("SELECT tenant FROM rewraps WHERE finished IS NULL");
+        let rows = sqlx::query(sql).fetch_all(self.reader()).await?;
+        rows.iter().map(|row| super::id(row, 0).map(TenantId::from_bytes)).collect()
+    }
+
+    /// Takes the work on a tenant's rewrap until `until`, unless another node has it: that saves work, and nothing rests on it.
+    ///
+    /// # Errors
+    /// [`CatalogError`] if the row cannot be written.
+    pub(crate) async fn lease_rewrap(
+        &self,
+        tenant: &TenantId,
+        node: &NodeId,
+        now: Millis,
+        until: Millis,
+    ) -> Result<bool, CatalogError> {
+        let mut tx = self.begin().await?;
+        let sql = tx.sql(
+            "UPDATE rewraps SET node = $2, lease = $4 WHERE tenant = $1 AND finished IS NULL AND (node = $2 OR lease < $3)",
+        );
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(&node.as_bytes()[..]);
+        let query = query.bind(signed(now.0)).bind(signed(until.0));
+        let leased = query.execute(tx.connection()).await?.rows_affected() == 1;
+        tx.commit().await?;
+        Ok(leased)
+    }
+
+    /// The next rows after `place` whose keys are under a version older than `version`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`CatalogError`] if they cannot be read. A row that does not carry its mark is an error of its own, in the page.
+    pub(crate) async fn rewrap_page(
+        &self,
+        tenant: &TenantId,
+        key: &LedgerKey,
+        version: u32,
+        place: (Index, u32),
+        limit: u32,
+    ) -> Result<Page, CatalogError> {
+        let sql = self.sql(concat!(
+            "SELECT 0, ",
+            columns!(),
+            " FROM objects o WHERE o.tenant = $1 AND (o.entry, o.ordinal) > ($2, $3) AND o.key_version > 0 \
+             AND o.key_version < $4 ORDER BY o.entry, o.ordinal LIMIT $5"
+        ));
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(place.0.0)).bind(i64::from(place.1));
+        let rows = query.bind(i64::from(version)).bind(i64::from(limit)).fetch_all(self.reader()).await?;
+        let read = |row: &AnyRow| {
+            let ordinal = u32::try_from(number(row, 2)?).map_err(|_| CatalogError::integrity("an ordinal"))?;
+            Ok(((Index(number(row, 1)?), ordinal), object(row, 1, key)))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Stores a step; `false`, and nothing is stored, if the rewrap is no longer where the step was read from.
+    ///
+    /// # Errors
+    /// [`CatalogError`] if the rows cannot be written.
+    pub(crate) async fn store_rewrapped(
+        &self,
+        tenant: &TenantId,
+        step: &Rewrapped<'_>,
+        lease: Millis,
+    ) -> Result<bool, CatalogError> {
+        let mut bulk = Bulk::with_capacity(step.rows.len() * (2 * Wrapped::LEN + 80));
+        for (row, wrapped) in &step.rows {
+            bulk.row().bytes(tenant.as_bytes()).number(row.index.0).number(u64::from(row.ordinal));
+            bulk.number(u64::from(row.key_version)).bytes(wrapped.as_bytes());
+        }
+        let mut tx = self.begin().await?;
+        let now = tx.rewrap(tenant).await?;
+        if !now.is_some_and(|now| now.version == step.from.version && now.place == step.from.place) {
+            return Ok(false);
+        }
+        // The tenant stands in the rows, too: so they are looked up one by one, and the table is not read for each.
+        let sql = tx.sql(
+            "UPDATE objects SET key_version = $2, wrapped = unhex(j.value->>4) FROM jsonb_each($1) j \
+             WHERE objects.tenant = unhex(j.value->>0) AND objects.entry = CAST(j.value->>1 AS BIGINT) \
+             AND objects.ordinal = CAST(j.value->>2 AS BIGINT) AND objects.key_version = CAST(j.value->>3 AS BIGINT)",
+        );
+        let query = sqlx::query(sql).bind(bulk.finish()).bind(i64::from(step.from.version));
+        let changed = query.execute(tx.connection()).await?.rows_affected();
+        let sql = tx.sql(
+            "UPDATE rewraps SET entry = $2, ordinal = $3, done = done + $4, skipped = skipped + $5, lease = $6 \
+             WHERE tenant = $1",
+        );
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(step.place.0.0));
+        let query = query.bind(i64::from(step.place.1)).bind(signed(changed)).bind(signed(step.skipped));
+        query.bind(signed(lease.0)).execute(tx.connection()).await?;
+        failpoint::hit("rewrap.committing");
+        tx.commit().await?;
+        failpoint::hit("rewrap.committed");
+        Ok(true)
+    }
+
+    /// Finishes a rewrap, if nothing is left behind its place.
+    ///
+    /// # Errors
+    /// [`CatalogError`] if the row cannot be written.
+    pub(crate) async fn finish_rewrap(
+        &self,
+        tenant: &TenantId,
+        from: Rewrap,
+        now: Millis,
+    ) -> Result<bool, CatalogError> {
+        let mut tx = self.begin().await?;
+        // With the row's lock had, a put that opens the rewrap again is committed and seen, or comes after this.
+        if tx.rewrap(tenant).await?.map(|now| (now.version, now.place)) != Some((from.version, from.place)) {
+            return Ok(false);
+        }
+        let sql = tx.sql(
+            "UPDATE rewraps SET finished = $2, lease = 0 WHERE tenant = $1 AND NOT EXISTS (SELECT 1 FROM objects o \
+             WHERE o.tenant = $1 AND (o.entry, o.ordinal) > ($3, $4) AND o.key_version > 0 AND o.key_version < $5)",
+        );
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(now.0)).bind(signed(from.place.0.0));
+        let query = query.bind(i64::from(from.place.1)).bind(i64::from(from.version));
+        let finished = query.execute(tx.connection()).await?.rows_affected() == 1;
+        tx.commit().await?;
+        Ok(finished)
+    }
+}
+
+fn rewrap(row: &AnyRow) -> Result<Rewrap, CatalogError> {
+    let small = |column| u32::try_from(number(row, column)?).map_err(|_| CatalogError::integrity("a rewrap's row"));
+    let finished: Option<i64> = row.try_get(7)?;
+    Ok(Rewrap {
+        version: small(0)?,
+        place: (Index(number(row, 1)?), small(2)?),
+        total: number(row, 3)?,
+        done: number(row, 4)?,
+        skipped: number(row, 5)?,
+        started: Millis(number(row, 6)?),
+        finished: finished.and_then(|at| u64::try_from(at).ok()).map(Millis),
+    })
+}

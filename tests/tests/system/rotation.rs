@@ -1,0 +1,242 @@
+//! Rotating a tenant's key: everything comes under the new version while reads and writes go on, whatever dies on the way; and an
+//! old version goes only when nothing is under it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use strongroom_client::rotation::KeyStatus;
+use strongroom_client::{Condition, GetOptions, ObjectPath, PutOptions, Reason};
+use strongroom_core::ledger::Event;
+use strongroom_test_services::{on_each_engine, on_postgres_alone};
+use strongroom_tests::shell::Shell;
+use strongroom_tests::site::Site;
+use strongroom_tests::{Lab, TestVault, sample, tamper};
+
+use crate::STRONGROOM;
+
+fn path(at: usize) -> ObjectPath {
+    format!("item/{at}").parse().unwrap()
+}
+
+fn item(at: usize) -> Bytes {
+    format!("the plaintext of item {at}").into()
+}
+
+/// So many small objects.
+async fn fill(lab: &Lab, count: usize) {
+    let dataset = lab.dataset("rlhf").await;
+    let items = futures::stream::iter((0..count).map(|at| (path(at), item(at))));
+    let _: Vec<_> = lab.vault.put_many(&dataset, items, PutOptions::default()).try_collect().await.unwrap();
+}
+
+async fn rotated(lab: &Lab) -> KeyStatus {
+    let mut statuses = lab.vault.follow_rotation(&lab.tenant).await.unwrap();
+    let mut last = None;
+    while let Some(status) = statuses.next().await {
+        last = Some(status.unwrap());
+    }
+    last.expect("at least one status")
+}
+
+async fn under(vault: &std::path::Path, version: u32) -> u64 {
+    tamper::number(vault, &format!("SELECT count(*) FROM objects WHERE key_version = {version}")).await
+}
+
+async fn all_open(lab: &Lab, count: usize) {
+    for at in (0..count).step_by(count / 40 + 1) {
+        let found = lab.vault.get_bytes(&lab.object(&format!("rlhf/{}", path(at))), GetOptions::default()).await;
+        assert_eq!(found.unwrap(), item(at));
+    }
+}
+
+async fn reads_and_writes_go_on_while_keys_are_wrapped_anew() {
+    const COUNT: usize = 5000;
+    let vault = TestVault::start_with(None, "key_cache = 1").await;
+    let lab = Arc::new(vault.lab("acme").await);
+    fill(&lab, COUNT).await;
+    let large = Bytes::from(sample::bytes(3, 3 * (64 << 20)));
+    lab.put("rlhf/large", large.clone()).await;
+    // A read that is planned under the first version, and outlives it.
+    let mut slow = lab.vault.get(&lab.object("rlhf/large"), GetOptions::default()).await.unwrap();
+    let mut got = slow.next().await.unwrap().unwrap().to_vec();
+
+    let done = Arc::new(AtomicBool::new(false));
+    let reading = tokio::spawn({
+        let (lab, done) = (lab.clone(), done.clone());
+        async move {
+            let mut reads = 0_usize;
+            while !done.load(Ordering::Relaxed) {
+                let at = reads * 37 % COUNT;
+                let name = lab.object(&format!("rlhf/{}", path(at)));
+                assert_eq!(lab.vault.get_bytes(&name, GetOptions::default()).await.unwrap(), item(at));
+                reads += 1;
+            }
+            reads
+        }
+    });
+    let writing = tokio::spawn({
+        let (lab, done) = (lab.clone(), done.clone());
+        async move {
+            let mut written = 0_usize;
+            while !done.load(Ordering::Relaxed) {
+                lab.put(&format!("rlhf/new/{written}"), item(written)).await;
+                written += 1;
+            }
+            written
+        }
+    });
+
+    let (version, order) = lab.vault.rotate_key(&lab.tenant).await.unwrap();
+    assert_eq!(version, 2);
+    let status = rotated(&lab).await;
+    done.store(true, Ordering::Relaxed);
+    let (reads, written) = (reading.await.unwrap(), writing.await.unwrap());
+    assert!(reads > 0 && written > 0);
+    assert_eq!((status.active, &status.versions[..]), (2, &[1, 2][..]));
+    let rotation = status.rotation.unwrap();
+    assert!(rotation.finished.is_some() && rotation.skipped == 0 && rotation.version == 2);
+    assert!(rotation.done >= COUNT as u64 && rotation.done <= rotation.total, "{rotation:?}");
+    assert_eq!(under(&vault.folder(), 1).await, 0);
+
+    // The wrapped key is gone, and everything else is as it was.
+    lab.vault.destroy_key(&lab.tenant, 1).await.unwrap();
+    let gone = "SELECT count(*) FROM tenant_keys WHERE version = 1 AND length(wrapped) = 0";
+    assert_eq!(tamper::number(&vault.folder(), gone).await, 1);
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    while let Some(bytes) = slow.next().await {
+        got.extend_from_slice(&bytes.unwrap());
+    }
+    assert!(got == large, "what was planned before comes whole");
+    all_open(&lab, COUNT).await;
+    for at in 0..written {
+        let name = lab.object(&format!("rlhf/new/{at}"));
+        assert_eq!(lab.vault.get_bytes(&name, GetOptions::default()).await.unwrap(), item(at));
+    }
+    let ledger = vault.ledger("acme").await;
+    assert_eq!(ledger.done(Event::KeyRotated)[0].index, order.index);
+    assert_eq!(ledger.done(Event::KeyDestroyed).len(), 1);
+}
+
+async fn a_version_goes_only_when_nothing_is_under_it() {
+    let vault = TestVault::start().await;
+    let lab = vault.lab("acme").await;
+    fill(&lab, 10).await;
+    let reason = async |version| lab.vault.destroy_key(&lab.tenant, version).await.unwrap_err().reason();
+    assert_eq!(reason(1).await, Reason::PreconditionFailed, "it is the active one");
+    assert_eq!(reason(2).await, Reason::NotFound);
+    // A row that does not carry its mark is left as it is, and whoever would make it unreadable for good is told.
+    tamper::edit(&vault.folder(), &["UPDATE objects SET generation = 7 WHERE path = 'item/3'".to_owned()]).await;
+    lab.vault.rotate_key(&lab.tenant).await.unwrap();
+    let rotation = rotated(&lab).await.rotation.unwrap();
+    assert_eq!((rotation.done, rotation.skipped), (9, 1));
+    assert_eq!(reason(1).await, Reason::PreconditionFailed);
+    tamper::edit(&vault.folder(), &["UPDATE objects SET generation = 1 WHERE path = 'item/3'".to_owned()]).await;
+    all_open(&lab, 10).await;
+    lab.vault.rotate_key(&lab.tenant).await.unwrap();
+    let rotation = rotated(&lab).await.rotation.unwrap();
+    assert_eq!((rotation.version, rotation.done, rotation.skipped), (3, 10, 0));
+    for version in [1, 2] {
+        lab.vault.destroy_key(&lab.tenant, version).await.unwrap();
+        assert_eq!(reason(version).await, Reason::NotFound, "once is enough");
+    }
+    all_open(&lab, 10).await;
+    assert_eq!(lab.vault.key_status(&lab.tenant).await.unwrap().versions, [3]);
+
+    // It is the admins' alone.
+    let worker = lab.vendor(&vault, "labelco").await;
+    for refused in [
+        worker.vault.rotate_key(&lab.tenant).await.unwrap_err(),
+        worker.vault.destroy_key(&lab.tenant, 3).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.reason(), Reason::OutOfScope);
+    }
+    vault.ledger("acme").await;
+}
+
+async fn a_rotation_that_dies_with_the_server_goes_on() {
+    const COUNT: usize = 6000;
+    let mut site = Site::start(STRONGROOM, "").await;
+    let lab = site.lab("acme").await;
+    fill(&lab, COUNT).await;
+    for (version, point) in (2..).zip(["rewrap.committing", "rewrap.committed"]) {
+        site.restart(Some(point));
+        lab.vault.rotate_key(&lab.tenant).await.unwrap();
+        site.await_death();
+        let moved = under(&site.folder(), version).await;
+        assert_eq!(moved > 0, point == "rewrap.committed", "all of a step or nothing: {moved}");
+        site.restart(None);
+        let rotation = rotated(&lab).await.rotation.unwrap();
+        assert_eq!((rotation.done, rotation.skipped), (COUNT as u64, 0));
+        assert_eq!(under(&site.folder(), version).await, COUNT as u64);
+        lab.vault.destroy_key(&lab.tenant, version - 1).await.unwrap();
+        all_open(&lab, COUNT).await;
+    }
+    // Killed at random, again and again.
+    lab.vault.rotate_key(&lab.tenant).await.unwrap();
+    let times = if std::env::var_os("STRONGROOM_TEST_LONG").is_some() { 20 } else { 3 };
+    for at in 0..times {
+        tokio::time::sleep(std::time::Duration::from_millis(7 * at)).await;
+        site.restart(None);
+    }
+    rotated(&lab).await;
+    assert_eq!(under(&site.folder(), 4).await, COUNT as u64);
+    all_open(&lab, COUNT).await;
+    site.ledger("acme").await;
+}
+
+async fn two_nodes_wrap_each_key_once() {
+    const COUNT: usize = 5000;
+    let here = TestVault::start().await;
+    let lab = here.lab("acme").await;
+    fill(&lab, COUNT).await;
+    let there = here.another_node(None).await;
+    let other = there.connect(&strongroom_tests::copy(&lab.admin)).await;
+    lab.vault.rotate_key(&lab.tenant).await.unwrap();
+    // What the other node takes in from here on is under the new version from the start.
+    let name = lab.object("rlhf/there");
+    let options = PutOptions { condition: Condition::Any, ..PutOptions::default() };
+    other.put_bytes(&name, Bytes::from_static(b"put over there"), options).await.unwrap();
+    let rotation = rotated(&lab).await.rotation.unwrap();
+    assert_eq!((rotation.done, rotation.skipped), (COUNT as u64, 0));
+    assert_eq!(under(&here.folder(), 2).await, COUNT as u64 + 1);
+    other.destroy_key(&lab.tenant, 1).await.unwrap();
+    all_open(&lab, COUNT).await;
+    assert_eq!(other.get_bytes(&name, GetOptions::default()).await.unwrap(), "put over there");
+    here.ledger("acme").await;
+}
+
+#[test]
+fn the_command_rotates_and_destroys() {
+    let mut shell = Shell::new(STRONGROOM);
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    shell.write("gsm8k.jsonl", sample::lines(50).concat());
+    for shown in strongroom_tests::shell::sessions(&page).iter().flatten().take(5) {
+        shell.run(shown.line).ok();
+    }
+    let ran = shell.run("strongroom --home lab key rotate acme").ok();
+    assert!(ran.text().contains("50 objects wrapped anew under version 2"), "{}", ran.text());
+    let ran = shell.run("strongroom --home lab --output json key status acme").ok();
+    let status: serde_json::Value = serde_json::from_str(ran.text()).unwrap();
+    assert_eq!((&status["active"], &status["rotation"]["done"]), (&2.into(), &50.into()));
+    // Nothing is asked where nobody could answer.
+    shell.run("strongroom --home lab key destroy acme --version 1").fails(2, "USAGE");
+    shell.run("strongroom --home lab key destroy acme --version 1 --yes").ok();
+    shell.run("strongroom --home lab key destroy acme --version 2 --yes").fails(3, "PRECONDITION_FAILED");
+    shell.run("strongroom --home lab cat acme/rlhf/math/000007.json").ok();
+    let log = shell.run("strongroom --home lab audit log acme").ok();
+    assert!(log.text().contains("key.rotated") && log.text().contains("key.destroyed"), "{}", log.text());
+}
+
+on_each_engine! {
+    (flavor = "multi_thread", worker_threads = 2)
+    reads_and_writes_go_on_while_keys_are_wrapped_anew,
+    a_version_goes_only_when_nothing_is_under_it,
+    a_rotation_that_dies_with_the_server_goes_on,
+}
+
+on_postgres_alone! {
+    (flavor = "multi_thread", worker_threads = 2)
+    two_nodes_wrap_each_key_once,
+}
