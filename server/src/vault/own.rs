@@ -14,8 +14,9 @@ use crate::error::Error;
 use crate::tenants::Tenant;
 use crate::vault::Vault;
 
-/// The most entries of others that one answer passes over: a page costs no more, whoever asks.
+/// The most entries, and the most commits, that one answer looks at: a page costs no more, whoever asks.
 const MAX_SCAN: u64 = 20_000;
+const MAX_COMMITS: usize = 500;
 /// The most objects of one answer: under 4 MiB with the longest names.
 const MAX_OBJECTS: usize = 2048;
 
@@ -66,8 +67,9 @@ pub(crate) async fn own_releases(
 ) -> Result<(Vec<Own>, Option<Index>), Error> {
     let Asked { whose, since, until, from, to, limit } = asked;
     let (mut next, end) = (*from, Index(to.0.min(from.0.saturating_add(MAX_SCAN))));
-    let (mut found, mut objects) = (Vec::new(), 0);
-    'pages: while next < end {
+    let (mut found, mut objects, mut commits) = (Vec::new(), 0, 0);
+    'pages: while next < end && commits < MAX_COMMITS {
+        commits += 1;
         let entries = vault.recorder.history(tenant, next, end).await?;
         if entries.is_empty() {
             return Err(Error::Integrity("the ledger ends before its head".into()));

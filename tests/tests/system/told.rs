@@ -109,6 +109,14 @@ async fn grants_are_listed_by_what_they_came_from() {
     assert_eq!(found.len(), 1004);
     assert!(found.windows(2).all(|pair| pair[0].grant.issued > pair[1].grant.issued), "newest first");
     assert_eq!(s.lab.vault.grants(tenant).await.unwrap().len(), 1006);
+    // Own releases are found on both sides of more commits of others than one answer looks at.
+    assert_eq!(read(&s.last, &s.lab, "rlhf/math/1").await, Ok(()));
+    assert_eq!(mine(&s.last.vault, &s.lab).await.unwrap().len(), 2);
+    let mut client = strongroom_proto::v1::audit_client::AuditClient::new(s.vault.raw(&s.last.identity).await.channel);
+    let page = Some(strongroom_proto::v1::Page { limit: 0, token: "20".into() });
+    let request = strongroom_proto::v1::MineRequest { tenant: "acme".into(), page, since: 0, until: 0 };
+    let answer = client.mine(request).await.unwrap().into_inner();
+    assert!(answer.releases.is_empty() && !answer.next.is_empty(), "a page may be empty and lead on: {answer:?}");
     s.vault.ledger("acme").await;
 }
 
