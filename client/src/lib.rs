@@ -64,7 +64,7 @@
 //! | reading | [`Vault::get`], [`Vault::get_range`], [`Vault::get_bytes`], [`Vault::get_by_id`], [`Vault::get_many`], [`Vault::get_prefix`], [`Vault::release_keys`] |
 //! | writing | [`Vault::put`], [`Vault::put_bytes`], [`Vault::put_many`], [`Vault::delete`], [`Vault::delete_many`] |
 //! | looking | [`Vault::list`], [`Vault::stat`], [`Vault::datasets`] |
-//! | administering | [`grants`], [`vendors`], [`datasets`], [`admin`] |
+//! | administering | [`grants`], [`explain`], [`vendors`], [`datasets`], [`keys`], [`admin`] |
 //! | the ledger | [`audit`] |
 
 pub mod admin;
@@ -75,6 +75,7 @@ mod connect;
 pub mod datasets;
 mod draw;
 mod error;
+pub mod explain;
 mod fetch;
 mod get;
 pub mod grants;

@@ -1,7 +1,7 @@
 //! `grant explain`: why a key may do something to an object now, or why not.
 
 use serde::Serialize;
-use strongroom_client::grants::Explained;
+use strongroom_client::explain::{Explained, Verdict};
 use strongroom_client::{Action, ObjectName, Vault};
 use strongroom_core::identity::Fingerprint;
 
@@ -69,7 +69,7 @@ impl Explain {
 
     fn answer(&self, explained: Explained) -> Answer {
         let tenant = &self.object.tenant;
-        let told = |verdict: strongroom_client::grants::Verdict| Told {
+        let told = |verdict: Verdict| Told {
             allowed: verdict.decided.is_ok(),
             reason: verdict.decided.as_ref().err().map(|(reason, _)| reason.code()),
             detail: verdict.decided.err().map(|(_, detail)| detail),
