@@ -77,6 +77,18 @@ enum What {
         #[arg(long, value_delimiter = ',', value_enum, default_values_t = [Database::Sqlite, Database::Postgres])]
         databases: Vec<Database>,
     },
+    /// With ever more live grants under one vendor: the next grant, the next release, suspending, revoking the root, a node's start.
+    Grants {
+        /// How many grants; each size grows out of the one before.
+        #[arg(long, value_delimiter = ',', default_values_t = [1000, 1_000_000])]
+        grants: Vec<usize>,
+    },
+    /// Rotates a tenant's key over many objects while one reads and one writes.
+    Rotation {
+        /// How many objects.
+        #[arg(long, default_value_t = 1_000_000)]
+        objects: usize,
+    },
     /// What the disk does: fdatasync of 4 KiB appends.
     Disk,
     /// Serves raw tonic streams: a peer, started by the others.
@@ -121,6 +133,11 @@ async fn run(arguments: Arguments) -> Result<()> {
             objects.sort_unstable();
             work::catalog::run(&setting, &databases, &objects).await
         }
+        What::Grants { mut grants } => {
+            grants.sort_unstable();
+            work::grants::run(&setting, &grants).await
+        }
+        What::Rotation { objects } => work::rotation::run(&setting, objects).await,
         What::Disk => measure::disk(&setting),
         What::Raw => Ok(()),
     }

@@ -1,8 +1,9 @@
 //! A vault to measure: the real binary in a process of its own, on a free port.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use strongroom_client::{Connect, Fingerprint, Home, Identity, TenantName, Vault};
 
@@ -12,6 +13,9 @@ use crate::work::Setting;
 /// A running server, with an admin of its one tenant connected.
 pub struct Running {
     server: Child,
+    binary: PathBuf,
+    folder: PathBuf,
+    admin: Identity,
     pub address: String,
     pub key: Fingerprint,
     pub lab: Vault,
@@ -37,9 +41,25 @@ impl Running {
         let identity = Identity::generate()?;
         let tenant: TenantName = "acme".parse()?;
         operator.create_tenant(&tenant, &[identity.fingerprint()]).await?;
-        let lab = Connect::to(&address, key, identity).open().await?;
+        let lab = Connect::to(&address, key, copy(&identity)?).open().await?;
         lab.create_dataset(&"acme/bench".parse()?).await?;
-        Ok(Self { server, address, key, lab, tenant })
+        Ok(Self { server, binary: setting.binary.clone(), folder, admin: identity, address, key, lab, tenant })
+    }
+
+    /// Kills the server and starts it again, on another port; how long it took until it listened, in milliseconds. Connections from
+    /// before are worth nothing after it.
+    pub fn restart(&mut self) -> Result<f64> {
+        self.server.kill()?;
+        self.server.wait()?;
+        let start = Instant::now();
+        (self.server, self.address, _) = serve(&self.binary, &self.folder, &[])?;
+        Ok(start.elapsed().as_secs_f64() * 1e3)
+    }
+
+    /// Connects the admin anew.
+    pub async fn reconnect(&mut self) -> Result<()> {
+        self.lab = Connect::to(&self.address, self.key, copy(&self.admin)?).open().await?;
+        Ok(())
     }
 
     pub fn pid(&self) -> u32 {
@@ -53,6 +73,11 @@ impl Drop for Running {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
+}
+
+/// The same identity once more.
+pub fn copy(identity: &Identity) -> Result<Identity> {
+    Ok(Identity::from_pem(&identity.to_pem())?)
 }
 
 /// Serves a vault on a free port, with these variables; the process, its address and the vault key's fingerprint.
