@@ -87,7 +87,6 @@ impl Server {
         let node = NodeId::from_bytes(random_bytes().map_err(KeyError::from)?);
         let clock = options.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let memory = NodeMemory::open(folder.join("memory")).map_err(Error::io("the node's memory of heads"))?;
-        let recorder = Recorder::open(catalog.clone(), node, clock, memory);
         let blobs = Blobs::open(&config.blobs)?;
         let largest = config.limits.max_object;
         if largest.saturating_add(largest / 512) > blobs.largest() {
@@ -95,6 +94,7 @@ impl Server {
             return Err(Error::Setup(format!("limits.max_object: an object in a bucket has at most {most} bytes")));
         }
         blobs.probe().await?;
+        let recorder = Recorder::open(catalog.clone(), node, clock, memory, blobs.logs());
         let keys = LocalKeyHolder::start(catalog.clone(), root.clone(), file.vault, config.limits.key_cache);
         let sweeper = Sweeper {
             catalog: catalog.clone(),
@@ -191,6 +191,8 @@ impl Listening {
         let retaining = retention.start(move || recorder.now(), stop.clone());
         let watching = tokio::spawn(blocks::watch(vault.clone(), stop.clone()));
         let rewrapping = tokio::spawn(rewrap::run(vault.clone(), stop.clone()));
+        let integrated = CancellationToken::new();
+        let integrating = vault.recorder.integrate(vault.tenants.clone(), integrated.clone());
         let (mut health_reporter, health) = tonic_health::server::health_reporter();
         health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -229,6 +231,10 @@ impl Listening {
         }
         if let Err(error) = rewrapping.await {
             tracing::error!(%error, "wrapping keys anew failed");
+        }
+        integrated.cancel();
+        if let Err(error) = integrating.await {
+            tracing::error!(%error, "integration failed");
         }
         if let Err(error) = sweeping.await {
             tracing::error!(%error, "the sweeper failed");

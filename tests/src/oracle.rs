@@ -138,13 +138,14 @@ impl Blobs {
         catalog.close().await.unwrap();
         let mut stored = BTreeSet::new();
         match config(folder).blobs {
-            BlobsUrl::File(root) => walk(&root, &mut |path| {
+            BlobsUrl::File(root) => walk(&root.join("blobs"), &mut |path| {
                 stored.insert(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned());
             }),
             BlobsUrl::Bucket(url) => {
                 let below = format!("{}/", url.prefix);
                 let objects = Moto::shared().objects(&url.bucket);
-                stored.extend(objects.iter().map(|name| name.strip_prefix(&below).unwrap().to_owned()));
+                let names = objects.iter().map(|name| name.strip_prefix(&below).unwrap().to_owned());
+                stored.extend(names.filter(|name| name.starts_with("blobs/")));
             }
         }
         Self { stored, of_objects, under_way }

@@ -126,6 +126,27 @@ pub async fn replace_catalog(folder: &Path, copy: &Path) {
     }
 }
 
+/// Copies the ledgers' files out of the blobs' folder. The server is to stand still, or the copy is of several moments.
+pub fn copy_logs(folder: &Path, into: &Path) {
+    let from = logs(folder);
+    oracle::walk(&from, &mut |file| {
+        let to = into.join(file.strip_prefix(&from).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(file, to).unwrap();
+    });
+}
+
+/// Puts a copy of the ledgers' files in their place.
+pub fn replace_logs(folder: &Path, copy: &Path) {
+    std::fs::remove_dir_all(logs(folder)).unwrap();
+    std::fs::rename(copy, logs(folder)).unwrap();
+}
+
+fn logs(folder: &Path) -> PathBuf {
+    let BlobsUrl::File(root) = oracle::config(folder).blobs else { panic!("a bucket has no files") };
+    root.join("ledgers")
+}
+
 /// Puts every row back to what it was in a copy, in the database that is there: no look at a file shows it.
 pub async fn put_rows_back(folder: &Path, copy: &Path) {
     let mut catalog = oracle::open(folder).await;

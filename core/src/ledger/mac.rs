@@ -50,6 +50,13 @@ impl LedgerKey {
         equal(&self.head(tenant, head), mac)
     }
 
+    /// The key that private parts lie sealed under where others may read them: HMAC over `strongroom/v1/private-parts`.
+    pub fn private_parts(&self) -> Key {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(b"strongroom/v1/private-parts");
+        Key::from_bytes(finish(context))
+    }
+
     /// What a client is given to remember: proof that this vault once said so.
     pub fn seen(&self, tenant: &TenantId, size: Index, tip: Digest) -> Seen {
         Seen { size, tip, mac: Digest::from_bytes(self.seen_mac(tenant, size, &tip)) }

@@ -9,7 +9,7 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, optional, parse, tenant_name};
+use super::{answer, caller, log, optional, parse, tenant_name};
 use crate::answer::{refuse, seen_message};
 use crate::cuts::{self, Gone};
 use crate::error::Error;
@@ -29,6 +29,32 @@ pub(super) struct AuditApi(pub(super) Arc<Vault>);
 #[tonic::async_trait]
 impl v1::audit_server::Audit for AuditApi {
     type QueryStream = cuts::Receiver<v1::QueryFrame>;
+    type ExportStream = cuts::Receiver<v1::ExportFrame>;
+
+    async fn checkpoint(
+        &self,
+        request: Request<v1::CheckpointRequest>,
+    ) -> Result<Response<v1::CheckpointResponse>, Status> {
+        answer(log::checkpoint(&self.0, &request).await)
+    }
+
+    async fn inclusion(
+        &self,
+        request: Request<v1::InclusionRequest>,
+    ) -> Result<Response<v1::InclusionResponse>, Status> {
+        answer(log::inclusion(&self.0, &request).await)
+    }
+
+    async fn consistency(
+        &self,
+        request: Request<v1::ConsistencyRequest>,
+    ) -> Result<Response<v1::ConsistencyResponse>, Status> {
+        answer(log::consistency(&self.0, &request).await)
+    }
+
+    async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        answer(log::export(&self.0, &request).await)
+    }
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
         let vault = self.0.clone();

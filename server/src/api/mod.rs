@@ -4,6 +4,7 @@ mod admin;
 mod audit;
 mod grants;
 mod keys;
+mod log;
 mod sessions;
 mod vault;
 mod vendors;

@@ -5,6 +5,8 @@
 //! the disks that were measured, that makes a buffered gigabyte durable up to twice as fast. O_DIRECT was slower there, and
 //! would leave nothing in the page cache for the reads that usually follow.
 
+mod whole;
+
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};

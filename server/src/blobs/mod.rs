@@ -19,6 +19,7 @@
 
 mod bucket;
 mod disk;
+mod logs;
 mod name;
 mod parts;
 mod reading;
@@ -43,6 +44,7 @@ use tokio::task::spawn_blocking;
 
 use self::bucket::Bucket;
 use self::disk::Disk;
+pub use self::logs::Logs;
 use self::name::BlobName;
 pub use self::upload::{Multipart, Upload};
 use crate::config::BlobsUrl;
@@ -91,6 +93,9 @@ pub enum BlobError {
     /// Something else is there under its name.
     #[error("blob {0} is there already, and is another one")]
     Exists(String),
+    /// It is not what was written there.
+    #[error("{0} is not what was written there")]
+    Altered(String),
     /// It has more bytes than a bucket takes in parts.
     #[error("the upload is larger than a bucket takes")]
     TooLarge,
@@ -123,7 +128,12 @@ impl BlobError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Content(ContentError::Layout(_)) | Self::TooLarge => Reason::TooLarge,
-            Self::Name(_) | Self::Missing(_) | Self::Short(_) | Self::Exists(_) | Self::Content(_) => Reason::Integrity,
+            Self::Name(_)
+            | Self::Missing(_)
+            | Self::Short(_)
+            | Self::Exists(_)
+            | Self::Altered(_)
+            | Self::Content(_) => Reason::Integrity,
             Self::Random(_) | Self::Full | Self::Bucket { .. } | Self::Unavailable { .. } => Reason::Unavailable,
         }
     }

@@ -24,6 +24,7 @@ mod batches;
 mod bounded;
 mod bulk;
 pub mod by_id;
+mod checkpoints;
 pub(crate) mod copy;
 mod dialect;
 mod file;
@@ -45,6 +46,7 @@ pub mod uploads;
 
 pub(crate) use authority::AuthorityRow;
 pub(crate) use batches::NewBatch;
+pub(crate) use checkpoints::CheckpointRow;
 pub(crate) use notices::Notices;
 pub(crate) use paths::{PathRow, PathWrites};
 pub(crate) use place::shown;

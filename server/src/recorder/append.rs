@@ -286,7 +286,10 @@ impl Writer {
     ) -> Result<Result<Option<State>, RecordError>, CatalogError> {
         let left = self.ledgers.remove(&tenant.id).map(|(_, state)| state);
         let size = left.as_ref().map(|state| state.head.size());
-        let mut state = match load(tx, tenant, &self.inner.memory, left).await {
+        let Some(floors) = ledger.floors.get() else {
+            return Ok(Err(RecordError::Unavailable("the ledger's checkpoints were not looked at yet".into())));
+        };
+        let mut state = match load(tx, tenant, &self.inner.memory, floors, left).await {
             Ok(state) => state,
             Err(LoadError::Catalog(error)) => return Err(error),
             Err(LoadError::Stop(stop)) => return Ok(Err(ledger.stop(&tenant.id, stop))),
@@ -380,6 +383,7 @@ impl Writer {
         let remembered = self.inner.memory.remember(&tenant.id, &view.seen);
         let seen = view.seen;
         ledger.publish(view);
+        self.inner.appended.notify_one();
         self.ledgers.insert(tenant.id, (tenant, state));
         // It is recorded all the same; but what this node cannot remember it does not release.
         remembered.map_err(|error| RecordError::Unavailable(format!("this node's memory: {error}")))?;

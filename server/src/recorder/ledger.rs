@@ -7,11 +7,12 @@ use strongroom_core::grant::{Authority, Grant, Usage};
 use strongroom_core::ids::{CallDigest, Digest, GrantId, Index, Millis, SessionId};
 use strongroom_core::ledger::charge::is_remembered;
 use strongroom_core::ledger::{Head, Seen};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
 use super::attempt::AcceptedCall;
 use super::denials::Denials;
+use super::floors::Floor;
 use super::{RecordError, View};
 use crate::sessions::Session;
 use crate::tenants::Tenant;
@@ -32,6 +33,8 @@ pub(super) struct Ledger {
     tenant: OnceLock<Arc<Tenant>>,
     /// When the newest look at the catalog that succeeded began; one looks at a time.
     pub(super) looked: tokio::sync::Mutex<Option<Instant>>,
+    /// What checkpoints said when this process first looked.
+    pub(super) floors: OnceCell<Vec<Floor>>,
     stopped: OnceLock<Stop>,
 }
 

@@ -1,7 +1,7 @@
 //! Reading a ledger's standing out of the catalog, and comparing it with what this node remembers.
 //!
-//! The head carries a mark and is compared with three memories: this process's own, the node's folder, and (in
-//! [`super::Recorder::check_seen`]) what clients were told. The authority log is folded and must come to exactly the head's
+//! The head carries a mark and is compared with four memories: this process's own, the node's folder, the checkpoints
+//! ([`super::floors`]), and (in [`super::Recorder::check_seen`]) what clients were told. The authority log is folded and must come to exactly the head's
 //! authority tip, so no row of it can be left out, changed or made up.
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use strongroom_core::ledger::head::chain;
 use strongroom_core::ledger::{Entry, Event, Head};
 use strongroom_core::order::SignedOrder;
 
+use super::floors::Floor;
 use super::ledger::{Calls, State, Stop};
 use super::memory::NodeMemory;
 use crate::catalog::{AuthorityRow, CatalogError, Tx};
@@ -44,6 +45,7 @@ pub(super) async fn load(
     tx: &mut Tx,
     tenant: &Tenant,
     memory: &NodeMemory,
+    floors: &[Floor],
     state: Option<State>,
 ) -> Result<Option<State>, LoadError> {
     let head = tx.head(&tenant.id, &tenant.ledger_key).await?;
@@ -55,6 +57,9 @@ pub(super) async fn load(
             let remembered = memory.recall(&tenant.id, &tenant.ledger_key).map_err(CatalogError::from)?;
             if let Some(seen) = remembered {
                 check_boundary(tx, tenant, head.as_ref(), seen.size, seen.tip, "this node remembers").await?;
+            }
+            for floor in floors {
+                check_boundary(tx, tenant, head.as_ref(), floor.size, floor.root, floor.who).await?;
             }
             let Some(head) = head else { return Ok(None) };
             let rows = tx.authority_from(&tenant.id, Index(0)).await?;

@@ -4,6 +4,7 @@
 //! record(Attempt) ─► queue ─► one writer: lock ─► load heads ─► gather ─► draft (decide each) ─► commit ─► Recorded
 //! view, standing  ◄───────────── what the last commit came to
 //!                 ◄───────────── what other nodes committed (fresh, watch)
+//! what was committed ─► integrate: tiles ─► signed checkpoint ─► floors: no ledger falls behind it
 //! ```
 //!
 //! One task of a node writes; whatever queued while its last commit ran is the next batch, of all tenants in one transaction.
@@ -14,7 +15,7 @@
 //! - A [`attempt::Recorded`] exists only for what is durable, and only [`append`] makes one.
 //! - Within a batch, what takes away is decided first; each attempt sees the effects of those before it.
 //! - Indices have no gaps and times never go back; a batch has one time.
-//! - A ledger that contradicts what this process, this node's folder or a client remembers goes no further.
+//! - A ledger that contradicts what this process, this node's folder, a client or a checkpoint remembers goes no further.
 //! - A commit whose outcome is not known releases nothing; the ledger's head tells what became of it.
 //! - The database is re-read at the head of each batch: if the head is where this node left it, memory is exact.
 
@@ -23,22 +24,27 @@ pub mod attempt;
 mod clock;
 mod denials;
 mod draft;
+mod floors;
 mod fresh;
 mod gather;
 mod history;
+mod integrate;
 mod ledger;
 mod load;
 mod memory;
 pub mod operators;
 mod private;
+mod prove;
 mod queue;
 mod receipts;
 mod request;
+mod shelf;
 mod watch;
 
 pub use clock::{Clock, SystemClock};
 pub(crate) use load::check_authority;
 pub use memory::NodeMemory;
+pub use prove::{Included, Signed};
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -47,9 +53,10 @@ use strongroom_core::grant::{Authority, Grant, Refusal, Usage};
 use strongroom_core::ids::{GrantId, Index, Millis, NodeId, TenantId};
 use strongroom_core::ledger::{Head, Seen};
 use strongroom_core::reason::Reason;
-use tokio::sync::{mpsc, oneshot, watch as channel};
+use tokio::sync::{Notify, mpsc, oneshot, watch as channel};
 use tokio_util::sync::CancellationToken;
 
+use crate::blobs::Logs;
 use crate::catalog::{Catalog, CatalogError};
 use crate::tenants::Tenant;
 use append::Writer;
@@ -69,6 +76,9 @@ struct Inner {
     node: NodeId,
     clock: Arc<dyn Clock>,
     memory: NodeMemory,
+    logs: Logs,
+    /// Told of each commit.
+    appended: Notify,
     ledgers: RwLock<HashMap<TenantId, Arc<Ledger>>>,
     /// Whose ledger the operators' is, once it is known here.
     operators: OnceLock<Arc<Tenant>>,
@@ -141,10 +151,11 @@ impl RecordError {
 }
 
 impl Recorder {
-    /// Starts the writer over this catalog.
-    pub fn open(catalog: Catalog, node: NodeId, clock: Arc<dyn Clock>, memory: NodeMemory) -> Self {
-        let (ledgers, operators, stopped, blind, ended) = Default::default();
-        let inner = Arc::new(Inner { catalog, node, clock, memory, ledgers, operators, stopped, blind, ended });
+    /// Starts the writer over this catalog; `logs` is where the ledgers' checkpoints lie beside it.
+    pub fn open(catalog: Catalog, node: NodeId, clock: Arc<dyn Clock>, memory: NodeMemory, logs: Logs) -> Self {
+        let (appended, ledgers, operators, stopped, blind, ended) = Default::default();
+        let inner = Inner { catalog, node, clock, memory, logs, appended, ledgers, operators, stopped, blind, ended };
+        let inner = Arc::new(inner);
         let (jobs, waiting) = mpsc::channel(MAX_QUEUE);
         tokio::spawn(queue::run(Writer::new(inner.clone()), waiting));
         if inner.catalog.is_shared() {
@@ -165,6 +176,7 @@ impl Recorder {
     /// [`RecordError::Refused`] if it was decided against; else what kept it from being recorded.
     pub async fn record(&self, tenant: &Arc<Tenant>, attempt: Attempt) -> Result<Recorded, RecordError> {
         self.check_running(&tenant.id)?;
+        self.inner.floors(tenant).await?;
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting::new(tenant.clone(), attempt, answer);
         let waiting = waiting.map_err(|error| RecordError::Unavailable(error.to_string()))?;
@@ -284,6 +296,7 @@ impl Recorder {
     }
 
     async fn load(&self, tenant: &Arc<Tenant>) -> Result<View, RecordError> {
+        self.inner.floors(tenant).await?;
         let (answer, answered) = oneshot::channel();
         self.jobs.send(Job::Load(tenant.clone(), answer)).await.map_err(|_| RecordError::Closed)?;
         answered.await.map_err(|_| RecordError::Closed)?
@@ -306,6 +319,13 @@ impl Inner {
             return ledger.clone();
         }
         self.ledgers.write().unwrap_or_else(PoisonError::into_inner).entry(*tenant).or_default().clone()
+    }
+
+    /// The tenants whose ledgers were looked at by this process, and go on.
+    fn in_use(&self) -> Vec<TenantId> {
+        let ledgers = self.ledgers.read().unwrap_or_else(PoisonError::into_inner);
+        let is_used = |ledger: &Ledger| ledger.view().is_some() && ledger.stopped().is_none();
+        ledgers.iter().filter(|(_, ledger)| is_used(ledger)).map(|(id, _)| *id).collect()
     }
 
     /// The tenants that streams stand on.

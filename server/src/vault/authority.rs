@@ -1,5 +1,6 @@
 //! Orders in: whatever changes authority.
 
+use strongroom_core::ed25519::SigningKey;
 use strongroom_core::grant::Refusal;
 use strongroom_core::ids::OrderId;
 use strongroom_core::keys::secret::Key;
@@ -59,13 +60,13 @@ pub(crate) async fn create_tenant(vault: &Vault, caller: Caller, bytes: &[u8]) -
         return Err(Refusal::new(Reason::PreconditionFailed, "the tenant exists already").into());
     }
     let random = |_| Error::Unavailable("the system gave no randomness".into());
-    let ledger_key = Key::random().map_err(random)?;
+    let (ledger_key, log_key) = (Key::random().map_err(random)?, Key::random().map_err(random)?);
     let tuple = |purpose| RootTuple { purpose, vault: vault.id, tenant: Some((id, name.as_str())), version: 1 };
     let new = NewTenant {
         id,
         name: name.clone(),
         ledger_key: vault.root.wrap(&tuple(Purpose::LedgerKey), &ledger_key).await?,
-        log_key: wrap_fresh(vault, &tuple(Purpose::LogKey)).await?,
+        log_key: vault.root.wrap(&tuple(Purpose::LogKey), &log_key).await?,
         tenant_key: wrap_fresh(vault, &tuple(Purpose::TenantKey)).await?,
     };
     let tenant = Arc::new(Tenant {
@@ -73,6 +74,7 @@ pub(crate) async fn create_tenant(vault: &Vault, caller: Caller, bytes: &[u8]) -
         name: name.clone(),
         origin,
         ledger_key: strongroom_core::ledger::LedgerKey::new(&ledger_key),
+        log_key: SigningKey::from_seed(log_key).map_err(random)?,
     });
     let order_id = verified.id();
     let attempt = Attempt::CreateTenant(Box::new(Order::new(caller, verified)), Box::new(new));

@@ -145,12 +145,18 @@ pub(super) const TABLES: &[Table] = &[
             ("lease", Number),
         ],
     },
+    Table {
+        name: "checkpoints",
+        key: &[("tenant", Bytes)],
+        rest: &[("size", Number), ("root", Bytes), ("note", Bytes)],
+    },
 ];
 
 /// What is not copied, and why.
 #[cfg(test)]
 pub(super) const NOT_COPIED: &[(&str, &str)] = &[
     ("vault", "whose catalog it is: the copy writes its own row"),
+    ("leases", "which of the running nodes does what: none runs over a copy"),
     ("_sqlx_migrations", "which migrations were carried out: each database's own"),
 ];
 

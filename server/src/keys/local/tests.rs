@@ -57,7 +57,13 @@ impl House {
         tx.insert_tenant(&new).await.unwrap();
         tx.commit().await.unwrap();
         let origin = Origin::new("vault", VAULT, id).unwrap();
-        let tenant = Arc::new(Tenant { id, name, origin, ledger_key: LedgerKey::new(&other) });
+        let tenant = Arc::new(Tenant {
+            id,
+            name,
+            origin,
+            ledger_key: LedgerKey::new(&other),
+            log_key: SigningKey::from_seed(other).unwrap(),
+        });
         let holder = LocalKeyHolder::start(catalog, root, VAULT, life);
         House { _folder: folder, holder, tenant, tenant_key }
     }

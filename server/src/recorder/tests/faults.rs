@@ -165,7 +165,8 @@ async fn another_node_is_caught_up_with() {
     lab.read(&person, Some(grant), &["math/1"]).await.unwrap();
     let catalog = Catalog::open(&lab.url).await.unwrap();
     let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
-    let recorder = Recorder::open(catalog.clone(), random_id(NodeId::from_bytes), lab.clock.clone(), memory);
+    let (node, logs) = (random_id(NodeId::from_bytes), logs(lab.folder.path()));
+    let recorder = Recorder::open(catalog.clone(), node, lab.clock.clone(), memory, logs);
     let other = Lab {
         folder: tempfile::tempdir().unwrap(),
         url: lab.url.clone(),
@@ -209,6 +210,7 @@ async fn nodes_with_the_same_tenants_do_not_deadlock() {
         name: name.clone(),
         origin: second.origin.clone(),
         ledger_key: LedgerKey::new(&Key::from_bytes([8; 32])),
+        log_key: SigningKey::generate().unwrap(),
     });
     let signed = |tenant: &Arc<Tenant>, signer: &Identity, instruction| {
         let content = OrderContent {
@@ -228,7 +230,8 @@ async fn nodes_with_the_same_tenants_do_not_deadlock() {
 
     let catalog = Catalog::open(&lab.url).await.unwrap();
     let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
-    let other = Recorder::open(catalog, random_id(NodeId::from_bytes), lab.clock.clone(), memory);
+    let (node, logs) = (random_id(NodeId::from_bytes), logs(lab.folder.path()));
+    let other = Recorder::open(catalog, node, lab.clock.clone(), memory, logs);
     let mut tasks = Vec::new();
     for n in 0..40 {
         for (at, recorder) in [&lab.recorder, &other].into_iter().enumerate() {

@@ -4,6 +4,7 @@
 mod bench;
 mod denials;
 mod faults;
+mod integration;
 mod orders;
 mod reads;
 mod tampering;
@@ -29,8 +30,10 @@ use strongroom_core::session::{Claims, Opening, SignedOpening};
 
 use super::attempt::*;
 use super::*;
+use crate::blobs::Blobs;
 use crate::catalog::objects::{Lookup, ObjectRow};
 use crate::catalog::tenants::NewTenant;
+use crate::config::BlobsUrl;
 use crate::sessions::Session;
 use strongroom_test_services::{Engine, on_each_engine};
 
@@ -104,6 +107,7 @@ fn tenant_of(id: TenantId) -> Arc<Tenant> {
         name: "acme".parse().unwrap(),
         origin: Origin::new("vault.test", VaultId::from_bytes([7; 16]), id).unwrap(),
         ledger_key: LedgerKey::new(&Key::from_bytes([8; 32])),
+        log_key: SigningKey::from_seed(Key::from_bytes([9; 32])).unwrap(),
     })
 }
 
@@ -354,8 +358,14 @@ impl Lab {
 async fn open(folder: &tempfile::TempDir, clock: &Arc<TestClock>) -> (Catalog, Recorder) {
     let catalog = Catalog::open(&clock.url).await.unwrap();
     let memory = NodeMemory::open(folder.path().join("memory")).unwrap();
-    let recorder = Recorder::open(catalog.clone(), random_id(NodeId::from_bytes), clock.clone(), memory);
+    let logs = logs(folder.path());
+    let recorder = Recorder::open(catalog.clone(), random_id(NodeId::from_bytes), clock.clone(), memory, logs);
     (catalog, recorder)
+}
+
+/// The ledgers' files, in a folder's `blobs`.
+fn logs(folder: &std::path::Path) -> Logs {
+    Blobs::open(&BlobsUrl::File(folder.join("blobs"))).unwrap().logs()
 }
 
 fn get(paths: &[&str]) -> Work {

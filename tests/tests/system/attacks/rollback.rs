@@ -1,7 +1,7 @@
 //! An old copy of the database in the place of the newest: whole and consistent in itself, every mark in it right. Only whoever
-//! remembers can tell: the process, the node's folder, a client.
+//! remembers can tell: the process, the node's folder, a client, a signed checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use strongroom_client::{Connect, GetOptions, Home, Identity, Reason, Vault};
@@ -46,6 +46,14 @@ impl Scene {
         acme.vault.suspend_vendor(&acme.tenant, &"labelco".parse().unwrap(), None).await.unwrap();
         assert_eq!(reason(get(&worker.vault, &acme).await), Reason::VendorSuspended);
         Self { site, acme, worker, other, copy }
+    }
+
+    /// Copies all that the vault keeps of ledgers, but for its node's memory, and goes on.
+    async fn copy_all(&mut self, catalog: &Path, logs: &Path) {
+        self.site.stop();
+        tamper::copy_catalog(&self.site.folder(), catalog).await;
+        tamper::copy_logs(&self.site.folder(), logs);
+        self.site.restart(None);
     }
 
     /// Nothing comes out of acme for anybody, whoever asks on a connection of its own.
@@ -156,8 +164,8 @@ async fn a_copy_in_place_and_the_node_forgot_too() {
     let auditor = home.create_identity(None).unwrap();
     scene.acme.vault.add_admin(&scene.acme.tenant, auditor.fingerprint()).await.unwrap();
     // Another copy, in which the vendor is suspended, but without what comes after it.
-    let newer = scene.site.beside().join("newer.db");
-    tamper::copy_catalog(&scene.site.folder(), &newer).await;
+    let (newer, logs) = (scene.site.beside().join("newer.db"), scene.site.beside().join("logs"));
+    scene.copy_all(&newer, &logs).await;
     {
         let remembering = with_home(&scene.site, &home).await;
         get(&remembering, &scene.acme).await.unwrap();
@@ -165,6 +173,7 @@ async fn a_copy_in_place_and_the_node_forgot_too() {
     }
     scene.site.stop();
     tamper::replace_catalog(&scene.site.folder(), &newer).await;
+    tamper::replace_logs(&scene.site.folder(), &logs);
     std::fs::remove_dir_all(scene.site.folder().join("memory")).unwrap();
     scene.site.restart(None);
     // Nobody who is there remembers: the old copy passes, and the vendor is suspended in it as well.
@@ -178,13 +187,25 @@ async fn a_copy_in_place_and_the_node_forgot_too() {
     scene.assert_others_go_on().await;
 }
 
+async fn a_copy_in_place_is_behind_the_checkpoint() {
+    let mut scene = Scene::new().await;
+    // A server that ends signs what it recorded.
+    scene.site.stop();
+    tamper::replace_catalog(&scene.site.folder(), &scene.copy).await;
+    std::fs::remove_dir_all(scene.site.folder().join("memory")).unwrap();
+    scene.site.restart(None);
+    scene.assert_stopped().await;
+    scene.assert_told("the checkpoint in the object store has").await;
+    scene.assert_others_go_on().await;
+}
+
 async fn another_history_in_place_of_the_remembered_one() {
     let mut scene = Scene::new().await;
     let home = Home::open(scene.site.beside().join("home"));
     let auditor = home.create_identity(None).unwrap();
     scene.acme.vault.add_admin(&scene.acme.tenant, auditor.fingerprint()).await.unwrap();
-    let fork = scene.site.beside().join("fork.db");
-    tamper::copy_catalog(&scene.site.folder(), &fork).await;
+    let (fork, logs) = (scene.site.beside().join("fork.db"), scene.site.beside().join("logs"));
+    scene.copy_all(&fork, &logs).await;
     {
         let remembering = with_home(&scene.site, &home).await;
         get(&remembering, &scene.acme).await.unwrap();
@@ -193,6 +214,7 @@ async fn another_history_in_place_of_the_remembered_one() {
     let remembered = scene.site.ledger("acme").await.size();
     scene.site.stop();
     tamper::replace_catalog(&scene.site.folder(), &fork).await;
+    tamper::replace_logs(&scene.site.folder(), &logs);
     std::fs::remove_dir_all(scene.site.folder().join("memory")).unwrap();
     scene.site.restart(None);
     // The other history grows until it is longer than what is remembered.
@@ -292,5 +314,6 @@ on_each_engine! {
     a_copy_in_place_before_a_start,
     a_head_that_is_gone,
     a_copy_in_place_and_the_node_forgot_too,
+    a_copy_in_place_is_behind_the_checkpoint,
     another_history_in_place_of_the_remembered_one,
 }

@@ -1,0 +1,406 @@
+//! Integration: what commits appended becomes tiles in the object store, under a signed checkpoint.
+//!
+//! ```text
+//! newest checkpoint (SQL) ─► its last tiles ─► batches from there up to the head ─► full and partial tiles, put if-absent
+//!        ▲                                              │ root = the head's tip                   │ durable
+//!        └──── compare-and-set ◄──── sign ◄─────────────┴─────────────────────────────────────────┘ ─► the bucket's copy
+//! ```
+//!
+//! Any node may do it, and any number at a time: what a log's files hold follows from its entries, so that two write the same
+//! bytes. A lease saves work, and nothing rests on it. A node that stood still half-way and goes on later writes tiles that are
+//! there, or partial ones that nobody asks for; its checkpoint finds that it is not the next one any more.
+//!
+//! Invariants:
+//! - Nothing is signed but the root under a head that carries its mark, reached from the newest checkpoint, itself signed here, by
+//!   the entries between: what is not consistent with the last checkpoint cannot come out.
+//! - A checkpoint is in SQL only when all its tiles are durable.
+//! - What does not fit stops that tenant, and only that one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use strongroom_core::ids::{Digest, Index, Millis, TenantId};
+use strongroom_core::ledger::batch::split;
+use strongroom_core::ledger::checkpoint::Checkpoint;
+use strongroom_core::ledger::tile::{Growing, RestoreError, Tile};
+use strongroom_core::ledger::tree::empty_root;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::floors::{check, open_copy, open_row};
+use super::ledger::Stop;
+use super::{Inner, RecordError, Recorder};
+use crate::blobs::BlobError;
+use crate::catalog::{CatalogError, CheckpointRow};
+use crate::error::Error;
+use crate::tenants::{Tenant, Tenants};
+
+/// How long after a commit its entries wait for others to be integrated with them.
+const GATHER: Duration = Duration::from_millis(250);
+/// How often nodes look for what others appended.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often what failed, or is owed to a bucket, is tried.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often ledgers are held against their checkpoints.
+const COMPARE_EVERY: Duration = Duration::from_secs(10);
+/// How often a bucket's copy of a checkpoint is replaced, at most.
+const COPY_EVERY: Duration = Duration::from_secs(10);
+/// How long the last pass of a process may take.
+const LAST_PASS: Duration = Duration::from_secs(5);
+/// How long a node has the lease, in milliseconds.
+const LEASE: u64 = 5000;
+/// Batches that are read at once.
+const BATCHES: u32 = 32;
+/// Files that are written at once.
+const WRITES: usize = 8;
+/// Bytes of full tiles that are kept until the entries were found to be the head's. More is written before.
+const KEEP: usize = 32 << 20;
+/// Logs whose last tiles are kept in memory.
+const MAX_KEPT: usize = 256;
+
+/// Folds entries into tiles, and signs checkpoints.
+pub(super) struct Integrator {
+    inner: Arc<Inner>,
+    tenants: Tenants,
+    kept: HashMap<TenantId, Kept>,
+}
+
+/// What is kept of a log between passes.
+struct Kept {
+    tenant: Arc<Tenant>,
+    /// The log as of the newest checkpoint that was made here.
+    growing: Option<Growing>,
+    /// When the bucket's copy was last replaced, and by what it is to be.
+    copied: Option<Instant>,
+    owed: Option<Bytes>,
+}
+
+/// A checkpoint that could be made: its tiles are computed, not yet written.
+pub(super) struct Next {
+    tenant: Arc<Tenant>,
+    from: Option<(Index, Digest)>,
+    growing: Growing,
+    tiles: Vec<(Tile, Vec<u8>)>,
+    row: CheckpointRow,
+}
+
+/// Why a log was not integrated.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// Not now.
+    Later(String),
+    /// It goes no further.
+    Stop(Stop),
+}
+
+impl From<CatalogError> for Broken {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::Integrity(why) => Self::Stop(Stop::Integrity(why)),
+            other => Self::Later(other.to_string()),
+        }
+    }
+}
+
+impl From<BlobError> for Broken {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Exists(_) | BlobError::Altered(_) | BlobError::Missing(_) => {
+                Self::Stop(Stop::Integrity(error.to_string()))
+            }
+            other => Self::Later(other.to_string()),
+        }
+    }
+}
+
+impl From<Stop> for Broken {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+impl Recorder {
+    /// Integrates in the background. After `stop` it passes once more, and the task ends.
+    pub(crate) fn integrate(&self, tenants: Tenants, stop: CancellationToken) -> JoinHandle<()> {
+        tokio::spawn(Integrator::new(self.inner.clone(), tenants).run(stop))
+    }
+}
+
+impl Integrator {
+    pub(super) fn new(inner: Arc<Inner>, tenants: Tenants) -> Self {
+        Self { inner, tenants, kept: HashMap::new() }
+    }
+
+    async fn run(mut self, stop: CancellationToken) {
+        let mut compared = Instant::now();
+        let mut is_done = false;
+        loop {
+            let pause = match (is_done, self.inner.catalog.is_shared()) {
+                (true, true) => LOOK_EVERY,
+                (true, false) => COMPARE_EVERY,
+                (false, _) => AGAIN,
+            };
+            let inner = self.inner.clone();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = inner.appended.notified() => {
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = sleep(GATHER) => {}
+                    }
+                }
+                () = sleep(pause) => {}
+            }
+            is_done = self.pass().await;
+            if compared.elapsed() >= COMPARE_EVERY {
+                self.compare_all().await;
+                is_done &= self.pay().await;
+                compared = Instant::now();
+            }
+        }
+        if timeout(LAST_PASS, self.pass()).await.is_err() {
+            tracing::warn!("the last entries were not integrated in time; the next start goes on");
+        }
+    }
+
+    /// Integrates what there is; false if something is left to do.
+    pub(super) async fn pass(&mut self) -> bool {
+        let found = async {
+            let found = self.inner.catalog.unintegrated().await?;
+            let leads = !found.is_empty() && self.leads().await?;
+            Ok::<_, CatalogError>(if leads { found } else { Vec::new() })
+        };
+        let found = match found.await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(detail = %error, "what is to be integrated could not be looked up");
+                return false;
+            }
+        };
+        let mut is_done = true;
+        for id in found {
+            if self.inner.ledger(&id).stopped().is_none() {
+                is_done &= self.one(id).await;
+            }
+        }
+        self.pay().await && is_done
+    }
+
+    /// Whether this node is the one that works.
+    async fn leads(&self) -> Result<bool, CatalogError> {
+        if !self.inner.catalog.is_shared() {
+            return Ok(true);
+        }
+        let now = self.inner.clock.now();
+        self.inner.catalog.lease("integrate", &self.inner.node, now, Millis(now.0 + LEASE)).await
+    }
+
+    /// Integrates one log; false if that failed for now.
+    async fn one(&mut self, id: TenantId) -> bool {
+        let result = async {
+            let tenant = self.tenant(id).await?;
+            if let Some(next) = self.fold(&tenant).await? {
+                self.commit(next).await?;
+            }
+            Ok(())
+        };
+        match result.await {
+            Ok(()) => true,
+            Err(Broken::Stop(stop)) => {
+                self.kept.remove(&id);
+                self.inner.ledger(&id).stop(&id, stop);
+                true
+            }
+            Err(Broken::Later(why)) => {
+                if let Some(kept) = self.kept.get_mut(&id) {
+                    kept.growing = None;
+                }
+                tracing::warn!(tenant = %id, why, "entries are not under a checkpoint yet; it is tried again");
+                false
+            }
+        }
+    }
+
+    async fn tenant(&mut self, id: TenantId) -> Result<Arc<Tenant>, Broken> {
+        if let Some(kept) = self.kept.get(&id) {
+            return Ok(kept.tenant.clone());
+        }
+        let tenant = match self.tenants.by_id(&id).await {
+            Ok(tenant) => tenant,
+            Err(Error::Integrity(why)) => return Err(Stop::Integrity(why.into_owned()).into()),
+            Err(error) => return Err(Broken::Later(error.to_string())),
+        };
+        if self.kept.len() >= MAX_KEPT {
+            // Whoever is owed something is kept: there are few.
+            self.kept.retain(|_, kept| kept.owed.is_some());
+        }
+        self.kept.insert(id, Kept { tenant: tenant.clone(), growing: None, copied: None, owed: None });
+        Ok(tenant)
+    }
+
+    /// What the next checkpoint of a log is; none if the newest has all entries.
+    pub(super) async fn fold(&mut self, tenant: &Arc<Tenant>) -> Result<Option<Next>, Broken> {
+        let (catalog, id) = (&self.inner.catalog, &tenant.id);
+        let row = catalog.checkpoint(id).await?;
+        let from = row.map(|row| open_row(tenant, &row)).transpose()?.map(|last| (last.size, last.root));
+        let (size, root) = from.unwrap_or((Index(0), empty_root()));
+        let since = catalog.since(id, &tenant.ledger_key, size).await?;
+        let head = since.as_ref().map(|since| since.head.clone()).unwrap_or_default();
+        if from.is_some() {
+            check(
+                "the checkpoint in the database has",
+                size,
+                root,
+                head.size(),
+                since.and_then(|since| since.boundary),
+            )?;
+        }
+        if head.size() == size {
+            return Ok(None);
+        }
+        let kept = self.kept.get_mut(id).and_then(|kept| kept.growing.take());
+        let mut growing = match kept.filter(|growing| growing.size() == size.0 && growing.root() == root) {
+            Some(growing) => growing,
+            None => self.restore(tenant, size, root).await?,
+        };
+        let mut tiles = Vec::new();
+        while growing.size() < head.size().0 {
+            self.take_in(tenant, &mut growing, head.size(), &mut tiles).await?;
+            if tiles.iter().map(|(_, bytes): &(Tile, Vec<u8>)| bytes.len()).sum::<usize>() > KEEP {
+                self.write(tenant, std::mem::take(&mut tiles)).await?;
+            }
+        }
+        if growing.root() != head.tip() {
+            let why = format!("the entries from {size} on do not come to what the head says: one was changed");
+            return Err(Stop::Integrity(why).into());
+        }
+        tiles.extend(growing.partials());
+        let checkpoint = Checkpoint { origin: tenant.origin.clone(), size: head.size(), root: head.tip() };
+        let note = checkpoint.sign(&tenant.log_key).into_bytes();
+        let row = CheckpointRow { size: checkpoint.size, root: checkpoint.root, note };
+        Ok(Some(Next { tenant: tenant.clone(), from, growing, tiles, row }))
+    }
+
+    /// The log as of a checkpoint, from its last tiles.
+    async fn restore(&self, tenant: &Arc<Tenant>, size: Index, root: Digest) -> Result<Growing, Broken> {
+        let mut tiles = HashMap::new();
+        for tile in Growing::tail(size.0) {
+            let bytes = self.inner.file(tenant, tile).await?;
+            tiles.insert(tile, bytes);
+        }
+        let read = |tile: Tile| tiles.get(&tile).map(|bytes| bytes.to_vec()).ok_or(tile);
+        let growing =
+            Growing::restore(size.0, read).map_err(|error: RestoreError<Tile>| Stop::Integrity(error.to_string()))?;
+        if growing.root() != root {
+            let why = format!("the tiles of the log of {size} entries do not come to its checkpoint: one was changed");
+            return Err(Stop::Integrity(why).into());
+        }
+        Ok(growing)
+    }
+
+    /// Takes in the next batches, up to `to`.
+    async fn take_in(
+        &self,
+        tenant: &Tenant,
+        growing: &mut Growing,
+        to: Index,
+        tiles: &mut Vec<(Tile, Vec<u8>)>,
+    ) -> Result<(), Broken> {
+        let at = growing.size();
+        let broken = |at: u64, why: &str| Broken::Stop(Stop::Integrity(format!("the batch of entry {at} {why}")));
+        for (batch, _, _) in self.inner.catalog.batches_from(&tenant.id, Index(at), BATCHES).await? {
+            let at = growing.size();
+            if at >= to.0 {
+                break;
+            }
+            let (public, private) = match (split(&batch.entries), split(&batch.parts)) {
+                (Ok(public), Ok(private)) if public.len() == private.len() && batch.first.0 <= at => (public, private),
+                _ => return Err(broken(at, "does not hold what it says")),
+            };
+            let skip = usize::try_from(at - batch.first.0).unwrap_or(usize::MAX);
+            for (public, private) in public.into_iter().zip(private).skip(skip) {
+                growing.push(public, private, tiles).map_err(|error| broken(at, &error.to_string()))?;
+            }
+        }
+        if growing.size() == at { Err(broken(at, "is missing")) } else { Ok(()) }
+    }
+
+    /// Writes a checkpoint's tiles and puts it in the place of the one before, unless another node was first.
+    pub(super) async fn commit(&mut self, next: Next) -> Result<bool, Broken> {
+        let Next { tenant, from, growing, tiles, row } = next;
+        self.write(&tenant, tiles).await?;
+        if !self.inner.catalog.move_checkpoint(&tenant.id, from, &row).await? {
+            return Ok(false);
+        }
+        let (size, note) = (growing.size(), Bytes::from(row.note));
+        if let Some(kept) = self.kept.get_mut(&tenant.id) {
+            kept.growing = Some(growing);
+            kept.owed = Some(note);
+        }
+        for tile in from.into_iter().flat_map(|(size, _)| Growing::tail(size.0)) {
+            if Tile::of(tile.kind(), tile.index(), size).is_some_and(Tile::is_full) {
+                self.inner.logs.drop_partials(&tenant.id, tile.full()).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn write(&self, tenant: &Arc<Tenant>, tiles: Vec<(Tile, Vec<u8>)>) -> Result<(), BlobError> {
+        let put = |(tile, bytes): (Tile, Vec<u8>)| self.inner.put_file(tenant, tile, bytes);
+        stream::iter(tiles).map(put).buffer_unordered(WRITES).try_collect().await
+    }
+
+    /// Replaces the object store's copies of checkpoints: at once on a disk, now and then in a bucket; false if some are owed yet.
+    async fn pay(&mut self) -> bool {
+        let is_near = self.inner.logs.is_near();
+        let mut is_done = true;
+        for (id, kept) in &mut self.kept {
+            let is_due = is_near || kept.copied.is_none_or(|copied| copied.elapsed() >= COPY_EVERY);
+            let Some(note) = kept.owed.clone().filter(|_| is_due) else {
+                is_done &= kept.owed.is_none();
+                continue;
+            };
+            let (tenant, size) =
+                (kept.tenant.clone(), Checkpoint::peek(&note).map(|owed| owed.size).unwrap_or_default());
+            // One that was not signed here is left for whoever compares: it stops the tenant.
+            let replaces = move |there: &[u8]| open_copy(&tenant, there).is_ok_and(|there| there.size < size);
+            match self.inner.logs.put_checkpoint(id, note, replaces).await {
+                Ok(()) => {
+                    kept.owed = None;
+                    kept.copied = Some(Instant::now());
+                }
+                Err(error) => {
+                    tracing::warn!(tenant = %id, detail = %error, "a checkpoint could not be copied to the object store");
+                    is_done = false;
+                }
+            }
+        }
+        is_done
+    }
+
+    /// Has the object store's copy of a checkpoint replaced: the node that made it ended before it did.
+    async fn owe(&mut self, tenant: &Arc<Tenant>) {
+        if let Ok(Some(row)) = self.inner.catalog.checkpoint(&tenant.id).await
+            && self.tenant(tenant.id).await.is_ok()
+            && let Some(kept) = self.kept.get_mut(&tenant.id)
+        {
+            kept.owed = Some(row.note.into());
+        }
+    }
+
+    /// Holds all ledgers that are in use against their checkpoints; those that do not fit are stopped.
+    async fn compare_all(&mut self) {
+        for id in self.inner.in_use() {
+            let Ok(tenant) = self.tenants.by_id(&id).await else { continue };
+            match self.inner.compare(&tenant).await {
+                Ok(true) => self.owe(&tenant).await,
+                Ok(false) | Err(RecordError::Diverged(_) | RecordError::Integrity(_)) => {}
+                Err(error) => tracing::warn!(tenant = %id, detail = %error, "its checkpoints could not be looked at"),
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Checkpoints and proofs, for whoever asks; and a log's files, for whoever keeps a copy.
+//!
+//! A proof is computed from the tiles and checked here before it leaves: what does not hold was changed in the object store, and
+//! stops the tenant.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use strongroom_core::grant::Refusal;
+use strongroom_core::ids::{Digest, Index};
+use strongroom_core::ledger::checkpoint::Checkpoint;
+use strongroom_core::ledger::proof::{
+    Lacking, TileHashes, check_consistency, check_inclusion, consistency, inclusion, root,
+};
+use strongroom_core::ledger::tile::Tile;
+use strongroom_core::ledger::tree::leaf_hash;
+use strongroom_core::reason::Reason;
+use tokio::time::{Instant, sleep};
+
+use super::floors::open_row;
+use super::ledger::Stop;
+use super::{RecordError, Recorder};
+use crate::blobs::BlobError;
+use crate::tenants::Tenant;
+
+/// How long a checkpoint is waited for.
+const WAIT: Duration = Duration::from_secs(10);
+/// How often it is looked whether there is one: another node may make it.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A checkpoint, with its note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// What it says.
+    pub checkpoint: Checkpoint,
+    /// The signed note.
+    pub note: Vec<u8>,
+}
+
+/// An entry that is under a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Included {
+    /// The checkpoint.
+    pub signed: Signed,
+    /// The entry's public bytes.
+    pub public: Vec<u8>,
+    /// The proof.
+    pub proof: Vec<Digest>,
+}
+
+impl Recorder {
+    /// The newest checkpoint, once it covers `cover` entries.
+    ///
+    /// # Errors
+    /// [`RecordError::Unavailable`] if none does within ten seconds; else as [`Recorder::view`].
+    pub async fn checkpoint(&self, tenant: &Arc<Tenant>, cover: Index) -> Result<Signed, RecordError> {
+        let until = Instant::now() + WAIT;
+        loop {
+            self.check_running(&tenant.id)?;
+            let row = self.catalog().checkpoint(&tenant.id).await.map_err(RecordError::of_catalog)?;
+            if let Some(row) = row.filter(|row| row.size >= cover) {
+                let stop = |stop| self.inner.ledger(&tenant.id).stop(&tenant.id, stop);
+                let checkpoint = open_row(tenant, &row).map_err(stop)?;
+                return Ok(Signed { checkpoint, note: row.note });
+            }
+            if Instant::now() > until {
+                let words = format!("no checkpoint covers {cover} entries yet: the object store may be out of reach");
+                return Err(RecordError::Unavailable(words));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// The proof that an entry is under the newest checkpoint.
+    ///
+    /// # Errors
+    /// [`RecordError::Refused`] if the ledger has no such entry; else as [`Recorder::checkpoint`].
+    pub async fn inclusion(&self, tenant: &Arc<Tenant>, index: Index) -> Result<Included, RecordError> {
+        let none = || not_found(format!("the ledger has no entry {index}"));
+        let next = Index(index.0.checked_add(1).ok_or_else(none)?);
+        let found = self.history(tenant, index, next).await?;
+        let (public, _) = found.into_iter().next().ok_or_else(none)?;
+        let signed = self.checkpoint(tenant, next).await?;
+        let (size, top) = (signed.checkpoint.size.0, signed.checkpoint.root);
+        let proof = self.out_of_tiles(tenant, size, |hashes| inclusion(hashes, index.0, size)).await?;
+        if check_inclusion(leaf_hash(&public), index.0, size, &top, &proof).is_err() {
+            return Err(self.changed(tenant, format!("entry {index} is not the one under the checkpoint of {size}")));
+        }
+        Ok(Included { signed, public, proof })
+    }
+
+    /// The proof that the newest checkpoint continues the ledger as it was at `size`.
+    ///
+    /// # Errors
+    /// [`RecordError::Refused`] if the ledger has not come as far; else as [`Recorder::checkpoint`].
+    pub async fn consistency(&self, tenant: &Arc<Tenant>, size: Index) -> Result<(Signed, Vec<Digest>), RecordError> {
+        let has = self.view(tenant).await?.head.size();
+        if size > has {
+            return Err(not_found(format!("the ledger has {has} entries, not {size}")));
+        }
+        let signed = self.checkpoint(tenant, size).await?;
+        let (old, new, top) = (size.0, signed.checkpoint.size.0, signed.checkpoint.root);
+        let old_root = self.out_of_tiles(tenant, new, |hashes| root(hashes, old)).await?;
+        let proof = self.out_of_tiles(tenant, new, |hashes| consistency(hashes, old, new)).await?;
+        if check_consistency((old, &old_root), (new, &top), &proof).is_err() {
+            return Err(self.changed(tenant, format!("the tiles do not come to the checkpoint of {new} entries")));
+        }
+        Ok((signed, proof))
+    }
+
+    /// A file of the log.
+    ///
+    /// # Errors
+    /// [`RecordError::Refused`] if no checkpoint needs it. One that the newest checkpoint needs and that is missing stops the
+    /// tenant.
+    pub async fn log_file(&self, tenant: &Arc<Tenant>, tile: Tile) -> Result<Bytes, RecordError> {
+        self.check_running(&tenant.id)?;
+        match self.inner.file(tenant, tile).await {
+            Ok(bytes) => Ok(bytes),
+            Err(error @ (BlobError::Missing(_) | BlobError::Altered(_))) => {
+                let newest = self.checkpoint(tenant, Index(0)).await?.checkpoint.size.0;
+                let needed = Tile::of(tile.kind(), tile.index(), newest);
+                match needed.is_some_and(|needed| needed == tile || needed.is_full()) {
+                    true => Err(self.changed(tenant, error.to_string())),
+                    false => Err(not_found(format!("no checkpoint needs {tile}"))),
+                }
+            }
+            Err(error) => Err(RecordError::Unavailable(error.to_string())),
+        }
+    }
+
+    /// Computes something from the tiles of a log, fetching those that it needs.
+    async fn out_of_tiles<T>(
+        &self,
+        tenant: &Arc<Tenant>,
+        size: u64,
+        work: impl Fn(&TileHashes) -> Result<T, Lacking>,
+    ) -> Result<T, RecordError> {
+        let mut hashes = TileHashes::new(size);
+        loop {
+            let Lacking(tile) = match work(&hashes) {
+                Ok(done) => return Ok(done),
+                Err(lacking) => lacking,
+            };
+            let bytes = self.log_file(tenant, tile).await?;
+            hashes.insert(tile, &bytes).map_err(|error| self.changed(tenant, format!("{tile}: {error}")))?;
+        }
+    }
+
+    fn changed(&self, tenant: &Tenant, why: String) -> RecordError {
+        self.inner.ledger(&tenant.id).stop(&tenant.id, Stop::Integrity(format!("the log's files: {why}")))
+    }
+}
+
+fn not_found(words: String) -> RecordError {
+    RecordError::Refused { refusal: Refusal::new(Reason::NotFound, words), index: None }
+}
