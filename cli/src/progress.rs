@@ -40,6 +40,12 @@ impl Progress {
         Self::styled(globals, what, Some(total), &template)
     }
 
+    /// So many of so many.
+    pub fn set(&self, done: u64, of: u64) {
+        self.0.0.set_length(of);
+        self.0.0.set_position(done);
+    }
+
     fn styled(globals: &Globals, what: &str, total: Option<u64>, template: &str) -> Self {
         if globals.output == Format::Json || !std::io::stderr().is_terminal() {
             return Self(Arc::new(Bar(ProgressBar::hidden())));

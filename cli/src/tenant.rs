@@ -30,7 +30,7 @@ Examples:
 Examples:
   strongroom --home ./vault/operator tenant list")]
     List,
-    /// Show one tenant: its ledger's origin and length.
+    /// Show one tenant: its ledger's origin and length, and the public key that its checkpoints are verified with.
     #[command(after_help = "\
 Examples:
   strongroom --home ./vault/operator tenant show acme")]
@@ -74,11 +74,34 @@ struct Shown {
     origin: String,
     entries: u64,
     stopped: Option<String>,
+    log_key: Option<String>,
 }
 
 impl From<TenantInfo> for Shown {
     fn from(info: TenantInfo) -> Self {
-        Self { tenant: info.name, origin: info.origin.to_string(), entries: info.size.0, stopped: info.stopped }
+        Self {
+            tenant: info.name,
+            origin: info.origin.to_string(),
+            entries: info.size.0,
+            stopped: info.stopped,
+            log_key: info.log_key.map(|key| key.to_string()),
+        }
+    }
+}
+
+impl Shown {
+    /// All there is to say, line by line.
+    fn page(&self) -> String {
+        let state = self.cells().swap_remove(2);
+        let key = self.log_key.as_deref().unwrap_or("(its keys cannot be opened)");
+        let lines = [
+            ("tenant", self.tenant.as_str()),
+            ("entries", &self.entries.to_string()),
+            ("state", &state),
+            ("ledger", &self.origin),
+            ("log key", key),
+        ];
+        lines.map(|(name, value)| format!("{name:<8} {value}")).join("\n")
     }
 }
 
@@ -134,7 +157,8 @@ impl Tenant {
                 let tenants = vault.list_tenants().await?;
                 let found = tenants.into_iter().find(|info| info.name == tenant);
                 let none = || Failure::new(Reason::NotFound, format!("there is no tenant {tenant}"), "see tenant list");
-                globals.output.list(&[Shown::from(found.ok_or_else(none)?)])
+                let found = Shown::from(found.ok_or_else(none)?);
+                globals.output.result(&found, Shown::page)
             }
         })
     }

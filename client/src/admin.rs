@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{Index, Millis, NodeId, OrderId, TenantId, VaultId, VendorId};
 use strongroom_core::keys::secret::random_bytes;
+use strongroom_core::ledger::checkpoint::VerifierKey;
 use strongroom_core::names::{TenantName, VendorName};
 use strongroom_core::order::{Instruction, Order};
 use strongroom_core::origin::Origin;
@@ -85,6 +86,8 @@ pub struct TenantInfo {
     pub size: Index,
     /// Why it is stopped, if it is.
     pub stopped: Option<String>,
+    /// What its ledger's checkpoints are verified with; none if its keys cannot be opened.
+    pub log_key: Option<VerifierKey>,
 }
 
 impl Vault {
@@ -187,6 +190,7 @@ impl Vault {
                     origin: parse("origin", &tenant.origin)?,
                     size: Index(tenant.size),
                     stopped: Some(tenant.stopped).filter(|why| !why.is_empty()),
+                    log_key: optional("log key", &tenant.log_key)?,
                 });
             }
             token = next_token(&request.page.unwrap_or_default().token, answer.next)?;

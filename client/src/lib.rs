@@ -65,7 +65,7 @@
 //! | writing | [`Vault::put`], [`Vault::put_bytes`], [`Vault::put_many`], [`Vault::delete`], [`Vault::delete_many`] |
 //! | looking | [`Vault::list`], [`Vault::stat`], [`Vault::datasets`] |
 //! | administering | [`grants`], [`explain`], [`vendors`], [`datasets`], [`keys`], [`admin`] |
-//! | the ledger | [`audit`] |
+//! | the ledger | [`audit`], [`log`] |
 
 pub mod admin;
 mod assembly;
@@ -83,6 +83,7 @@ mod groups;
 mod home;
 pub mod keys;
 mod listing;
+pub mod log;
 mod memory;
 mod name;
 mod piece;

@@ -1,9 +1,14 @@
-//! The ledger, read.
+//! The ledger, read, and copied to be verified.
 
+mod export;
+mod exported;
 mod line;
 mod log;
 mod mine;
 pub(crate) mod names;
+mod prove;
+mod receipt;
+mod verify;
 
 use clap::Subcommand;
 
@@ -12,7 +17,7 @@ use crate::exit::Outcome;
 
 pub use line::line;
 
-/// Read a tenant's ledger.
+/// Read a tenant's ledger, or copy it and verify the copy.
 #[derive(Debug, Subcommand)]
 pub enum Audit {
     /// Show a tenant's ledger, oldest entry first, narrowed by filters that all must hold.
@@ -22,6 +27,18 @@ pub enum Audit {
     /// Show what one's own keys were released, in each tenant: one's own key and, for a vendor's, all keys that the vendor has or
     /// had there. What a vendor asks first when it was breached.
     Mine(mine::Mine),
+    /// Copy a tenant's ledger into a folder that can be verified without the vault.
+    ///
+    /// It waits until a signed checkpoint covers all entries there are, and writes that checkpoint, exactly its files and the key
+    /// that signed it. Broken off, or made before, it goes on with what is missing. To admins.
+    Export(export::Export),
+    /// Keep the proof that an entry is in a tenant's ledger: a C2SP tlog-proof. For admins, and for whoever did it.
+    Prove(prove::Prove),
+    /// Verify an exported ledger, offline, and replay it; or a receipt that `audit prove` wrote.
+    ///
+    /// Signature, hashes, tree and private parts are checked, that no file is missing or too many, and then, entry by entry, that
+    /// every release was allowed and asked for by the grants and signatures of its moment. Exit code 5 says that it does not hold.
+    Verify(verify::Verify),
 }
 
 impl Audit {
@@ -33,6 +50,9 @@ impl Audit {
         match self {
             Self::Log(log) => log.run(globals),
             Self::Mine(mine) => mine.run(globals),
+            Self::Export(export) => export.run(globals),
+            Self::Prove(prove) => prove.run(globals),
+            Self::Verify(verify) => verify.run(globals),
         }
     }
 }

@@ -8,6 +8,7 @@ mod crash;
 mod delegation;
 mod demo;
 mod discovery;
+mod export;
 mod faults;
 mod migrate;
 mod nodes;

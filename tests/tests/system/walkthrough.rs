@@ -77,6 +77,17 @@ async fn the_walkthrough_works_as_written() {
     let indices: Vec<u64> = entries.iter().map(|entry| entry["entry"]["index"].as_u64().unwrap()).collect();
     assert_eq!(indices, (0..entries.len() as u64).collect::<Vec<_>>());
 
+    let last = "strongroom --home lab audit export acme -o acme-ledger/ && strongroom audit verify acme-ledger/";
+    let (export, verify) = last.split_once(" && ").unwrap();
+    shell.run(export).ok();
+    let verdict = shell.run(verify).ok();
+    let words = format!("acme-ledger/ holds: {} entries", entries.len());
+    assert!(verdict.text().starts_with(&words), "{}", verdict.text());
+    let shown = shell.run("strongroom --home ./vault/operator tenant show acme --output json").ok();
+    let key = serde_json::from_str::<serde_json::Value>(shown.text()).unwrap()["log_key"].as_str().unwrap().to_owned();
+    assert_eq!(shell.read("acme-ledger/log-keys"), format!("{key}\n"));
+    shell.run(&format!("strongroom audit verify acme-ledger/ --key {key} --since acme-ledger/checkpoint")).ok();
+
     let ended = shell.server().terminate();
     assert!(ended.success(), "a server that is told to end does so in peace: {}", shell.server().stderr());
     let ledger = strongroom_tests::oracle::Ledger::read(&shell.folder().join("vault"), "acme").await.assert_clean();

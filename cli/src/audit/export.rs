@@ -1,0 +1,123 @@
+//! `audit export`: a copy of the ledger that can be verified without the vault.
+
+use std::path::PathBuf;
+
+use futures::TryStreamExt;
+use serde::Serialize;
+use strongroom_client::Vault;
+use strongroom_client::log::{Cover, LogCheckpoint};
+use strongroom_core::ids::Index;
+use strongroom_core::ledger::checkpoint::{Checkpoint, MAX_NOTE, VerifierKey};
+use strongroom_core::ledger::tile::{Tile, tiles_of};
+use strongroom_core::ledger::verify::{CHECKPOINT, LOG_KEYS, LogFiles};
+use strongroom_core::names::TenantName;
+use strongroom_core::reason::Reason;
+
+use crate::args::Globals;
+use crate::audit::exported::Exported;
+use crate::exit::{Failure, Outcome};
+use crate::output::note;
+use crate::progress::Progress;
+
+/// The flags of `audit export`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  strongroom audit export acme -o acme-ledger/ && strongroom audit verify acme-ledger/
+  strongroom audit export acme -o acme-ledger/      # again, later: only what is new is fetched")]
+pub struct Export {
+    /// The tenant.
+    tenant: TenantName,
+    /// The folder to write, new or with an earlier export of the same ledger.
+    #[arg(short = 'o', long = "out", value_name = "DIR")]
+    folder: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct Done {
+    tenant: TenantName,
+    entries: u64,
+    root: String,
+    log_key: String,
+    fetched: u64,
+}
+
+impl Export {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The caller is no admin of the tenant, the folder holds something else, or the ledger does not continue what it holds.
+    pub fn run(self, globals: &Globals) -> Outcome {
+        globals.with_vault(async |vault| {
+            let mut folder = Exported::at(&self.folder);
+            let before = self.before(&mut folder)?;
+            let LogCheckpoint { checkpoint, note: signed, key } = self.checkpoint(vault, before.as_ref()).await?;
+            let size = checkpoint.size;
+            let cleared = folder.clear(|tile| Tile::of(tile.kind(), tile.index(), size.0) == Some(*tile));
+            cleared.map_err(|error| Failure::file(&self.folder, &error))?.map_err(|name| {
+                let detail = format!("{} holds {name}, which is no part of an export", self.folder.display());
+                Failure::new(Reason::PreconditionFailed, detail, "name a new folder")
+            })?;
+            let missing: Vec<Tile> = tiles_of(size.0).filter(|tile| !folder.has(&tile.to_string())).collect();
+            let fetched = missing.len() as u64;
+            let bar = Progress::of(globals, "exporting", fetched, "files");
+            let put = |name: &str, bytes: &[u8]| {
+                folder.put(name, bytes).map_err(|error| Failure::file(&self.folder.join(name), &error))
+            };
+            let mut files = vault.log_files(&self.tenant, missing);
+            while let Some((tile, bytes)) = files.try_next().await? {
+                put(&tile.to_string(), &bytes)?;
+                bar.add(1);
+            }
+            put(LOG_KEYS, format!("{key}\n").as_bytes())?;
+            // The checkpoint comes last: with it, the folder is a log.
+            put(CHECKPOINT, &signed)?;
+            drop(bar);
+            let root = checkpoint.root.to_string();
+            let (tenant, log_key) = (self.tenant.clone(), key.to_string());
+            let done = Done { tenant, entries: size.0, root, log_key, fetched };
+            note("note: private parts hold paths, addresses and words of the ledger's people; keep the folder to yourself");
+            globals.output.result(&done, |done| {
+                format!("{} entries of {} in {}", done.entries, done.tenant, self.folder.display())
+            })
+        })
+    }
+
+    /// The checkpoint that the folder holds, with the key beside it.
+    fn before(&self, folder: &mut Exported) -> Outcome<Option<(Checkpoint, VerifierKey)>> {
+        let mut read = |name: &str| {
+            folder.read(name, MAX_NOTE as u64).map_err(|error| Failure::file(&self.folder.join(name), &error))
+        };
+        let (Some(signed), Some(keys)) = (read(CHECKPOINT)?, read(LOG_KEYS)?) else { return Ok(None) };
+        let keys = String::from_utf8_lossy(&keys).trim_end().parse::<VerifierKey>().map(|key| [key]);
+        let opened = keys.map_err(|error| error.to_string()).and_then(|keys| {
+            let (checkpoint, key) = Checkpoint::open(&signed, &keys).map_err(|error| error.to_string())?;
+            Ok((checkpoint, key.clone()))
+        });
+        let broken = |why| {
+            let detail = format!("the export that is there: {why}");
+            Failure::new(Reason::Integrity, detail, "name a new folder, and keep this one: it may be evidence")
+        };
+        opened.map(Some).map_err(broken)
+    }
+
+    /// A checkpoint over the head, which continues the one that the folder holds.
+    async fn checkpoint(&self, vault: &Vault, before: Option<&(Checkpoint, VerifierKey)>) -> Outcome<LogCheckpoint> {
+        let newest = vault.checkpoint(&self.tenant, Cover::Head).await?;
+        let Some((before, key)) = before else { return Ok(newest) };
+        let evidence = "keep the folder, it is evidence; name a new one to export what the vault says now";
+        if before.origin != newest.checkpoint.origin || *key != newest.key {
+            let detail =
+                format!("the folder holds the ledger {}, signed by another key or another ledger", before.origin);
+            return Err(Failure::new(Reason::LedgerDiverged, detail, evidence));
+        }
+        if before.size > Index(0) {
+            let continued = vault.continued(&self.tenant, before.size, &before.root).await;
+            continued.map_err(|error| match error.reason() {
+                Reason::LedgerDiverged => Failure::new(Reason::LedgerDiverged, error.detail(), evidence),
+                _ => error.into(),
+            })?;
+        }
+        Ok(newest)
+    }
+}

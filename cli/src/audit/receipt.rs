@@ -1,0 +1,71 @@
+//! Receipts, checked offline: an entry, the proof that it is under a checkpoint, and the checkpoint.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::Serialize;
+use strongroom_core::ledger::Entry;
+use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
+use strongroom_core::ledger::proof::Receipt;
+use strongroom_core::reason::Reason;
+
+use crate::exit::{Failure, Outcome};
+use crate::output::Format;
+use crate::when;
+
+/// A longer file is no receipt.
+const MAX_FILE: u64 = 1 << 20;
+
+#[derive(Debug, Serialize)]
+struct Verdict {
+    ledger: String,
+    index: u64,
+    event: String,
+    time: String,
+    key: String,
+    /// How many entries the checkpoint covers.
+    entries: u64,
+}
+
+/// Verifies a receipt with the ledger's public key: a receipt does not bring one along.
+pub(super) fn verify(file: &Path, key: Option<&VerifierKey>, format: Format) -> Outcome {
+    let Some(key) = key else {
+        let detail = "a receipt is verified with the ledger's public key";
+        return Err(Failure::usage(detail, "give it with --key; the operator's `tenant show` prints it"));
+    };
+    let failed = |error| Failure::file(file, &error);
+    let mut bytes = Vec::new();
+    File::open(file).map_err(failed)?.take(MAX_FILE).read_to_end(&mut bytes).map_err(failed)?;
+    let broken = |why: String| {
+        let detail = format!("{}: {why}", file.display());
+        Failure::new(Reason::Integrity, detail, "ask for the proof again with `audit prove`")
+    };
+    let receipt = Receipt::from_bytes(&bytes).ok_or_else(|| broken("it is not a tlog-proof with its entry".into()))?;
+    let opened = Checkpoint::open(&receipt.checkpoint, std::slice::from_ref(key));
+    let (checkpoint, _) = opened.map_err(|error| broken(format!("its checkpoint: {error}")))?;
+    if key.name() != checkpoint.origin.to_string() {
+        return Err(broken("its checkpoint is of another ledger than the key".into()));
+    }
+    let proven = receipt.check(checkpoint.size, &checkpoint.root);
+    proven.map_err(|_| broken("the proof does not hold: the entry is not under the checkpoint".into()))?;
+    let entry = Entry::from_bytes(&receipt.entry).map_err(|error| broken(error.to_string()))?;
+    if entry.index != receipt.index {
+        return Err(broken(format!("entry {} calls itself entry {}", receipt.index, entry.index)));
+    }
+    let verdict = Verdict {
+        ledger: checkpoint.origin.to_string(),
+        index: receipt.index.0,
+        event: entry.event.name().to_owned(),
+        time: when::rfc3339(entry.time),
+        key: entry.actor.key.to_string(),
+        entries: checkpoint.size.0,
+    };
+    format.result(&verdict, |verdict| {
+        let Verdict { index, event, time, key, entries, ledger } = verdict;
+        format!(
+            "{} holds: entry {index}, {event} by {key} at {time}, is one of {entries} entries of {ledger}",
+            file.display()
+        )
+    })
+}

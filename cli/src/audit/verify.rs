@@ -1,0 +1,135 @@
+//! `audit verify`: an exported ledger, verified and replayed. No vault is asked.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use strongroom_core::ledger::checkpoint::{MAX_NOTE, VerifierKey};
+use strongroom_core::ledger::verify::{Expected, LogFinding, Verified, verify_log};
+use strongroom_core::reason::Reason;
+
+use crate::args::Globals;
+use crate::audit::exported::Exported;
+use crate::audit::receipt;
+use crate::exit::{Failure, Outcome};
+use crate::progress::Progress;
+use crate::when;
+
+/// The flags of `audit verify`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  strongroom audit verify acme-ledger/
+  strongroom audit verify suspended.tlog-proof --key \"$(cat acme.log-key)\"
+  strongroom audit verify acme-ledger/ --key \"$(cat acme.log-key)\" --since last-month/checkpoint
+
+Without --key, the key that lies beside the ledger is believed: whoever made the folder could have made both. The operator's
+`tenant show`, and any export made before, tell the key.")]
+pub struct Verify {
+    /// The folder of an export, or the file of a receipt.
+    #[arg(value_name = "DIR|FILE")]
+    folder: PathBuf,
+    /// A checkpoint that was kept from before: the ledger must continue it.
+    #[arg(long, value_name = "FILE")]
+    since: Option<PathBuf>,
+    /// The ledger's public key, known from elsewhere.
+    #[arg(long, value_name = "NAME+ID+KEY")]
+    key: Option<VerifierKey>,
+}
+
+/// What a ledger that holds comes to.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    ledger: String,
+    entries: u64,
+    releases: u64,
+    denials: u64,
+    /// Entries that could not be proven whole: something they stand on was erased.
+    uncheckable: u64,
+    /// The time of the newest entry; none in an empty ledger.
+    until: Option<String>,
+    root: String,
+    log_key: String,
+    /// Whether the key was given, and not only found beside the ledger.
+    pinned: bool,
+    since: Option<u64>,
+}
+
+impl Verify {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Something is wrong with the ledger: which file, or which entry.
+    pub fn run(self, globals: &Globals) -> Outcome {
+        if self.folder.is_file() {
+            return receipt::verify(&self.folder, self.key.as_ref(), globals.output);
+        }
+        if let Err(error) = fs::read_dir(&self.folder) {
+            return Err(Failure::file(&self.folder, &error));
+        }
+        let since = self.since.as_deref().map(read_note).transpose()?;
+        let expected = Expected { key: self.key.clone(), since };
+        let bar = Progress::of(globals, "verifying", 0, "entries");
+        let verified = verify_log(&mut Exported::at(&self.folder), &expected, |done, of| bar.set(done, of));
+        drop(bar);
+        let verdict = Verdict::of(verified.map_err(|finding| self.failure(finding))?, self.key.is_some());
+        globals.output.result(&verdict, |verdict| verdict.words(&self.folder))
+    }
+
+    fn failure(&self, finding: LogFinding<io::Error>) -> Failure {
+        match finding {
+            LogFinding::Read { path, error } => Failure::file(&self.folder.join(path), &error),
+            LogFinding::List(error) => Failure::file(&self.folder, &error),
+            finding => {
+                let advice = "export it again; if that says the same, keep both and ask the vault's operator";
+                Failure::new(Reason::Integrity, finding.to_string(), advice)
+            }
+        }
+    }
+}
+
+fn read_note(path: &Path) -> Outcome<Vec<u8>> {
+    use std::io::Read;
+    let failed = |error| Failure::file(path, &error);
+    let mut note = Vec::new();
+    fs::File::open(path).map_err(failed)?.take(MAX_NOTE as u64 + 1).read_to_end(&mut note).map_err(failed)?;
+    Ok(note)
+}
+
+impl Verdict {
+    fn of(verified: Verified, pinned: bool) -> Self {
+        let Verified { checkpoint, key, since, summary } = verified;
+        Self {
+            ledger: checkpoint.origin.to_string(),
+            entries: checkpoint.size.0,
+            releases: summary.counts.releases,
+            denials: summary.counts.denials,
+            uncheckable: summary.counts.uncheckable,
+            until: (checkpoint.size.0 > 0).then(|| when::rfc3339(summary.head.time)),
+            root: checkpoint.root.to_string(),
+            log_key: key.to_string(),
+            pinned,
+            since: since.map(|since| since.0),
+        }
+    }
+
+    fn words(&self, folder: &Path) -> String {
+        let mut words = format!("{} holds: {} entries", folder.display(), self.entries);
+        self.until.iter().for_each(|until| words.push_str(&format!(" until {until}")));
+        words.push_str(&format!(
+            ", signed, complete and replayed ({} releases, {} denials",
+            self.releases, self.denials
+        ));
+        if self.uncheckable > 0 {
+            words.push_str(&format!("; {} entries uncheckable: erased", self.uncheckable));
+        }
+        words.push(')');
+        self.since.iter().for_each(|since| words.push_str(&format!(", continues the {since} entries seen before")));
+        words.push_str(match self.pinned {
+            true => "; the key is the one given",
+            false => "; the key is the one beside it",
+        });
+        words
+    }
+}

@@ -1,0 +1,212 @@
+//! The ledger as a log: signed checkpoints, proofs, and a copy of its files.
+//!
+//! What the vault says here is checked before it is returned: a checkpoint is signed by the ledger's log key and continues what
+//! this caller remembers of the ledger; a receipt proves its entry. Who signs is what the vault says, unless the caller knows the
+//! key from elsewhere and compares: [`LogCheckpoint::key`].
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use futures::stream::{BoxStream, try_unfold};
+use strongroom_core::ids::{Digest, Index};
+use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
+use strongroom_core::ledger::proof::{MAX_PROOF, Receipt, check_consistency};
+use strongroom_core::ledger::tile::Tile;
+use strongroom_core::names::TenantName;
+use strongroom_core::reason::Reason;
+use strongroom_proto::v1;
+use strongroom_proto::v1::audit_client::AuditClient;
+use tonic::Streaming;
+
+use crate::admin::bytes;
+use crate::connect::Vault;
+use crate::error::{Error, Result};
+use crate::retry::{Attempts, Safety};
+
+/// Files that are asked for at once.
+const FILES: usize = 256;
+
+/// A checkpoint whose signature was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogCheckpoint {
+    /// What it says.
+    pub checkpoint: Checkpoint,
+    /// The signed note: C2SP tlog-checkpoint.
+    pub note: Bytes,
+    /// The key that signed it.
+    pub key: VerifierKey,
+}
+
+/// What a checkpoint is to cover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cover {
+    /// At least so many entries.
+    Entries(Index),
+    /// All that the ledger has when it is asked.
+    Head,
+}
+
+impl Vault {
+    /// The newest checkpoint of a tenant's ledger, once it covers what is asked for. It continues what this caller remembers.
+    ///
+    /// # Errors
+    /// `LEDGER_DIVERGED` if it does not continue that; `UNAVAILABLE` if it does not come in time.
+    pub async fn checkpoint(&self, tenant: &TenantName, cover: Cover) -> Result<LogCheckpoint> {
+        let (cover, head) = match cover {
+            Cover::Entries(entries) => (entries.0, false),
+            Cover::Head => (0, true),
+        };
+        let request = v1::CheckpointRequest { tenant: tenant.to_string(), cover, head };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { AuditClient::new(channel).checkpoint(request).await }
+        });
+        let found = opened(answer.await?.into_inner())?;
+        self.memory().pin(tenant, &found.checkpoint.origin)?;
+        match self.memory().seen(tenant) {
+            Some(seen) if seen.size.0 > 0 => {
+                let newer = self.continued(tenant, seen.size, &seen.tip).await?;
+                Ok(if newer.checkpoint.size > found.checkpoint.size { newer } else { found })
+            }
+            _ => Ok(found),
+        }
+    }
+
+    /// The newest checkpoint, proven to continue the ledger as it was with this size and root.
+    ///
+    /// # Errors
+    /// `LEDGER_DIVERGED` if it does not.
+    pub async fn continued(&self, tenant: &TenantName, size: Index, root: &Digest) -> Result<LogCheckpoint> {
+        let request = v1::ConsistencyRequest { tenant: tenant.to_string(), size: size.0 };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { AuditClient::new(channel).consistency(request).await }
+        });
+        let rewritten = || {
+            let detail = format!("{tenant}'s ledger does not continue the {size} entries that are remembered of it");
+            Error::new(Reason::LedgerDiverged, detail)
+        };
+        let v1::ConsistencyResponse { checkpoint, proof } = match answer.await {
+            Ok(answer) => answer.into_inner(),
+            Err(error) if error.reason() == Reason::NotFound => return Err(rewritten()),
+            Err(error) => return Err(error),
+        };
+        let found = opened(checkpoint.ok_or_else(no_checkpoint)?)?;
+        let Checkpoint { size: new, root: new_root, .. } = &found.checkpoint;
+        let proven = check_consistency((size.0, root), (new.0, new_root), &hashes(&proof)?);
+        proven.map_err(|_| rewritten())?;
+        Ok(found)
+    }
+
+    /// The proof that an entry is under a checkpoint, to be kept and checked offline. To admins, and to whoever did it.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` or `OUT_OF_SCOPE` if there is no such entry for the caller; `INTEGRITY` if the proof does not hold.
+    pub async fn receipt(&self, tenant: &TenantName, index: Index) -> Result<(Receipt, LogCheckpoint)> {
+        let request = v1::InclusionRequest { tenant: tenant.to_string(), index: index.0 };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { AuditClient::new(channel).inclusion(request).await }
+        });
+        let v1::InclusionResponse { checkpoint, public, proof } = answer.await?.into_inner();
+        let found = opened(checkpoint.ok_or_else(no_checkpoint)?)?;
+        let (entry, proof, checkpoint) = (public.to_vec(), hashes(&proof)?, found.note.to_vec());
+        let receipt = Receipt { entry, index, proof, checkpoint };
+        let broken = |_| Error::integrity(format!("entry {index} is not under the checkpoint that came with it"));
+        receipt.check(found.checkpoint.size, &found.checkpoint.root).map_err(broken)?;
+        Ok((receipt, found))
+    }
+
+    /// Files of a tenant's ledger, whole, in this order. Picked up after the last whole one where the connection breaks. To admins.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no admin; `NOT_FOUND` if no checkpoint needs one of them.
+    pub fn log_files(&self, tenant: &TenantName, tiles: Vec<Tile>) -> BoxStream<'static, Result<(Tile, Bytes)>> {
+        let attempts = self.attempts();
+        let copying = Copying { vault: self.clone(), tenant: tenant.clone(), tiles, next: 0, attempts, open: None };
+        try_unfold(copying, |mut copying| async move { Ok(copying.next().await?.map(|file| (file, copying))) }).boxed()
+    }
+}
+
+/// Files on their way.
+struct Copying {
+    vault: Vault,
+    tenant: TenantName,
+    tiles: Vec<Tile>,
+    /// The next one to come.
+    next: usize,
+    attempts: Attempts,
+    /// What was asked for: from which place in the list, and up to where.
+    open: Option<(Streaming<v1::ExportFrame>, usize, usize)>,
+}
+
+impl Copying {
+    async fn next(&mut self) -> Result<Option<(Tile, Bytes)>> {
+        while let Some(tile) = self.tiles.get(self.next).copied() {
+            match self.file(tile).await {
+                Ok(bytes) => {
+                    self.attempts.progressed();
+                    self.next += 1;
+                    return Ok(Some((tile, bytes)));
+                }
+                Err(error) => {
+                    self.open = None;
+                    self.vault.pause(&mut self.attempts, error, Safety::Idempotent).await?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn file(&mut self, tile: Tile) -> Result<Bytes> {
+        let (frames, first) = match self.open.take_if(|(.., end)| self.next < *end) {
+            Some((frames, first, end)) => {
+                let open = self.open.insert((frames, first, end));
+                (&mut open.0, open.1)
+            }
+            None => {
+                let end = self.tiles.len().min(self.next + FILES);
+                let paths = self.tiles[self.next..end].iter().map(ToString::to_string).collect();
+                let request = v1::ExportRequest { tenant: self.tenant.to_string(), paths };
+                let frames = self.vault.with_channel(Safety::Idempotent, |channel| {
+                    let request = request.clone();
+                    let mut client = AuditClient::new(channel).max_decoding_message_size(strongroom_proto::MAX_MESSAGE);
+                    async move { client.export(request).await }
+                });
+                let open = self.open.insert((frames.await?.into_inner(), self.next, end));
+                (&mut open.0, open.1)
+            }
+        };
+        let mut bytes = BytesMut::new();
+        loop {
+            let frame = frames.message().await?;
+            let frame = frame.ok_or_else(|| Error::transport("a file of the ledger ends before its end"))?;
+            let is_next = usize::try_from(frame.file).is_ok_and(|file| first + file == self.next);
+            if !is_next || bytes.len() as u64 + frame.data.len() as u64 > tile.most() {
+                return Err(Error::integrity(format!("{tile}: something else came")));
+            }
+            bytes.extend_from_slice(&frame.data);
+            if frame.last {
+                return Ok(bytes.freeze());
+            }
+        }
+    }
+}
+
+/// A checkpoint that one of the keys that came with it signed, for the ledger that it names.
+fn opened(answer: v1::CheckpointResponse) -> Result<LogCheckpoint> {
+    let broken = |why: String| Error::integrity(format!("the checkpoint: {why}"));
+    let keys: Vec<VerifierKey> = answer.keys.iter().take(16).filter_map(|key| key.parse().ok()).collect();
+    let (checkpoint, key) = Checkpoint::open(&answer.note, &keys).map_err(|error| broken(error.to_string()))?;
+    if key.name() != checkpoint.origin.to_string() {
+        return Err(broken("it is signed by the key of another ledger".to_owned()));
+    }
+    Ok(LogCheckpoint { checkpoint, key: key.clone(), note: answer.note })
+}
+
+fn no_checkpoint() -> Error {
+    Error::integrity("the vault's answer holds no checkpoint")
+}
+
+fn hashes(proof: &[Bytes]) -> Result<Vec<Digest>> {
+    proof.iter().take(MAX_PROOF + 1).map(|hash| bytes("hash", hash)).collect()
+}
