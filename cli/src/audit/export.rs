@@ -23,8 +23,7 @@ use crate::progress::Progress;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  strongroom audit export acme -o acme-ledger/ && strongroom audit verify acme-ledger/
-  strongroom audit export acme -o acme-ledger/      # again, later: only what is new is fetched")]
+  strongroom audit export acme -o acme-ledger/ && strongroom audit verify acme-ledger/")]
 pub struct Export {
     /// The tenant.
     tenant: TenantName,

@@ -38,6 +38,9 @@ pub enum Audit {
     ///
     /// Signature, hashes, tree and private parts are checked, that no file is missing or too many, and then, entry by entry, that
     /// every release was allowed and asked for by the grants and signatures of its moment. Exit code 5 says that it does not hold.
+    ///
+    /// Without --key, the key that lies beside the ledger is believed: whoever made the folder could have made both. The operator's
+    /// `tenant show`, and any export made before, tell the key.
     Verify(verify::Verify),
 }
 

@@ -22,10 +22,7 @@ use crate::when;
 Examples:
   strongroom audit verify acme-ledger/
   strongroom audit verify suspended.tlog-proof --key \"$(cat acme.log-key)\"
-  strongroom audit verify acme-ledger/ --key \"$(cat acme.log-key)\" --since last-month/checkpoint
-
-Without --key, the key that lies beside the ledger is believed: whoever made the folder could have made both. The operator's
-`tenant show`, and any export made before, tell the key.")]
+  strongroom audit verify acme-ledger/ --key \"$(cat acme.log-key)\" --since last-month/checkpoint")]
 pub struct Verify {
     /// The folder of an export, or the file of a receipt.
     #[arg(value_name = "DIR|FILE")]
