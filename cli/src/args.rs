@@ -8,8 +8,8 @@ use strongroom_core::ids::GrantId;
 use crate::exit::Outcome;
 use crate::output::Format;
 use crate::{
-    audit, cat, dataset, demo, get, grant, identity, init, key, login, ls, migrate, put, rm, serve, shell, stat,
-    tenant, vendor,
+    audit, cat, dataset, demo, get, grant, identity, init, key, login, ls, migrate, policy, put, rm, serve, shell,
+    stat, tenant, vendor,
 };
 
 /// A confidential training-dataset vault with access audit.
@@ -74,6 +74,8 @@ enum Verb {
     #[command(subcommand)]
     Key(key::Key),
     #[command(subcommand)]
+    Policy(policy::Policy),
+    #[command(subcommand)]
     Audit(audit::Audit),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -105,6 +107,7 @@ impl Cli {
             Verb::Rm(verb) => verb.run(&globals),
             Verb::Grant(verb) => verb.run(&globals),
             Verb::Key(verb) => verb.run(&globals),
+            Verb::Policy(verb) => verb.run(&globals),
             Verb::Audit(verb) => verb.run(&globals),
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),

@@ -151,7 +151,8 @@ impl Failure {
 impl From<strongroom_client::Error> for Failure {
     fn from(error: strongroom_client::Error) -> Self {
         let request = error.request_id().map(|id| format!(" (request {id})")).unwrap_or_default();
-        Self::new(error.reason(), format!("{}{request}", error.detail()), error.advice())
+        let resets = error.resets().map(|at| format!(", at {} UTC", crate::when::seconds(at))).unwrap_or_default();
+        Self::new(error.reason(), format!("{}{resets}{request}", error.detail()), error.advice())
     }
 }
 

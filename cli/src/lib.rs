@@ -22,6 +22,7 @@ pub mod ls;
 pub mod migrate;
 pub mod name;
 pub mod output;
+pub mod policy;
 pub mod progress;
 pub mod put;
 pub mod range;

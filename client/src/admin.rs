@@ -315,7 +315,9 @@ enum Method {
     RotateKey,
     DestroyKey,
     IssueGrant,
+    RenewGrant,
     RevokeGrant,
+    SetPolicy,
     CreateTenant,
 }
 
@@ -341,7 +343,9 @@ fn method(instruction: &Instruction) -> Method {
         Instruction::RotateKey { .. } => Method::RotateKey,
         Instruction::DestroyKey { .. } => Method::DestroyKey,
         Instruction::IssueGrant(_) => Method::IssueGrant,
+        Instruction::RenewGrant { .. } => Method::RenewGrant,
         Instruction::RevokeGrant { .. } => Method::RevokeGrant,
+        Instruction::SetPolicy(_) => Method::SetPolicy,
     }
 }
 
@@ -367,7 +371,9 @@ async fn carry_out(method: Method, channel: Channel, order: v1::SignedOrder) -> 
         Method::RotateKey => KeysClient::new(channel).rotate(order).await,
         Method::DestroyKey => KeysClient::new(channel).destroy(order).await,
         Method::IssueGrant => GrantsClient::new(channel).issue(order).await,
+        Method::RenewGrant => GrantsClient::new(channel).renew(order).await,
         Method::RevokeGrant => GrantsClient::new(channel).revoke(order).await,
+        Method::SetPolicy => GrantsClient::new(channel).set_policy(order).await,
     }
 }
 

@@ -33,6 +33,7 @@ use crate::name::DatasetRef;
 use crate::piece::Facts;
 use crate::put::{PutDone, PutOptions};
 use crate::seal::packed_len;
+use crate::successor::Under;
 
 /// Calls under way at a time: while one is committed, others are sealed, sent and checked.
 const CALLS: usize = 6;
@@ -359,7 +360,8 @@ impl GetGroup {
             range: None,
         };
         let asks = self.asks[first..end].iter().map(ask).collect();
-        let answer = self.vault.fetch(&self.dataset, asks, grant)?;
+        let under = Under { grant, named: self.named.is_some(), patient: true };
+        let answer = self.vault.fetch(&self.dataset, asks, under)?;
         Ok(OneCall { answer: Some(answer), ..OneCall::none(first, end) })
     }
 

@@ -4,7 +4,10 @@
 //! told later without breaking anybody.
 
 use std::fmt;
+use std::time::Duration;
 
+use strongroom_core::grant::{Hit, Limit};
+use strongroom_core::ids::Millis;
 use strongroom_core::reason::Reason;
 use strongroom_proto::status::from_status;
 
@@ -29,6 +32,7 @@ struct Content {
     reason: Reason,
     detail: String,
     request: Option<String>,
+    hit: Option<Hit>,
     place: Place,
 }
 
@@ -46,7 +50,7 @@ enum Place {
 impl Error {
     /// An error with this reason, in words.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self(Box::new(Content { reason, detail: detail.into(), request: None, place: Place::Answer }))
+        Self(Box::new(Content { reason, detail: detail.into(), request: None, hit: None, place: Place::Answer }))
     }
 
     pub(crate) fn integrity(detail: impl Into<String>) -> Self {
@@ -97,9 +101,32 @@ impl Error {
         self.0.request.as_deref()
     }
 
+    /// The limit of a grant that stood against it, if one did.
+    pub fn limit(&self) -> Option<Limit> {
+        self.0.hit.map(|hit| hit.limit)
+    }
+
+    /// When that limit no longer stands against it, by the vault's clock: the end of the minute for a rate, the beginning of a
+    /// grant whose time has not begun. `None` where no waiting helps.
+    pub fn resets(&self) -> Option<Millis> {
+        self.0.hit.and_then(|hit| hit.resets).map(|reset| reset.at)
+    }
+
+    /// How long until then, from when the vault answered.
+    pub fn resets_after(&self) -> Option<Duration> {
+        self.0.hit.and_then(|hit| hit.resets).map(|reset| Duration::from_millis(reset.after))
+    }
+
     /// What to do next, in one clause.
     pub fn advice(&self) -> &'static str {
-        advice(self.0.reason)
+        match self.0.hit {
+            Some(Hit { limit: Limit::BytesPerMinute, resets: Some(_) }) => "wait for the next minute, and ask again",
+            Some(Hit { limit: Limit::BytesPerMinute, resets: None }) => {
+                "ask for smaller ranges, or the data's owner for a higher rate"
+            }
+            Some(Hit { limit: Limit::NotBefore, .. }) => "wait until it begins",
+            _ => advice(self.0.reason),
+        }
     }
 
     /// The same error, told as one that came before anything was sent.
@@ -176,7 +203,7 @@ impl From<tonic::Status> for Error {
         let transport = failure.reason == Reason::Unavailable && status.details().is_empty();
         let detail = if transport { broken(&failure.detail, &status) } else { failure.detail };
         let place = if transport { Place::Transport } else { Place::Answer };
-        Self(Box::new(Content { reason: failure.reason, detail, request: failure.request, place }))
+        Self(Box::new(Content { reason: failure.reason, detail, request: failure.request, hit: failure.hit, place }))
     }
 }
 

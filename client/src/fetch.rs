@@ -14,7 +14,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::Stream;
 use strongroom_core::call::{Call, GetItem, Work};
-use strongroom_core::ids::GrantId;
 use strongroom_core::keys::parcel::{Binding, KeyParcel};
 use strongroom_core::reason::Reason;
 use strongroom_proto::v1::get_frame::Frame;
@@ -32,6 +31,7 @@ use crate::name::DatasetRef;
 use crate::piece::{Facts, Piece};
 use crate::retry::Safety;
 use crate::session::Session;
+use crate::successor::{GoingOn, Under};
 use crate::workers::finished;
 
 /// Less than this is opened at once: waking a thread would take longer.
@@ -118,6 +118,7 @@ struct Fetch {
     call: Call,
     assembly: Assembly,
     events: mpsc::Sender<Event>,
+    going_on: GoingOn,
     begun: bool,
 }
 
@@ -136,9 +137,9 @@ impl<E: Into<Error>> From<E> for Stop {
 
 impl Vault {
     /// Starts one call for up to 1024 items.
-    pub(crate) fn fetch(&self, dataset: &DatasetRef, asks: Vec<Ask>, grant: Option<GrantId>) -> Result<Answer> {
+    pub(crate) fn fetch(&self, dataset: &DatasetRef, asks: Vec<Ask>, under: Under) -> Result<Answer> {
         let items = asks.iter().map(|ask| item(dataset, ask)).collect();
-        self.start(dataset, asks, Work::Get(items), grant, None)
+        self.start(dataset, asks, Work::Get(items), under, None)
     }
 
     /// Starts one call for the keys of one object whose ciphertext the caller has.
@@ -146,11 +147,11 @@ impl Vault {
         &self,
         dataset: &DatasetRef,
         ask: Ask,
-        grant: Option<GrantId>,
+        under: Under,
         own: Box<dyn Ciphertext>,
     ) -> Result<Answer> {
         let items = vec![item(dataset, &ask)];
-        self.start(dataset, vec![ask], Work::ReleaseKeys(items), grant, Some(own))
+        self.start(dataset, vec![ask], Work::ReleaseKeys(items), under, Some(own))
     }
 
     fn start(
@@ -158,10 +159,10 @@ impl Vault {
         dataset: &DatasetRef,
         asks: Vec<Ask>,
         work: Work,
-        grant: Option<GrantId>,
+        under: Under,
         own: Option<Box<dyn Ciphertext>>,
     ) -> Result<Answer> {
-        let call = Call { request: request_id()?, grant, work };
+        let call = Call { request: request_id()?, grant: under.grant, work };
         let (sender, events) = mpsc::channel(self.workers().depth());
         let fetch = Fetch {
             vault: self.clone(),
@@ -170,6 +171,7 @@ impl Vault {
             call,
             assembly: Assembly::new(asks),
             events: sender,
+            going_on: GoingOn::new(under),
             begun: false,
         };
         let task = tokio::spawn(fetch.run());
@@ -194,8 +196,16 @@ impl Fetch {
             }
             if self.assembly.progress() > before {
                 attempts.progressed();
+                self.going_on.progressed();
             }
-            if let Err(error) = self.vault.pause(&mut attempts, error, Safety::Idempotent).await {
+            let tenant = &self.dataset.tenant;
+            let goes_on = self.going_on.goes_on(&self.vault, tenant, &mut self.call, &error, self.begun).await;
+            let paused = match goes_on {
+                Ok(true) => Ok(()),
+                // What could not be found out about other grants is not the answer.
+                Ok(false) | Err(_) => self.vault.pause(&mut attempts, error, Safety::Idempotent).await,
+            };
+            if let Err(error) = paused {
                 // A reader that is gone does not need to know.
                 let _ = self.events.send(Event::Now(Err(error.with_request(self.call.request)))).await;
                 return;
@@ -225,6 +235,10 @@ impl Fetch {
             match message.frame.ok_or_else(|| Error::integrity("a frame of an unknown kind comes"))? {
                 Frame::Parcel(parcel) => {
                     self.vault.observe(&self.dataset.tenant, parcel.seen.as_ref())?;
+                    let tenant = &self.dataset.tenant;
+                    if let Err(error) = self.going_on.warn_before_end(&self.vault, tenant, &self.call).await {
+                        tracing::debug!(%error, "when the grant ends could not be asked for");
+                    }
                     let binding = Binding { session: *session.id(), call: digest, index: parcel.index };
                     let keys = KeyParcel::open(session.secret(), &binding, &parcel.sealed);
                     let keys = keys.map_err(|error| Error::integrity(error.to_string()))?;

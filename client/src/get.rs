@@ -22,6 +22,7 @@ use crate::fetch::{Answer, Opened, Outcome};
 use crate::grants::{Want, WantPlace};
 use crate::name::{DatasetRef, ObjectName};
 use crate::piece::Facts;
+use crate::successor::Under;
 
 /// The most that is set aside for an object in one piece before its bytes are there.
 const RESERVE: u64 = 64 * 1024 * 1024;
@@ -41,7 +42,8 @@ pub struct GetOptions {
 /// The verified plaintext of an object, or of a range of it, as it arrives: a [`Stream`] of bytes.
 ///
 /// It ends with `None` only if all of it came; an error is its last item, and nothing that was not verified comes before it.
-/// If the connection breaks it goes on by itself on another.
+/// If the connection breaks it goes on by itself on another; where a grant's rate is used up, in the next minute; and where its
+/// grant ends, under another of the caller's that covers it, unless one was named.
 pub struct Reader {
     facts: Facts,
     answer: Answer,
@@ -229,13 +231,15 @@ impl Vault {
     /// As [`Vault::get`]; `OUT_OF_SCOPE` also if there is no such object, unless the caller is an admin.
     pub async fn get_by_id(&self, dataset: &DatasetRef, id: ObjectId, options: GetOptions) -> Result<Reader> {
         let ask = Ask { name: AskName::Id(id), generation: options.generation, range: None };
+        let named = options.grant.is_some();
+        let under = |grant| Under { grant, named, patient: false };
         let candidates = match options.grant {
             Some(_) => vec![options.grant],
             None => self.standing(&dataset.tenant).await?.readers(&dataset.dataset),
         };
         let mut refused = Error::new(Reason::OutOfScope, "no grant of this key covers it");
         for grant in candidates.into_iter().take(MAX_TRIES) {
-            match Reader::begin(self.fetch(dataset, vec![ask.clone()], grant)?).await {
+            match Reader::begin(self.fetch(dataset, vec![ask.clone()], under(grant))?).await {
                 Err(error) if error.reason() == Reason::OutOfScope => refused = error,
                 done => return done,
             }
@@ -278,8 +282,10 @@ impl Vault {
         let dataset = name.dataset_ref();
         // A second try under another grant goes on with the same source.
         let own = Shared(Arc::new(Mutex::new(ciphertext)));
+        let named = options.grant.is_some();
+        let under = |grant| Under { grant, named, patient: false };
         let begin = |grant| {
-            let answer = self.fetch_keys(&dataset, ask.clone(), grant, Box::new(own.clone()));
+            let answer = self.fetch_keys(&dataset, ask.clone(), under(grant), Box::new(own.clone()));
             async move { Reader::begin(answer?).await }
         };
         self.under_grant(&name.tenant, options.grant, &want_to_read(name), begin).await
@@ -288,8 +294,10 @@ impl Vault {
     async fn read(&self, name: &ObjectName, range: Option<(u64, u64)>, options: GetOptions) -> Result<Reader> {
         let ask = Ask { name: AskName::Path(name.path.clone()), generation: options.generation, range };
         let dataset = name.dataset_ref();
+        let named = options.grant.is_some();
+        let under = |grant| Under { grant, named, patient: false };
         let begin = |grant| {
-            let answer = self.fetch(&dataset, vec![ask.clone()], grant);
+            let answer = self.fetch(&dataset, vec![ask.clone()], under(grant));
             async move { Reader::begin(answer?).await }
         };
         self.under_grant(&name.tenant, options.grant, &want_to_read(name), begin).await

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_core::exact;
-use strongroom_core::grant::{Action, Grant, Limits, Part, Prefix, Scope, Terms, Usage};
+use strongroom_core::grant::{Action, Grant, Part, Policy, Prefix, Scope, Terms, Usage};
 use strongroom_core::ids::{GrantId, Index, Millis};
 use strongroom_core::names::{DatasetName, ObjectPath, TenantName, VendorName};
 use strongroom_core::order::Instruction;
@@ -43,6 +43,8 @@ pub enum GrantState {
     Revoked,
     /// Its holder is suspended.
     Suspended,
+    /// It is live, but not to be used from where the caller is. Told of the caller's own grants only.
+    Elsewhere,
 }
 
 /// A grant, and how it stands.
@@ -88,12 +90,52 @@ impl Vault {
         if standing.admin { Ok(terms) } else { standing.pick_parent(&terms, now()?) }
     }
 
+    /// Moves a grant's end later. Its id stays, and so does what was charged to it. For an admin, or for the holder of the grant that
+    /// it was delegated from.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is none; `GRANT_EXPIRED` or `GRANT_REVOKED` if it ended; `INVALID_ARGUMENT` if it would not end later, or
+    /// live longer than the tenant's policy allows; `NOT_NARROWER` if it would outlive its parent; `OUT_OF_SCOPE` if the caller
+    /// may not.
+    pub async fn renew_grant(&self, tenant: &TenantName, grant: GrantId, expires: Millis) -> Result<OrderDone> {
+        let done = self.order(tenant, Instruction::RenewGrant { grant, expires }).await?;
+        self.grant_cache().forget(tenant);
+        Ok(done)
+    }
+
     /// Ends a grant and its descendants: no key comes out under them after this returns.
     ///
     /// # Errors
     /// `NOT_FOUND` if there is none; `PRECONDITION_FAILED` if it is revoked already; `OUT_OF_SCOPE` if the caller may not.
     pub async fn revoke_grant(&self, tenant: &TenantName, grant: GrantId, note: Option<String>) -> Result<OrderDone> {
         self.order(tenant, Instruction::RevokeGrant { grant, note }).await
+    }
+
+    /// Sets what the tenant asks of grants that are issued or renewed from now on.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` if a life is under a minute or over 366 days, or a source is no network; `OUT_OF_SCOPE` if the caller is
+    /// no admin.
+    pub async fn set_policy(&self, tenant: &TenantName, policy: Policy) -> Result<OrderDone> {
+        self.order(tenant, Instruction::SetPolicy(policy)).await
+    }
+
+    /// What the tenant asks of its grants, and the entry that set it; none if that is what holds where nothing was said. To admins.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn policy(&self, tenant: &TenantName) -> Result<(Policy, Option<Index>)> {
+        let request = v1::PolicyRequest { tenant: tenant.to_string() };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { GrantsClient::new(channel).policy(request).await }
+        });
+        let v1::PolicyResponse { policy, set } = answer.await?.into_inner();
+        if policy.len() > MAX_TERMS {
+            return Err(Error::integrity("the vault tells of a policy over 32 KiB"));
+        }
+        let policy = exact::from_slice(&policy).map_err(|error| Error::integrity(format!("the policy is {error}")))?;
+        Ok((policy, set.map(Index)))
     }
 
     /// One grant: to its holder, its issuer and admins.
@@ -248,6 +290,13 @@ impl GrantCache {
         self.0.insert(tenant.clone(), (Instant::now(), standing));
     }
 
+    /// When one of the caller's grants ends, as far as it is known.
+    pub(crate) fn expiry(&self, tenant: &TenantName, grant: &GrantId) -> Option<Millis> {
+        let (_, standing) = self.0.get(tenant)?;
+        let own = standing.grants.iter().find(|info| info.grant.id == *grant)?;
+        Some(own.grant.terms.expires)
+    }
+
     /// Forgets a tenant; says whether there was anything to forget, so that asking again may tell something new.
     pub(crate) fn forget(&mut self, tenant: &TenantName) -> bool {
         self.0.remove(tenant).is_some()
@@ -331,6 +380,16 @@ impl OwnStanding {
         ranked.max_by_key(|(rank, _)| *rank).map(|(_, id)| id).or_else(|| self.any_of_key())
     }
 
+    /// The live grant that covers all of these, picked as for each of them alone by the one that it covers least narrowly.
+    pub(crate) fn pick_for_all(&self, wants: &[Want<'_>]) -> Option<GrantId> {
+        let live = self.grants.iter().filter(|info| info.state == GrantState::Live);
+        let rank = |info: &GrantInfo| {
+            let widest = wants.iter().map(|want| want.narrowness(&info.grant, want.action)).min()??;
+            Some((widest, info.grant.terms.expires, Reverse(info.grant.id)))
+        };
+        live.filter_map(|info| rank(info).map(|rank| (rank, info.grant.id))).max().map(|(_, id)| id)
+    }
+
     /// A grant to be known by: a key that is no vendor's stands with the tenant by its grants alone, so even what none of them
     /// covers is asked for under one, and refused as out of scope.
     fn any_of_key(&self) -> Option<GrantId> {
@@ -363,15 +422,7 @@ impl OwnStanding {
 
 /// Terms as a child of this grant: it has the parent's limits where it has none.
 fn delegated(parent: &Grant, terms: &Terms) -> Terms {
-    let (own, outer) = (&terms.limits, &parent.terms.limits);
-    let limits = Limits {
-        bytes: own.bytes.or(outer.bytes),
-        objects: own.objects.or(outer.objects),
-        uses: own.uses.or(outer.uses),
-        bytes_per_minute: own.bytes_per_minute.or(outer.bytes_per_minute),
-        sources: if own.sources.is_empty() { outer.sources.clone() } else { own.sources.clone() },
-    };
-    Terms { parent: Some(parent.id), limits, ..terms.clone() }
+    Terms { parent: Some(parent.id), limits: terms.limits.or(&parent.terms.limits), ..terms.clone() }
 }
 
 pub(crate) fn info(message: &v1::Grant) -> Result<GrantInfo> {
@@ -386,6 +437,7 @@ pub(crate) fn info(message: &v1::Grant) -> Result<GrantInfo> {
         v1::GrantState::Expired => GrantState::Expired,
         v1::GrantState::Revoked => GrantState::Revoked,
         v1::GrantState::Suspended => GrantState::Suspended,
+        v1::GrantState::Elsewhere => GrantState::Elsewhere,
         v1::GrantState::Unspecified => return Err(Error::integrity("the vault does not say how a grant stands")),
     };
     Ok(GrantInfo {
@@ -405,7 +457,7 @@ pub(crate) fn info(message: &v1::Grant) -> Result<GrantInfo> {
 
 #[cfg(test)]
 mod tests {
-    use strongroom_core::grant::Holder;
+    use strongroom_core::grant::{Holder, Limits};
     use strongroom_core::identity::Fingerprint;
 
     use super::*;

@@ -92,6 +92,7 @@ mod retry;
 pub mod rotation;
 mod seal;
 mod session;
+mod successor;
 mod tls;
 pub mod vendors;
 mod workers;
@@ -106,7 +107,7 @@ pub use name::{DatasetRef, ObjectName, PrefixName, VendorRef};
 pub use put::{Progress, PutDone, PutOptions};
 
 pub use strongroom_core::call::Condition;
-pub use strongroom_core::grant::{Action, Holder, Limits, Part, Prefix, Scope, Terms, Usage};
+pub use strongroom_core::grant::{Action, Holder, Limit, Limits, Part, Policy, Prefix, Scope, Terms, Usage};
 pub use strongroom_core::identity::{Fingerprint, Identity};
 pub use strongroom_core::ids::{Generation, GrantId, Index, Millis, ObjectId};
 pub use strongroom_core::names::{DatasetName, ObjectPath, TenantName, VendorName};

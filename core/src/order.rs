@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::exact::{self, ExactError};
-use crate::grant::Terms;
+use crate::grant::{Policy, Terms};
 use crate::identity::{BadSignature, Fingerprint, Identity, IdentityError, PublicKey, Purpose, Signature, sha256};
 use crate::ids::{GrantId, Millis, OrderId, RequestId, VendorId};
 use crate::names::{DatasetName, TenantName, VendorName};
@@ -154,6 +154,15 @@ pub enum Instruction {
     },
     /// By an admin, or by the holder of a grant that may be delegated. The grant's id comes from this order's.
     IssueGrant(Terms),
+    /// By an admin, or by the holder of the grant that it was delegated from: moves a grant's end later.
+    RenewGrant {
+        /// The grant.
+        grant: GrantId,
+        /// When it ends from now on, exclusive.
+        expires: Millis,
+    },
+    /// By an admin: what the tenant asks of its grants from now on.
+    SetPolicy(Policy),
     /// By an admin, or by the issuer: ends a grant and its descendants.
     RevokeGrant {
         /// The grant.
@@ -310,7 +319,9 @@ fn check_fields(instruction: &Instruction) -> Result<(), OrderError> {
             let count = (1..=Terms::MAX_SCOPES).contains(&terms.scopes.len());
             check(count && terms.scopes.iter().all(crate::grant::Scope::is_well_formed), "list of scopes")
         }
-        Instruction::AddAdmin { .. }
+        Instruction::SetPolicy(policy) => check(policy.limits.sources.len() <= 64, "list of sources"),
+        Instruction::RenewGrant { .. }
+        | Instruction::AddAdmin { .. }
         | Instruction::RemoveAdmin { .. }
         | Instruction::RemoveVendor { .. }
         | Instruction::AddKey { .. }

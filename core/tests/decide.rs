@@ -7,8 +7,8 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use strongroom_core::grant::{
-    Action, Authority, Blocked, Grant, Held, Holder, Limits, Part, Place, Prefix, Principal, Refusal, Request, Scope,
-    Standing, Terms, Usage, decide,
+    Action, Authority, Blocked, Grant, Held, Holder, Limit, Limits, Part, Place, Prefix, Principal, Refusal, Request,
+    Reset, Scope, Source, Standing, Tally, Terms, Usage, decide,
 };
 use strongroom_core::identity::{Fingerprint, Identity};
 use strongroom_core::ids::{GrantId, Index, Millis, RequestId, TenantId, VaultId, VendorId};
@@ -22,6 +22,17 @@ const KEYS: u8 = 8;
 const PREFIXES: [&str; 9] = ["", "a", "a*", "a/", "a/b", "a/b*", "a/b/", "ab", "*"];
 const PATHS: [&str; 7] = ["a", "ab", "a/b", "a/bc", "a/b/c", "b", "a/c"];
 const DATASETS: [&str; 2] = ["one", "two"];
+
+/// Where requests come from; the last one says nothing.
+const SOURCE_OF: [Option<&str>; 4] = [Some("192.0.2.7"), Some("192.0.2.130"), Some("2001:db8::1"), None];
+/// Networks, and which of [`SOURCE_OF`] lie in them.
+const SOURCES: [(&str, [bool; 4]); 5] = [
+    ("192.0.2.0/24", [true, true, false, false]),
+    ("192.0.2.0/25", [true, false, false, false]),
+    ("192.0.2.130/32", [false, true, false, false]),
+    ("2001:db8::/64", [false, false, true, false]),
+    ("0.0.0.0/0", [true, true, false, false]),
+];
 
 static ADMIN: LazyLock<Identity> = LazyLock::new(|| Identity::generate().unwrap());
 
@@ -111,7 +122,7 @@ impl World {
         request[..8].copy_from_slice(&self.entries.to_be_bytes());
         let (request, not_after) = (RequestId::from_bytes(request), Millis(NOW));
         let order = Order { ledger: origin(), request, not_after, instruction }.sign(&ADMIN).unwrap().verify().unwrap();
-        self.authority.admit(&order, &origin(), Millis(NOW), chain)?;
+        self.authority.admit(&order, &origin(), Millis(NOW), chain, Source::Unknown)?;
         self.authority.apply(Index(self.entries), &order);
         self.entries += 1;
         Ok(order)
@@ -250,7 +261,7 @@ impl World {
     }
 
     /// The decision, in the order in which DESIGN names the reasons.
-    fn expected(&self, request: &Request<'_>, chain: &[Held<'_>]) -> Result<Vec<GrantId>, Reason> {
+    fn expected(&self, request: &Request<'_>, chain: &[Held<'_>], from: usize) -> Result<Vec<GrantId>, Reason> {
         let key = &request.key;
         if self.blocked.contains(key) {
             return Err(Reason::KeyBlocked);
@@ -296,6 +307,11 @@ impl World {
             if held.grant.terms.not_before.is_some_and(|from| from.0 > NOW) {
                 return Err(Reason::OutOfScope);
             }
+            let sources = &held.grant.terms.limits.sources;
+            let lies_in = |text: &String| SOURCES.iter().any(|(network, covered)| text == network && covered[from]);
+            if !sources.is_empty() && !sources.iter().any(lies_in) {
+                return Err(Reason::OutOfScope);
+            }
         }
         if is_frozen {
             return Err(Reason::Frozen);
@@ -304,8 +320,9 @@ impl World {
             return Err(refusal.reason);
         }
         let charge = request.charge;
-        for Held { grant, usage } in chain {
-            let limits = &grant.terms.limits;
+        let mut too_fast = false;
+        for Held { grant, tally } in chain {
+            let (limits, usage) = (&grant.terms.limits, tally.total);
             let over = |limit: Option<u64>, used: u64, more: u64| {
                 limit.is_some_and(|limit| u128::from(used) + u128::from(more) > limit.into())
             };
@@ -315,6 +332,11 @@ impl World {
             {
                 return Err(Reason::QuotaExceeded);
             }
+            let minute = if tally.minute == NOW / 60_000 { tally.minute_bytes } else { 0 };
+            too_fast |= over(limits.bytes_per_minute, minute, charge.bytes);
+        }
+        if too_fast {
+            return Err(Reason::QuotaExceeded);
         }
         Ok(chain.iter().map(|held| held.grant.id).collect())
     }
@@ -373,8 +395,11 @@ struct Link {
     scopes: Vec<Scope>,
     expires: i64,
     not_before: Option<i64>,
-    limits: (Option<u64>, Option<u64>, Option<u64>),
+    limits: (Option<u64>, Option<u64>, Option<u64>, Option<u64>),
     usage: (u64, u64, u64),
+    /// Whether the newest minute is this one, and its bytes.
+    minute: (bool, u64),
+    sources: Vec<usize>,
 }
 
 fn link() -> impl Strategy<Value = Link> {
@@ -391,10 +416,11 @@ fn link() -> impl Strategy<Value = Link> {
         scopes,
         expires,
         of(-1..2_i64),
-        (limit(), limit(), limit()),
+        (limit(), limit(), limit(), limit()),
         (usage(), usage(), usage()),
+        ((any::<bool>(), usage()), prop_oneof![3 => Just(Vec::new()), 1 => vec(0..SOURCES.len(), 1..3)]),
     )
-        .prop_map(|(vendor, key, issuer, scopes, expires, not_before, limits, usage)| Link {
+        .prop_map(|(vendor, key, issuer, scopes, expires, not_before, limits, usage, (minute, sources))| Link {
             vendor,
             key,
             issuer,
@@ -403,6 +429,8 @@ fn link() -> impl Strategy<Value = Link> {
             not_before,
             limits,
             usage,
+            minute,
+            sources,
         })
 }
 
@@ -418,22 +446,25 @@ proptest! {
         wanted in vec((prop::sample::select(&Action::ALL[..]), 0..2_usize, 0..PATHS.len()), 0..3),
         charge in (0..3_u64, 0..3_u64, 0..2_u64),
         is_gone in prop::bool::weighted(0.1),
+        from in 0..4_usize,
     ) {
         let mut world = World::new();
         ops.iter().for_each(|op| world.apply(op));
-        let chain: Vec<(Grant, Usage)> = (0..).zip(&links).map(|(id, link)| {
+        let chain: Vec<(Grant, Tally)> = (0..).zip(&links).map(|(id, link)| {
             let vendor = link.vendor.and_then(|at| world.vendor_at(at)).map(|at| world.vendors[at].0);
             let holder = vendor.map_or(Holder::Key(key(link.key)), Holder::Vendor);
             let mut grant = grant(id, holder, key(link.issuer), link.scopes.clone());
             grant.terms.parent = (usize::from(id) + 1 < links.len()).then(|| grant_id(id + 1));
             grant.terms.expires = Millis(NOW.saturating_add_signed(link.expires));
             grant.terms.not_before = link.not_before.map(|by| Millis(NOW.saturating_add_signed(by)));
-            let (bytes, objects, uses) = link.limits;
-            grant.terms.limits = Limits { bytes, objects, uses, ..Limits::default() };
+            let (bytes, objects, uses, bytes_per_minute) = link.limits;
+            let sources = link.sources.iter().map(|at| SOURCES[*at].0.to_owned()).collect();
+            grant.terms.limits = Limits { bytes, objects, uses, bytes_per_minute, sources };
             let (bytes, objects, uses) = link.usage;
-            (grant, Usage { bytes, objects, uses })
+            let minute = NOW / 60_000 - u64::from(!link.minute.0);
+            (grant, Tally { total: Usage { bytes, objects, uses }, minute, minute_bytes: link.minute.1 })
         }).collect();
-        let held: Vec<_> = chain.iter().map(|(grant, usage)| Held { grant, usage: *usage }).collect();
+        let held: Vec<_> = chain.iter().map(|(grant, tally)| Held { grant, tally: *tally }).collect();
         let datasets = DATASETS.map(|name| name.parse::<DatasetName>().unwrap());
         let paths = PATHS.map(|path| path.parse::<ObjectPath>().unwrap());
         let places: Vec<_> = wanted
@@ -447,13 +478,14 @@ proptest! {
             grant: names_grant.then_some(grant_id(0)),
             places: &places,
             charge: Usage { bytes: charge.0, objects: charge.1, uses: charge.2 },
+            source: SOURCE_OF[from].map_or(Source::Unknown, |text| Source::Address(text.parse().unwrap())),
             obstacle: is_gone.then_some(&gone),
         };
         let held = if names_grant { &held[..] } else { &[] };
         let blocked: Blocked = world.blocked.iter().map(|key| (*key, Index(0))).collect();
         let standing = Standing { now: Millis(NOW), authority: &world.authority, chain: held, blocked: &blocked };
         let decided = decide(&request, &standing);
-        let expected = world.expected(&request, held);
+        let expected = world.expected(&request, held, from);
         prop_assert_eq!(decided.as_ref().map(|allowed| allowed.chain.clone()).map_err(|refusal| refusal.reason), expected);
         if let Ok(allowed) = decided {
             let principal = match world.vendor_of(&key(at)) {
@@ -505,6 +537,56 @@ fn snapshots_narrow_to_themselves_only() {
     assert!(!scope(all).narrows(&[scope(snapshot(1))]));
 }
 
+/// A charge: to which grants of a chain of three it falls (from which on up), how long after the one before, and how much.
+fn charge_of_chain() -> impl Strategy<Value = (usize, u64, u64)> {
+    (0..3_usize, prop_oneof![0..30_000_u64, Just(60_000), Just(0)], 0..40_u64)
+}
+
+proptest! {
+    /// What a chain's rates let through, minute by minute, told from the list of all charges.
+    #[test]
+    fn rates_hold_in_every_minute(rates in vec(of(0..100_u64), 3), charges in vec(charge_of_chain(), 1..40)) {
+        let world = World::new();
+        let all = Scope { actions: vec![Action::Read], dataset: "one".parse().unwrap(), part: Part::Prefix(Prefix::all()) };
+        let grants: Vec<Grant> = (0..3).map(|at| {
+            let mut grant = grant(at, Holder::Key(key(0)), key(0), vec![all.clone()]);
+            grant.terms.parent = (at < 2).then(|| grant_id(at + 1));
+            grant.terms.expires = Millis(u64::MAX);
+            grant.terms.limits.bytes_per_minute = rates[usize::from(at)];
+            grant
+        }).collect();
+        let mut tallies = [Tally::default(); 3];
+        let mut done: Vec<(usize, u64, u64)> = Vec::new();
+        let mut now = NOW;
+        for (from, wait, bytes) in charges {
+            now += wait;
+            let chain: Vec<_> = (from..3).map(|at| Held { grant: &grants[at], tally: tallies[at] }).collect();
+            let charge = Usage { bytes, objects: 1, uses: 1 };
+            let request = Request { key: key(0), grant: Some(grants[from].id), places: &[], charge, source: Source::Unknown, obstacle: None };
+            let decided = decide(&request, &Standing { now: Millis(now), authority: &world.authority, chain: &chain, blocked: Blocked::none() });
+            // To each grant fall the charges under it and under those below it.
+            let minute = |at: usize| done.iter().filter(move |(from, when, _)| *from <= at && when / 60_000 == now / 60_000);
+            let sum = |at: usize| minute(at).map(|(.., bytes)| bytes).sum::<u64>() + bytes;
+            let over: Vec<usize> = (from..3).filter(|at| rates[*at].is_some_and(|rate| sum(*at) > rate)).collect();
+            match decided {
+                Ok(_) => {
+                    prop_assert!(over.is_empty());
+                    (from..3).for_each(|at| tallies[at] = tallies[at].charged(charge, Millis(now)));
+                    done.push((from, now, bytes));
+                }
+                Err(refusal) => {
+                    prop_assert_eq!(refusal.reason, Reason::QuotaExceeded);
+                    let hit = refusal.hit.unwrap();
+                    prop_assert_eq!(hit.limit, Limit::BytesPerMinute);
+                    let next = (now / 60_000 + 1) * 60_000;
+                    let fits = rates[over[0]].is_some_and(|rate| bytes <= rate);
+                    prop_assert_eq!(hit.resets, fits.then(|| Reset { at: Millis(next), after: next - now }));
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn charges_never_wrap_around() {
     let full = Usage { bytes: u64::MAX, objects: u64::MAX, uses: u64::MAX };
@@ -522,7 +604,9 @@ fn orders_are_admitted_by_admins_for_this_ledger_in_time() {
         let request = RequestId::from_bytes([1; 16]);
         Order { ledger, request, not_after: Millis(not_after), instruction }.sign(who).unwrap().verify().unwrap()
     };
-    let admit = |order: &VerifiedOrder| world.authority.admit(order, &origin(), Millis(NOW), &[]).map_err(|r| r.reason);
+    let admit = |order: &VerifiedOrder| {
+        world.authority.admit(order, &origin(), Millis(NOW), &[], Source::Unknown).map_err(|r| r.reason)
+    };
     assert_eq!(admit(&sign(origin(), NOW, &ADMIN)), Ok(()));
     assert_eq!(admit(&sign(origin(), NOW - 1, &ADMIN)), Err(Reason::PreconditionFailed));
     let other = Origin::new("test.vault", VaultId::from_bytes([1; 16]), TenantId::from_bytes([3; 16])).unwrap();
@@ -553,8 +637,9 @@ fn terms_that_are_not_enforced_yet_are_refused() {
     };
     assert_eq!(reason(&|_| ()), None);
     assert_eq!(reason(&|terms| terms.parent = Some(grant_id(1))), Some(Reason::OutOfScope));
-    assert_eq!(reason(&|terms| terms.limits.bytes_per_minute = Some(1)), Some(Reason::Unsupported));
-    assert_eq!(reason(&|terms| terms.limits.sources = vec!["192.0.2.0/24".into()]), Some(Reason::Unsupported));
+    assert_eq!(reason(&|terms| terms.limits.bytes_per_minute = Some(1)), None);
+    assert_eq!(reason(&|terms| terms.limits.sources = vec!["192.0.2.0/24".into()]), None);
+    assert_eq!(reason(&|terms| terms.limits.sources = vec!["192.0.2.7/24".into()]), Some(Reason::InvalidArgument));
     let snapshot = Part::Snapshot(strongroom_core::ids::Digest::from_bytes([1; 32]));
     assert_eq!(reason(&|terms| terms.scopes[0].part = snapshot.clone()), Some(Reason::Unsupported));
     assert_eq!(reason(&|terms| terms.scopes[0].dataset = "none".parse().unwrap()), Some(Reason::NotFound));

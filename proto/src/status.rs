@@ -1,13 +1,17 @@
 //! [`Reason`] ⇄ [`tonic::Status`]: the only place that builds and reads a status.
 //!
 //! A status carries `google.rpc.ErrorInfo` with the reason's code and the request id, so that callers match on a stable code
-//! and never on a text.
+//! and never on a text. Where a limit stood against something, the info names it (`limit`) and when it no longer will (`resets`,
+//! Unix milliseconds), and a `google.rpc.RetryInfo` says how long that is.
 
 // The one place where a status is made; everywhere else these are banned.
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use strongroom_core::grant::{Hit, Limit, Reset};
+use strongroom_core::ids::Millis;
 use strongroom_core::reason::Reason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -24,12 +28,22 @@ pub struct Failure {
     pub detail: String,
     /// The request id, where there is one.
     pub request: Option<String>,
+    /// The limit that stood against it, and when it no longer will.
+    pub hit: Option<Hit>,
 }
 
 /// The status of a failure.
 pub fn to_status(failure: &Failure) -> Status {
-    let metadata = failure.request.iter().map(|id| ("request".to_owned(), id.clone())).collect::<HashMap<_, _>>();
-    let details = ErrorDetails::with_error_info(failure.reason.code(), DOMAIN, metadata);
+    let mut metadata = HashMap::new();
+    metadata.extend(failure.request.iter().map(|id| ("request".to_owned(), id.clone())));
+    if let Some(Hit { limit, resets }) = failure.hit {
+        metadata.insert("limit".to_owned(), limit.name().to_owned());
+        metadata.extend(resets.map(|reset| ("resets".to_owned(), reset.at.0.to_string())));
+    }
+    let mut details = ErrorDetails::with_error_info(failure.reason.code(), DOMAIN, metadata);
+    if let Some(reset) = failure.hit.and_then(|hit| hit.resets) {
+        details.set_retry_info(Some(Duration::from_millis(reset.after)));
+    }
     Status::with_error_details(code(failure.reason), failure.detail.clone(), details)
 }
 
@@ -40,8 +54,20 @@ pub fn from_status(status: &Status) -> Failure {
     Failure {
         reason: reason.unwrap_or_else(|| by_code(status.code())),
         detail: status.message().to_owned(),
-        request: info.and_then(|info| info.metadata.get("request").cloned()),
+        request: info.as_ref().and_then(|info| info.metadata.get("request").cloned()),
+        hit: info.and_then(|info| hit(&info.metadata, status)),
     }
+}
+
+fn hit(metadata: &HashMap<String, String>, status: &Status) -> Option<Hit> {
+    let name = metadata.get("limit")?;
+    let limit = Limit::ALL.into_iter().find(|limit| limit.name() == name)?;
+    let after = || status.get_details_retry_info()?.retry_delay;
+    let reset = |at: &String| {
+        let after = u64::try_from(after()?.as_millis()).ok()?;
+        Some(Reset { at: Millis(at.parse().ok()?), after })
+    };
+    Some(Hit { limit, resets: metadata.get("resets").and_then(reset) })
 }
 
 /// The gRPC code that generic clients see.
@@ -98,8 +124,15 @@ mod tests {
     #[test]
     fn every_reason_survives_the_wire() {
         for &reason in Reason::ALL {
-            let failure = Failure { reason, detail: "why".into(), request: Some("0af1".into()) };
+            let failure = Failure { reason, detail: "why".into(), request: Some("0af1".into()), hit: None };
             assert_eq!(from_status(&to_status(&failure)), failure);
+        }
+        for limit in Limit::ALL {
+            for resets in [None, Some(Reset { at: Millis(1_700_000_000_000), after: 59_999 })] {
+                let hit = Some(Hit { limit, resets });
+                let failure = Failure { reason: Reason::QuotaExceeded, detail: "why".into(), request: None, hit };
+                assert_eq!(from_status(&to_status(&failure)), failure);
+            }
         }
     }
 

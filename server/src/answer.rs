@@ -19,7 +19,8 @@ pub(crate) fn refuse(error: &Error, request: Option<RequestId>) -> Status {
         Reason::LedgerUnavailable | Reason::Unavailable => tracing::warn!(%reason, detail = %error, "request failed"),
         _ => tracing::debug!(%reason, detail = %error, "request refused"),
     }
-    to_status(&Failure { reason, detail: error.to_string(), request: request.map(|id| id.to_string()) })
+    let (detail, request) = (error.to_string(), request.map(|id| id.to_string()));
+    to_status(&Failure { reason, detail, request, hit: error.hit() })
 }
 
 /// What the caller is to remember.

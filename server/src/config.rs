@@ -7,6 +7,7 @@
 //! name = "vault.example.org"                # first part of every ledger's origin; never change it
 //! listen = "127.0.0.1:7443"
 //! operators = ["SHA256:…"]                  # who may create tenants
+//! proxies = ["10.0.0.0/8"]                  # who says, by PROXY protocol v2, where connections come from
 //!
 //! [catalog]
 //! url = "sqlite:catalog.db"                 # relative to the folder; or postgres://user:password@host/database
@@ -35,6 +36,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
+use strongroom_core::grant::Network;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{TenantId, VaultId};
 use strongroom_core::origin::Origin;
@@ -57,6 +59,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The keys of operators.
     pub operators: Vec<Fingerprint>,
+    /// Networks of proxies: each connection from there begins with a PROXY header, which is believed; no other is.
+    pub proxies: Vec<Network>,
     /// Where the catalog is.
     pub catalog: CatalogUrl,
     /// Where blobs are.
@@ -207,6 +211,7 @@ struct File {
     name: Option<String>,
     listen: Option<String>,
     operators: Option<Vec<String>>,
+    proxies: Option<Vec<String>>,
     #[serde(default)]
     catalog: UrlTable,
     #[serde(default)]
@@ -306,10 +311,11 @@ fn place_of(text: &str, at: usize) -> String {
 }
 
 /// Every key there is.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "name",
     "listen",
     "operators",
+    "proxies",
     "catalog.url",
     "blobs.url",
     "root.provider",
@@ -354,7 +360,8 @@ impl Settings {
             folder: folder.to_owned(),
             name: self.setting("name", file.name, name)?.ok_or_else(|| self.missing("name"))?,
             listen: self.setting("listen", file.listen, listen)?.unwrap_or(DEFAULT_LISTEN),
-            operators: self.operators(file.operators)?,
+            operators: self.list("operators", file.operators)?,
+            proxies: self.list("proxies", file.proxies)?,
             catalog: self.catalog(folder, file.catalog.url)?,
             blobs: self.blobs(folder, file.blobs)?,
             root: self.root(file.root.provider)?,
@@ -398,15 +405,18 @@ impl Settings {
         ConfigError::Value { place: self.place.clone(), key, why: "is missing".to_owned() }
     }
 
-    /// In the environment, operators stand in one text with commas or white space between.
-    fn operators(&self, of_file: Option<Vec<String>>) -> Result<Vec<Fingerprint>, ConfigError> {
-        let of_file = of_file.map(|operators| operators.join(","));
+    /// In the environment, a list stands in one text with commas or white space between.
+    fn list<T>(&self, key: &'static str, of_file: Option<Vec<String>>) -> Result<Vec<T>, ConfigError>
+    where
+        T: FromStr<Err: std::fmt::Display>,
+    {
+        let of_file = of_file.map(|items| items.join(","));
         let parse = |text: &str| {
             let items = text.split([',', ' ', '\n', '\t']).filter(|item| !item.is_empty());
-            let parsed = items.map(|item| item.parse::<Fingerprint>().map_err(|error| format!("{item:?}: {error}")));
+            let parsed = items.map(|item| item.parse::<T>().map_err(|error| format!("{item:?}: {error}")));
             parsed.collect::<Result<Vec<_>, String>>()
         };
-        Ok(self.setting("operators", of_file, parse)?.unwrap_or_default())
+        Ok(self.setting(key, of_file, parse)?.unwrap_or_default())
     }
 
     fn catalog(&self, folder: &Path, of_file: Option<String>) -> Result<CatalogUrl, ConfigError> {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use strongroom_core::call::CallError;
-use strongroom_core::grant::Refusal;
+use strongroom_core::grant::{Hit, Refusal};
 use strongroom_core::names::NameError;
 use strongroom_core::order::OrderError;
 use strongroom_core::reason::Reason;
@@ -112,6 +112,14 @@ impl Error {
             Self::Config(error) => error.reason(),
             Self::Setup(_) => Reason::InvalidArgument,
             Self::Io { .. } | Self::Unavailable(_) => Reason::Unavailable,
+        }
+    }
+
+    /// The limit that stood against it, if one did.
+    pub fn hit(&self) -> Option<Hit> {
+        match self {
+            Self::Refused(refusal) | Self::Record(RecordError::Refused { refusal, .. }) => refusal.hit,
+            _ => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The way in: TCP, TLS 1.3, and who is at the other end.
 //!
 //! ```text
-//! accept ─► TLS (≤ `limits.handshake`) ─► first bytes of HTTP/2 ─► Io, with its Connection ─► tonic
+//! accept ─► (PROXY header, from a configured proxy) ─► TLS (≤ `limits.handshake`) ─► first bytes of HTTP/2 ─► Io, with its Connection ─► tonic
 //! ```
 //!
 //! A caller is the key of its TLS certificate and nothing else; any key may connect, and who it is gets looked up per request.
@@ -13,6 +13,7 @@
 //! - Whoever says nothing is let go: the time for a handshake runs until the first bytes that follow it.
 
 mod certificate;
+mod proxy;
 mod tls;
 
 use std::fmt;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use rustls::server::ParsedCertificate;
 use strongroom_core::ed25519::SigningKey;
+use strongroom_core::grant::Network;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::SessionId;
 use strongroom_core::session::EXPORTER_LABEL;
@@ -56,7 +58,7 @@ pub(crate) type OnEnd = Arc<dyn Fn(&[SessionId]) + Send + Sync>;
 pub(crate) struct Connection {
     /// The key of the caller's certificate; none if it showed none.
     pub(crate) key: Option<Fingerprint>,
-    /// Where it comes from.
+    /// Where it comes from; behind a configured proxy, as that says.
     pub(crate) source: SocketAddr,
     /// The TLS exporter of [`EXPORTER_LABEL`]: what binds a session to this connection.
     pub(crate) exporter: [u8; 32],
@@ -83,6 +85,7 @@ pub(crate) struct Listener {
     tcp: TcpListener,
     acceptor: TlsAcceptor,
     handshake: Duration,
+    proxies: Arc<[Network]>,
     places: Arc<Semaphore>,
     on_end: OnEnd,
     #[cfg(feature = "tap")]
@@ -106,11 +109,12 @@ pub(crate) enum ListenError {
 }
 
 impl Listener {
-    /// Listens on `address`, with certificates issued by the vault key.
+    /// Listens on `address`, with certificates issued by the vault key. Connections from `proxies` say where they come from.
     pub(crate) async fn bind(
         address: SocketAddr,
         vault_key: &SigningKey,
         limits: &Limits,
+        proxies: &[Network],
         on_end: OnEnd,
     ) -> Result<Listener, ListenError> {
         let tls = tls::config(vault_key).map_err(ListenError::Tls)?;
@@ -119,6 +123,7 @@ impl Listener {
             tcp,
             acceptor: TlsAcceptor::from(tls),
             handshake: limits.handshake,
+            proxies: proxies.into(),
             places: Arc::new(Semaphore::new(limits.max_connections)),
             on_end,
             #[cfg(feature = "tap")]
@@ -180,12 +185,13 @@ impl Listener {
         sender: mpsc::Sender<io::Result<Io>>,
     ) -> impl Future<Output = ()> + use<> {
         let (acceptor, within, on_end) = (self.acceptor.clone(), self.handshake, self.on_end.clone());
+        let behind_proxy = self.proxies.iter().any(|network| network.covers(source.ip()));
         #[cfg(feature = "tap")]
         let tap = self.tap.clone();
         async move {
-            let stands = tokio::time::timeout(within, stand(acceptor, tcp)).await;
+            let stands = tokio::time::timeout(within, stand(acceptor, tcp, source, behind_proxy)).await;
             match stands.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok((tls, first)) => match Io::new(tls, first, source, place, on_end) {
+                Ok((tls, first, source)) => match Io::new(tls, first, source, place, on_end) {
                     Ok(io) => {
                         #[cfg(feature = "tap")]
                         let io = io.tapped(tap);
@@ -206,9 +212,15 @@ fn of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// TLS, and the first bytes that follow it.
-async fn stand(acceptor: TlsAcceptor, tcp: TcpStream) -> io::Result<(TlsStream<TcpStream>, Bytes)> {
+/// TLS, and the first bytes that follow it; and where it comes from.
+async fn stand(
+    acceptor: TlsAcceptor,
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+    behind_proxy: bool,
+) -> io::Result<(TlsStream<TcpStream>, Bytes, SocketAddr)> {
     tcp.set_nodelay(true)?;
+    let source = if behind_proxy { proxy::read(&mut tcp).await?.unwrap_or(peer) } else { peer };
     let mut tls = acceptor.accept(tcp).await?;
     let mut first = vec![0; PREFACE];
     let count = tls.read(&mut first).await?;
@@ -216,7 +228,7 @@ async fn stand(acceptor: TlsAcceptor, tcp: TcpStream) -> io::Result<(TlsStream<T
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     first.truncate(count);
-    Ok((tls, first.into()))
+    Ok((tls, first.into(), source))
 }
 
 /// A connection that stands.

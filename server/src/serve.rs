@@ -155,7 +155,8 @@ impl Server {
     pub async fn listen(self) -> Result<Listening, Error> {
         let keys = self.vault.keys.clone();
         let on_end = Arc::new(move |sessions: &[SessionId]| keys.close_sessions(sessions));
-        let bound = Listener::bind(self.listen, &self.vault.vault_key, &self.config.limits, on_end).await;
+        let bound =
+            Listener::bind(self.listen, &self.vault.vault_key, &self.config.limits, &self.config.proxies, on_end).await;
         let listener = bound.map_err(|error| match error {
             ListenError::Bind { address, source } => Error::io(format!("cannot listen on {address}"))(source),
             ListenError::Tls(why) => Error::Setup(format!("TLS: {why}")),

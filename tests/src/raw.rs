@@ -158,7 +158,7 @@ pub fn item_result(result: v1::PutResult) -> Result<v1::PutResult, Failure> {
     if result.reason.is_empty() {
         return Ok(result);
     }
-    Err(Failure { reason: result.reason.parse().unwrap(), detail: result.detail, request: None })
+    Err(Failure { reason: result.reason.parse().unwrap(), detail: result.detail, request: None, hit: None })
 }
 
 /// A session, with all that belongs in its owner's memory only.

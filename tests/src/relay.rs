@@ -17,6 +17,7 @@ pub struct Relay {
 struct State {
     target: Mutex<Option<SocketAddr>>,
     connections: Mutex<Vec<TcpStream>>,
+    greeting: Mutex<Vec<u8>>,
     mute: AtomicBool,
     lost: AtomicUsize,
     ended: AtomicBool,
@@ -50,6 +51,12 @@ impl Relay {
     /// Leads to another server from now on, or to none; connections that stand are cut.
     pub fn lead_to(&self, target: Option<SocketAddr>) {
         *self.state.target.lock().unwrap() = target;
+        self.cut();
+    }
+
+    /// Says this to the server at the beginning of each connection, before anything that the client says: as a proxy does.
+    pub fn greet(&self, bytes: &[u8]) {
+        *self.state.greeting.lock().unwrap() = bytes.to_vec();
         self.cut();
     }
 
@@ -89,7 +96,10 @@ impl State {
     fn connect(self: Arc<Self>, client: TcpStream) {
         let target = *self.target.lock().unwrap();
         // Nobody there: the client's connection is closed, as a port without a listener would refuse it.
-        let Some(server) = target.and_then(|target| TcpStream::connect(target).ok()) else { return };
+        let Some(mut server) = target.and_then(|target| TcpStream::connect(target).ok()) else { return };
+        if server.write_all(&self.greeting.lock().unwrap()).is_err() {
+            return;
+        }
         let both = [&client, &server].map(|end| {
             // A peer that is gone already shows when bytes are copied.
             let _ = end.set_nodelay(true);

@@ -11,6 +11,7 @@ use crate::audit::names::Names;
 use crate::grant::{sentence, short_grant};
 use crate::name::short_key;
 use crate::output::printable;
+use crate::policy;
 use crate::when;
 
 /// `    12  2026-03-01 14:05:07  release          labelco              rlhf/math/000007.json (1.2 KiB) · gr_0af1b2c3…`
@@ -131,6 +132,10 @@ fn instruction(tenant: &TenantName, instruction: &Instruction, grant: Option<&Gr
             let grant = grant.map(|grant| format!("{}: ", short_grant(grant))).unwrap_or_default();
             format!("{grant}{}", sentence::terms(tenant, &names.holder(&terms.holder), terms))
         }
+        Instruction::RenewGrant { grant, expires } => {
+            format!("{} until {}", short_grant(grant), when::seconds(*expires))
+        }
+        Instruction::SetPolicy(policy) => policy::words(policy),
         Instruction::RevokeGrant { grant, note } => noted(short_grant(grant), note),
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use strongroom_client::{PrefixName, Vault};
-use strongroom_core::grant::{Action, Holder, Limits, Part, Scope, Terms};
+use strongroom_core::grant::{Action, Holder, Limits, Network, Part, Scope, Terms};
 use strongroom_core::ids::{GrantId, Millis};
 use strongroom_core::names::TenantName;
 
@@ -21,7 +21,8 @@ use crate::when::{End, Length};
 Examples:
   strongroom grant issue --to acme/labelco --read acme/rlhf/math/ --write acme/rlhf/labels/ --for 12h --max-bytes 10MiB
   strongroom --home labelco grant issue --to SHA256:q0T… --read 'acme/rlhf/math/0000*' --for 15m
-  strongroom grant issue --to SHA256:q0T… --read 'acme/rlhf/math/0000*' --for 15m --max-uses 1 --purpose \"batch 7\"")]
+  strongroom grant issue --to SHA256:q0T… --read 'acme/rlhf/math/0000*' --for 15m --max-uses 1 --purpose \"batch 7\"
+  strongroom grant issue --to acme/labelco --read acme/rlhf/ --for 8h --from 192.0.2.0/24 --max-bytes-per-minute 50MiB")]
 #[command(group(clap::ArgGroup::new("end").required(true)))]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
 pub struct Issue {
@@ -58,6 +59,15 @@ pub struct Issue {
     /// At most so many calls.
     #[arg(long, value_name = "N")]
     max_uses: Option<u64>,
+    /// At most so much plaintext in each minute of UTC: 50MiB. Reads of many objects go on by themselves in the next minute.
+    #[arg(long, value_name = "SIZE")]
+    max_bytes_per_minute: Option<Size>,
+    /// Only from this network, as the vault sees it: 192.0.2.0/24, 2001:db8::/32; may be given again.
+    #[arg(long, value_name = "CIDR")]
+    from: Vec<Network>,
+    /// From when on: 2026-03-01T09:00 (UTC); at once if nothing is said.
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<End>,
     /// The holder may pass a narrower part of it on.
     #[arg(long)]
     delegable: bool,
@@ -76,7 +86,7 @@ struct Issued {
 impl Issue {
     pub(super) async fn run(self, globals: &Globals, vault: &Vault) -> Outcome {
         let (tenant, scopes) = self.scopes()?;
-        let expires = self.expires(when::now())?;
+        let expires = expires(self.length, self.until, when::now())?;
         let holder = match &self.to {
             Grantee::Key(key) => Holder::Key(*key),
             Grantee::Vendor(vendor) => Holder::Vendor(vault.vendor(&vendor.tenant, &vendor.vendor).await?.id),
@@ -85,13 +95,14 @@ impl Issue {
             bytes: self.max_bytes.map(|size| size.0),
             objects: self.max_objects,
             uses: self.max_uses,
-            ..Limits::default()
+            bytes_per_minute: self.max_bytes_per_minute.map(|size| size.0),
+            sources: self.from.iter().map(Network::to_string).collect(),
         };
         let terms = Terms {
             holder,
             parent: globals.grant,
             scopes,
-            not_before: None,
+            not_before: self.not_before.as_ref().map(|start| when::millis(start.0)),
             expires,
             delegable: self.delegable,
             limits,
@@ -135,19 +146,20 @@ impl Issue {
         });
         Ok((tenant, scopes.collect()))
     }
+}
 
-    fn expires(&self, now: Timestamp) -> Outcome<Millis> {
-        let late = || Failure::usage("the grant's end is not a time", "give a nearer one");
-        let end = match (self.length, self.until) {
-            (Some(length), _) => now.checked_add(length.0).map_err(|_| late())?,
-            (None, Some(until)) => until.0,
-            (None, None) => return Err(Failure::usage("a grant needs an end", "add --for or --until")),
-        };
-        if end <= now {
-            return Err(Failure::usage("the grant's end has passed", "give a later one"));
-        }
-        Ok(when::millis(end))
+/// When a grant ends, as --for or --until say.
+pub(super) fn expires(length: Option<Length>, until: Option<End>, now: Timestamp) -> Outcome<Millis> {
+    let late = || Failure::usage("the grant's end is not a time", "give a nearer one");
+    let end = match (length, until) {
+        (Some(length), _) => now.checked_add(length.0).map_err(|_| late())?,
+        (None, Some(until)) => until.0,
+        (None, None) => return Err(Failure::usage("a grant needs an end", "add --for or --until")),
+    };
+    if end <= now {
+        return Err(Failure::usage("the grant's end has passed", "give a later one"));
     }
+    Ok(when::millis(end))
 }
 
 #[cfg(test)]
@@ -187,12 +199,12 @@ mod tests {
     #[test]
     fn an_end_lies_ahead() {
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
-        let issue = |flag, value| issue(&["--to", "acme/labelco", "--read", "acme/a/", flag, value]);
-        assert_eq!(issue("--for", "15m").expires(now), Ok(when::millis("2026-03-01T12:15:00Z".parse().unwrap())));
-        assert_eq!(
-            issue("--until", "2026-03-02").expires(now),
-            Ok(when::millis("2026-03-02T00:00:00Z".parse().unwrap()))
-        );
-        assert!(issue("--until", "2026-03-01").expires(now).is_err());
+        let ends = |flag, value| {
+            let issue = issue(&["--to", "acme/labelco", "--read", "acme/a/", flag, value]);
+            expires(issue.length, issue.until, now)
+        };
+        assert_eq!(ends("--for", "15m"), Ok(when::millis("2026-03-01T12:15:00Z".parse().unwrap())));
+        assert_eq!(ends("--until", "2026-03-02"), Ok(when::millis("2026-03-02T00:00:00Z".parse().unwrap())));
+        assert!(ends("--until", "2026-03-01").is_err());
     }
 }

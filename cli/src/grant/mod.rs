@@ -21,7 +21,7 @@ use crate::name::short_key;
 use crate::output::Row;
 use crate::when;
 
-/// Issue, show and revoke grants.
+/// Issue, renew, show and revoke grants.
 #[derive(Debug, Subcommand)]
 pub enum Grant {
     /// Issue a grant and print its id, alone; or pass a narrower part of one's own on to a key.
@@ -47,6 +47,27 @@ Examples:
         /// The grant.
         #[arg(value_name = "gr_…")]
         id: GrantId,
+    },
+    /// Move a grant's end later; its id stays, and what was used of it.
+    ///
+    /// An admin renews the tenant's own grants, a holder those that were delegated from its grant; never past the parent's end, nor
+    /// for longer than the tenant's policy allows.
+    #[command(group(clap::ArgGroup::new("end").required(true)))]
+    #[command(after_help = "\
+Examples:
+  strongroom grant renew acme gr_0af1… --for 12h")]
+    Renew {
+        /// The tenant.
+        tenant: TenantName,
+        /// The grant.
+        #[arg(value_name = "gr_…")]
+        id: GrantId,
+        /// For how long from now: 15m, 12h.
+        #[arg(long = "for", value_name = "LENGTH", group = "end")]
+        length: Option<when::Length>,
+        /// Until when: 2026-03-01T14:05 (UTC).
+        #[arg(long, value_name = "TIME", group = "end")]
+        until: Option<when::End>,
     },
     /// Revoke a grant, and all that was delegated from it, at once.
     #[command(after_help = "\
@@ -140,6 +161,7 @@ impl Shown {
                 GrantState::Expired => "expired",
                 GrantState::Revoked => "revoked",
                 GrantState::Suspended => "suspended",
+                GrantState::Elsewhere => "elsewhere",
             },
             issued: info.grant.issued.0,
             issuer: info.grant.issuer,
@@ -185,6 +207,7 @@ impl Shown {
             "live" => "",
             "not-yet" => "\nIts time has not begun.",
             "expired" => "\nIts time is over.",
+            "elsewhere" => "\nIt may not be used from here.",
             "revoked" => "\nIt was revoked: none of this holds any more.",
             _ => "\nIts holder is suspended: none of this holds until it is resumed.",
         };
@@ -207,6 +230,13 @@ impl Row for Shown {
             when::seconds(self.terms.expires),
         ]
     }
+}
+
+#[derive(Debug, Serialize)]
+struct Renewed {
+    grant: GrantId,
+    index: u64,
+    expires: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -240,6 +270,13 @@ impl Grant {
                     shown.above.push(above);
                 }
                 globals.output.result(&shown, Shown::words)
+            }
+            Self::Renew { tenant, id, length, until } => {
+                let expires = issue::expires(length, until, when::now())?;
+                let index = vault.renew_grant(&tenant, id, expires).await?.index.0;
+                let words =
+                    |renewed: &Renewed| format!("{} ends {} (entry {index})", renewed.grant, when::seconds(expires));
+                globals.output.result(&Renewed { grant: id, index, expires: when::rfc3339(expires) }, words)
             }
             Self::Revoke { tenant, id, note } => {
                 let index = vault.revoke_grant(&tenant, id, note).await?.index.0;

@@ -71,11 +71,23 @@ pub(crate) fn usage_words(limits: &Limits, usage: &Usage) -> Vec<String> {
     for (limit, used, noun) in [(limits.objects, usage.objects, "object"), (limits.uses, usage.uses, "call")] {
         words.extend(limit.map(|limit| format!("{used} of {}", counted(limit, noun))));
     }
-    words.extend(limits.bytes_per_minute.map(|rate| format!("at most {} a minute", crate::amount::Size(rate))));
-    if !limits.sources.is_empty() {
-        words.push(format!("from {} only", and(&limits.sources)));
-    }
+    words.extend(pace_words(limits));
     words
+}
+
+/// What is allowed in all, for what has used nothing: `10 MiB, 5 objects, at most 1 MiB a minute`.
+pub(crate) fn limit_words(limits: &Limits) -> Vec<String> {
+    let mut words: Vec<String> = limits.bytes.map(|bytes| crate::amount::Size(bytes).to_string()).into_iter().collect();
+    words.extend(limits.objects.map(|limit| counted(limit, "object")));
+    words.extend(limits.uses.map(|limit| counted(limit, "call")));
+    words.extend(pace_words(limits));
+    words
+}
+
+fn pace_words(limits: &Limits) -> Vec<String> {
+    let rate = limits.bytes_per_minute.map(|rate| format!("at most {} a minute", crate::amount::Size(rate)));
+    let sources = (!limits.sources.is_empty()).then(|| format!("from {} only", and(&limits.sources)));
+    rate.into_iter().chain(sources).collect()
 }
 
 /// `a, b and c`.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::grant::decide::Refusal;
-use crate::grant::{Blocked, Grant, Holder, Part, Terms, delegate};
+use crate::grant::{Blocked, Grant, Holder, NotANetwork, Part, Policy, Renewal, Source, Terms, delegate, renewal};
 use crate::identity::Fingerprint;
 use crate::ids::{DatasetId, GrantId, Index, Millis, OrderId, VendorId};
 use crate::ledger::Event;
@@ -15,9 +15,6 @@ use crate::names::{DatasetName, TenantName, VendorName};
 use crate::order::{Instruction, VerifiedOrder};
 use crate::origin::Origin;
 use crate::reason::Reason;
-
-/// The longest life of a grant where the tenant has no policy of its own: 24 hours, in milliseconds.
-pub const DEFAULT_MAX_LIFE: u64 = 24 * 60 * 60 * 1000;
 
 /// Who a key is to a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +69,8 @@ pub struct Authority {
     /// How often the tenant's key was rotated: it begins with version 1.
     rotations: u32,
     destroyed: BTreeSet<u32>,
+    policy: Policy,
+    policy_set: Option<Index>,
     /// The orders that were taken in, each accepted once.
     orders: BTreeMap<OrderId, Index>,
     epoch: u64,
@@ -144,6 +143,26 @@ impl Authority {
         self.revoked.get(grant).copied()
     }
 
+    /// What the tenant asks of its grants, and the entry that set it; none if it never said.
+    pub fn policy(&self) -> (&Policy, Option<Index>) {
+        (&self.policy, self.policy_set)
+    }
+
+    /// The grant that an accepted order issues as entry `index`, as it is recorded; `None` if it issues none.
+    pub fn granted(&self, order: &VerifiedOrder, index: Index) -> Option<Grant> {
+        let Instruction::IssueGrant(terms) = &order.order().instruction else { return None };
+        let terms = self.policy.applied(terms);
+        Some(Grant { id: order.id().into(), issued: index, issuer: order.issuer(), terms })
+    }
+
+    /// The renewal that an accepted order makes as entry `index`, as it is recorded; `None` if it makes none.
+    pub fn renewal(&self, order: &VerifiedOrder, index: Index) -> Option<Renewal> {
+        match order.order().instruction {
+            Instruction::RenewGrant { grant, expires } => Some(Renewal { grant, expires, renewed: index }),
+            _ => None,
+        }
+    }
+
     /// How often something was taken away: streams are looked at again when it moves.
     pub fn epoch(&self) -> u64 {
         self.epoch
@@ -186,14 +205,21 @@ impl Authority {
     }
 
     /// Whether an order may be accepted at `now`. `chain` is the grant that the instruction names and all above it: the one to
-    /// revoke, or the parent of one to issue.
+    /// revoke or renew, or the parent of one to issue; `source` is where the order came from.
     ///
     /// An order of the authority log that was taken in is not accepted again, whatever else of it was forgotten: an old order
     /// to add or to resume would give back what was taken away since. Orders to grant are remembered by whoever keeps grants.
     ///
     /// # Errors
     /// A [`Refusal`] with the reason and what is wrong in words.
-    pub fn admit(&self, order: &VerifiedOrder, origin: &Origin, now: Millis, chain: &[&Grant]) -> Result<(), Refusal> {
+    pub fn admit(
+        &self,
+        order: &VerifiedOrder,
+        origin: &Origin,
+        now: Millis,
+        chain: &[&Grant],
+        source: Source,
+    ) -> Result<(), Refusal> {
         let content = order.order();
         if let Some(accepted) = self.orders.get(&order.id()) {
             let words = format!("the order was accepted before, as entry {accepted}");
@@ -217,8 +243,9 @@ impl Authority {
         let is_admin = signers.iter().all(|signer| self.admins.contains(signer));
         match &content.instruction {
             Instruction::IssueGrant(terms) if terms.parent.is_some() => {
-                delegate::admit(self, signers, now, terms, chain)?;
+                delegate::admit(self, signers, now, terms, chain, source)?;
             }
+            Instruction::RenewGrant { expires, .. } => renewal::admit(self, signers, now, *expires, chain, source)?,
             Instruction::RevokeGrant { .. } if delegate::may_revoke(self, signers, chain) => {}
             Instruction::SuspendVendor { vendor, .. } if !is_admin && self.may_suspend(vendor, signers) => {
                 // Once is enough; a stolen key must not fill the authority log.
@@ -296,13 +323,16 @@ impl Authority {
                 (Some(_), None) => Ok(()),
             },
             Instruction::IssueGrant(terms) => self.admit_terms(terms, now),
+            Instruction::SetPolicy(policy) => policy.check(),
+            // Judged whole before: who may depends on which grant it is.
+            Instruction::RenewGrant { .. } => Ok(()),
         }
     }
 
     fn admit_terms(&self, terms: &Terms, now: Millis) -> Result<(), Refusal> {
         let unsupported = |what| Err(Refusal::new(Reason::Unsupported, what));
-        if terms.limits.bytes_per_minute.is_some() || !terms.limits.sources.is_empty() {
-            return unsupported("this version does not enforce rates and source networks yet");
+        if let Some(text) = terms.limits.first_bad_source() {
+            return Err(Refusal::new(Reason::InvalidArgument, format!("{text:?}: {NotANetwork}")));
         }
         if terms.scopes.iter().any(|scope| matches!(scope.part, Part::Snapshot(_))) {
             return unsupported("this version has no snapshots yet");
@@ -316,10 +346,7 @@ impl Authority {
         if terms.expires <= now || terms.not_before.is_some_and(|start| start >= terms.expires) {
             return Err(Refusal::new(Reason::InvalidArgument, "the grant would never be live"));
         }
-        if terms.expires.0 - now.0 > DEFAULT_MAX_LIFE {
-            return Err(Refusal::new(Reason::InvalidArgument, "a grant lives 24 hours at most"));
-        }
-        Ok(())
+        self.policy.check_life(terms.parent.is_some(), terms.expires, now)
     }
 
     /// Whether each of these is an admin, or a live key of this very vendor: a vendor often knows first.
@@ -398,7 +425,8 @@ impl Authority {
             Instruction::RevokeGrant { grant, .. } => {
                 self.revoked.insert(*grant, index);
             }
-            Instruction::IssueGrant(_) => {}
+            Instruction::SetPolicy(policy) => (self.policy, self.policy_set) = (policy.clone(), Some(index)),
+            Instruction::IssueGrant(_) | Instruction::RenewGrant { .. } => {}
         }
     }
 
@@ -415,9 +443,9 @@ impl Authority {
     }
 }
 
-/// Whether an instruction belongs to the authority log. Grants do not: they are many, and only widen.
+/// Whether an instruction belongs to the authority log. Grants and renewals do not: they are many, and only widen.
 pub fn is_authority(instruction: &Instruction) -> bool {
-    !matches!(instruction, Instruction::IssueGrant(_))
+    !matches!(instruction, Instruction::IssueGrant(_) | Instruction::RenewGrant { .. })
 }
 
 /// Whether an instruction takes something away: it is decided before what waits beside it, and moves the grants epoch.
@@ -449,6 +477,7 @@ pub fn is_authority_event(event: Event) -> bool {
         | Event::KeyAdded
         | Event::KeyRevoked
         | Event::GrantRevoked
+        | Event::PolicySet
         | Event::DatasetCreated
         | Event::DatasetDeleted
         | Event::DatasetFrozen
@@ -460,6 +489,7 @@ pub fn is_authority_event(event: Event) -> bool {
         | Event::KeyRotated
         | Event::KeyDestroyed => true,
         Event::GrantIssued
+        | Event::GrantRenewed
         | Event::SessionOpen
         | Event::ObjectPut
         | Event::ObjectDeleted

@@ -4,8 +4,9 @@
 //! the ledger alone, and must come to the same. So the function is pure, and everything it looks at is an argument.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::grant::{Action, Authority, Blocked, Grant, LimitHit, Principal, Usage};
+use crate::grant::{Action, Authority, Blocked, Grant, Hit, Limit, Limits, Principal, Reset, Tally, Usage};
 use crate::identity::Fingerprint;
 use crate::ids::{GrantId, Millis};
 use crate::names::{DatasetName, ObjectPath};
@@ -22,8 +23,28 @@ pub struct Request<'a> {
     pub places: &'a [Place<'a>],
     /// What it would cost: zero for a repeat.
     pub charge: Usage,
+    /// Where the key asks from.
+    pub source: Source,
     /// What the state of the objects says against it; told only to those in scope.
     pub obstacle: Option<&'a Refusal>,
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// This address, as the connection has it.
+    Address(IpAddr),
+    /// It is not said: in no network.
+    Unknown,
+    /// It was said and is erased, or is left open: networks are not looked at. For replay, which calls nothing proven that stands
+    /// on it, and for questions that release nothing.
+    Erased,
+}
+
+impl From<SocketAddr> for Source {
+    fn from(address: SocketAddr) -> Self {
+        Self::Address(address.ip().to_canonical())
+    }
 }
 
 /// An object as far as a decision looks at it.
@@ -43,7 +64,7 @@ pub struct Held<'a> {
     /// The grant.
     pub grant: &'a Grant,
     /// All charges so far.
-    pub usage: Usage,
+    pub tally: Tally,
 }
 
 /// All that a decision stands on.
@@ -78,12 +99,20 @@ pub struct Refusal {
     pub reason: Reason,
     /// In words, without anything that the caller may not know.
     pub detail: Cow<'static, str>,
+    /// The limit that stood against it, and when it no longer will.
+    pub hit: Option<Hit>,
 }
 
 impl Refusal {
     /// A refusal.
     pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, detail: detail.into(), hit: None }
+    }
+
+    /// The same, for a limit.
+    #[must_use]
+    pub fn with_hit(self, hit: Hit) -> Self {
+        Self { hit: Some(hit), ..self }
     }
 
     /// What is told of everything outside a caller's scope, whether it exists or not.
@@ -113,11 +142,7 @@ pub fn decide(request: &Request<'_>, standing: &Standing<'_>) -> Result<Allowed,
     if let Some(obstacle) = request.obstacle {
         return Err(obstacle.clone());
     }
-    for held in chain {
-        if let Some(hit) = held.grant.terms.limits.overrun_by(&held.usage.plus(request.charge)) {
-            return Err(Refusal::new(Reason::QuotaExceeded, quota_detail(hit)));
-        }
-    }
+    check_limits(chain, &request.charge, standing.now)?;
     Ok(Allowed { principal, chain: chain.iter().map(|held| held.grant.id).collect() })
 }
 
@@ -169,8 +194,11 @@ fn authorise<'a>(request: &Request<'_>, standing: &Standing<'a>) -> Result<&'a [
             return Err(Refusal::new(Reason::GrantExpired, "the grant's time is over"));
         }
         if terms.not_before.is_some_and(|start| standing.now < start) {
-            return Err(Refusal::new(Reason::OutOfScope, "the grant's time has not begun"));
+            let resets = terms.not_before.map(|start| Reset::new(start, standing.now));
+            let refusal = Refusal::new(Reason::OutOfScope, "the grant's time has not begun");
+            return Err(refusal.with_hit(Hit { limit: Limit::NotBefore, resets }));
         }
+        check_source(request.source, &terms.limits)?;
     }
     Ok(standing.chain)
 }
@@ -188,10 +216,48 @@ fn frozen(request: &Request<'_>, authority: &Authority, principal: Principal) ->
     }
 }
 
-fn quota_detail(hit: LimitHit) -> &'static str {
-    match hit {
-        LimitHit::Bytes => "the grant's bytes are used up",
-        LimitHit::Objects => "the grant's objects are used up",
-        LimitHit::Uses => "the grant's uses are used up",
+fn check_source(source: Source, limits: &Limits) -> Result<(), Refusal> {
+    match source {
+        Source::Address(address) if !limits.allow_source(address) => {
+            let words = format!("the grant may not be used from {address}, but from other networks only");
+            Err(Refusal::new(Reason::OutOfScope, words))
+        }
+        Source::Unknown if !limits.sources.is_empty() => {
+            Err(Refusal::new(Reason::OutOfScope, "the grant may be used from some networks only"))
+        }
+        _ => Ok(()),
     }
+}
+
+/// Whether a charge fits into every limit of the chain. What no waiting mends is told before what is over with the minute.
+fn check_limits(chain: &[Held<'_>], charge: &Usage, now: Millis) -> Result<(), Refusal> {
+    // Of a grant above, the caller may know that it is in the way, and no numbers.
+    let of = |at: usize, what: &str| {
+        if at == 0 { format!("the grant's {what}") } else { format!("the {what} of a grant above it") }
+    };
+    for (at, held) in chain.iter().enumerate() {
+        if let Some((limit, allowed, used)) = held.grant.terms.limits.overrun_by(&held.tally.total.plus(*charge)) {
+            let (what, more) = match limit {
+                Limit::Objects => ("objects", charge.objects),
+                Limit::Uses => ("uses", charge.uses),
+                _ => ("bytes", charge.bytes),
+            };
+            let numbers =
+                format!(": it allows {allowed}, {} are used, and this takes {more}", used.saturating_sub(more));
+            let words = format!("{} are used up{}", of(at, what), if at == 0 { &numbers } else { "" });
+            return Err(Refusal::new(Reason::QuotaExceeded, words).with_hit(Hit { limit, resets: None }));
+        }
+    }
+    for (at, held) in chain.iter().enumerate() {
+        let Some(hit) = held.grant.terms.limits.outpaced_by(&held.tally, charge.bytes, now) else { continue };
+        let words = match hit.resets {
+            Some(reset) => {
+                let bytes = of(at, "bytes for this minute");
+                format!("{bytes} are used up; the next begins in {} s", reset.after.div_ceil(1000))
+            }
+            None => format!("{} are fewer than the {} of this one step", of(at, "bytes a minute"), charge.bytes),
+        };
+        return Err(Refusal::new(Reason::QuotaExceeded, words).with_hit(hit));
+    }
+    Ok(())
 }

@@ -4,7 +4,9 @@
 //! not relied on: [`decide()`] looks at every grant of a chain each time, so that what ends, uses up or cuts an ancestor does so
 //! to all that came from it.
 
-use crate::grant::{Authority, Blocked, Grant, Held, Holder, Limits, Refusal, Request, Standing, Terms, Usage, decide};
+use crate::grant::{
+    Authority, Blocked, Grant, Held, Holder, Limits, Refusal, Request, Source, Standing, Tally, Terms, Usage, decide,
+};
 use crate::identity::Fingerprint;
 use crate::ids::Millis;
 use crate::reason::Reason;
@@ -56,16 +58,16 @@ impl Terms {
             (own, Some(outer)) => own.is_some_and(|own| own <= outer),
         };
         check(self.scopes.iter().all(|scope| scope.narrows(&parent.scopes)), Wider::Scope)?;
-        check(self.not_before.unwrap_or(now) >= parent.not_before.unwrap_or_default(), Wider::Start)?;
+        // What began in the past begins now.
+        check(self.not_before.unwrap_or_default().max(now) >= parent.not_before.unwrap_or_default(), Wider::Start)?;
         check(self.expires <= parent.expires, Wider::End)?;
         let (own, outer): (&Limits, &Limits) = (&self.limits, &parent.limits);
         check(within(own.bytes, outer.bytes), Wider::Bytes)?;
         check(within(own.objects, outer.objects), Wider::Objects)?;
         check(within(own.uses, outer.uses), Wider::Uses)?;
         check(within(own.bytes_per_minute, outer.bytes_per_minute), Wider::Rate)?;
-        // Networks are compared as they are written: one inside another is not looked for.
-        let sources = !own.sources.is_empty() && own.sources.iter().all(|source| outer.sources.contains(source));
-        check(outer.sources.is_empty() || sources, Wider::Sources)
+        // As places, network by network: none is pieced together from two of the parent's.
+        check(own.sources_narrow(outer), Wider::Sources)
     }
 }
 
@@ -80,12 +82,14 @@ pub(super) fn admit(
     now: Millis,
     terms: &Terms,
     chain: &[&Grant],
+    source: Source,
 ) -> Result<(), Refusal> {
-    let held: Vec<Held<'_>> = chain.iter().map(|grant| Held { grant, usage: Usage::default() }).collect();
+    let held: Vec<Held<'_>> = chain.iter().map(|grant| Held { grant, tally: Tally::default() }).collect();
     // Whose keys are blocked is asked by whoever knows it, before this.
     let standing = Standing { now, authority, chain: &held, blocked: Blocked::none() };
     for key in signers {
-        let request = Request { key: *key, grant: terms.parent, places: &[], charge: Usage::default(), obstacle: None };
+        let charge = Usage::default();
+        let request = Request { key: *key, grant: terms.parent, places: &[], charge, source, obstacle: None };
         decide(&request, &standing)?;
     }
     let wider = |words: String| Err(Refusal::new(Reason::NotNarrower, words));
@@ -145,7 +149,7 @@ mod tests {
         let same = parent.clone();
         assert_eq!(same.narrows(&parent, Millis(0)), Ok(()));
         type Change = (fn(&mut Terms), Wider);
-        let changes: [Change; 13] = [
+        let changes: [Change; 15] = [
             (|terms| terms.scopes[0].actions.push(Action::Write), Wider::Scope),
             (|terms| terms.scopes[0].dataset = "other".parse().unwrap(), Wider::Scope),
             (|terms| terms.scopes[0].part = crate::grant::Part::Prefix("".parse().unwrap()), Wider::Scope),
@@ -159,12 +163,17 @@ mod tests {
             (|terms| terms.limits.bytes_per_minute = None, Wider::Rate),
             (|terms| terms.limits.sources.clear(), Wider::Sources),
             (|terms| terms.limits.sources.push("0.0.0.0/0".into()), Wider::Sources),
+            (|terms| terms.limits.sources[0] = "10.0.0.0/7".into(), Wider::Sources),
+            (|terms| terms.limits.sources.push("not a network".into()), Wider::Sources),
         ];
         for (change, wider) in changes {
             let mut child = parent.clone();
             change(&mut child);
             assert_eq!(child.narrows(&parent, Millis(0)), Err(wider));
         }
+        let mut inside = parent.clone();
+        inside.limits.sources = vec!["10.1.0.0/16".into(), "10.2.3.4/32".into()];
+        assert_eq!(inside.narrows(&parent, Millis(0)), Ok(()), "networks inside of it");
         let at_once = terms(|terms| {
             terms.not_before = None;
             terms.limits = parent.limits.clone();

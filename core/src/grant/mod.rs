@@ -8,15 +8,21 @@ pub mod blocked;
 pub mod decide;
 mod delegate;
 mod limits;
+mod network;
+mod policy;
 mod prefix;
+mod renewal;
 mod scope;
 
 pub use authority::{Authority, Principal, Vendor};
 pub use blocked::Blocked;
-pub use decide::{Allowed, Held, Place, Refusal, Request, Standing, decide};
+pub use decide::{Allowed, Held, Place, Refusal, Request, Source, Standing, decide};
 pub use delegate::{MAX_DEPTH, Wider};
-pub use limits::{LimitHit, Limits, Usage};
+pub use limits::{Hit, Limit, Limits, Reset, Tally, Usage};
+pub use network::{Network, NotANetwork};
+pub use policy::{DEFAULT_MAX_LIFE, Policy};
 pub use prefix::Prefix;
+pub use renewal::Renewal;
 pub use scope::{Action, Part, Scope};
 
 use serde::{Deserialize, Serialize};

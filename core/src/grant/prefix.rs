@@ -50,6 +50,11 @@ impl Prefix {
         }
     }
 
+    /// Whether some path may lie in both: of two prefixes that share one, one lies in the other.
+    pub fn intersects(&self, other: &Self) -> bool {
+        self.covers_prefix(other) || other.covers_prefix(self)
+    }
+
     /// The text that every path in it starts with.
     pub fn start(&self) -> &str {
         match self {
@@ -138,6 +143,9 @@ mod tests {
             let paths: Vec<ObjectPath> = universe();
             let included = paths.iter().all(|path| !inner.covers(path) || outer.covers(path));
             prop_assert_eq!(outer.covers_prefix(&inner), included, "{} {}", outer, inner);
+            let shared = paths.iter().any(|path| inner.covers(path) && outer.covers(path));
+            prop_assert_eq!(outer.intersects(&inner), shared, "{} {}", outer, inner);
+            prop_assert_eq!(inner.intersects(&outer), shared, "{} {}", inner, outer);
         }
     }
 

@@ -64,6 +64,16 @@ impl Scope {
         self.actions.contains(&action) && self.dataset == *dataset
     }
 
+    /// Whether some action on some path may lie in both. Of a snapshot it is not known which paths it has.
+    pub fn intersects(&self, other: &Self) -> bool {
+        self.dataset == other.dataset
+            && self.actions.iter().any(|action| other.actions.contains(action))
+            && match (&self.part, &other.part) {
+                (Part::Prefix(one), Part::Prefix(another)) => one.intersects(another),
+                _ => true,
+            }
+    }
+
     /// Whether the actions are sorted, each once, and not none.
     pub fn is_well_formed(&self) -> bool {
         !self.actions.is_empty() && self.actions.windows(2).all(|pair| pair[0] < pair[1])

@@ -52,6 +52,12 @@ pub enum Event {
     /// A grant was issued.
     #[serde(rename = "grant.issued")]
     GrantIssued,
+    /// A grant's end was moved.
+    #[serde(rename = "grant.renewed")]
+    GrantRenewed,
+    /// The tenant's policy for grants was set.
+    #[serde(rename = "policy.set")]
+    PolicySet,
     /// A grant was revoked.
     #[serde(rename = "grant.revoked")]
     GrantRevoked,
@@ -107,7 +113,7 @@ pub enum Event {
 
 impl Event {
     /// Every event there is.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::TenantCreated,
         Self::AdminAdded,
         Self::AdminRemoved,
@@ -118,6 +124,8 @@ impl Event {
         Self::KeyAdded,
         Self::KeyRevoked,
         Self::GrantIssued,
+        Self::GrantRenewed,
+        Self::PolicySet,
         Self::GrantRevoked,
         Self::DatasetCreated,
         Self::DatasetDeleted,
@@ -160,6 +168,8 @@ impl Event {
             Instruction::RotateKey { .. } => Self::KeyRotated,
             Instruction::DestroyKey { .. } => Self::KeyDestroyed,
             Instruction::IssueGrant(_) => Self::GrantIssued,
+            Instruction::RenewGrant { .. } => Self::GrantRenewed,
+            Instruction::SetPolicy(_) => Self::PolicySet,
             Instruction::RevokeGrant { .. } => Self::GrantRevoked,
         }
     }
@@ -177,6 +187,8 @@ impl Event {
             Self::KeyAdded => "key.added",
             Self::KeyRevoked => "key.revoked",
             Self::GrantIssued => "grant.issued",
+            Self::GrantRenewed => "grant.renewed",
+            Self::PolicySet => "policy.set",
             Self::GrantRevoked => "grant.revoked",
             Self::DatasetCreated => "dataset.created",
             Self::DatasetDeleted => "dataset.deleted",

@@ -1,7 +1,7 @@
 //! Decisions, puts and deletes, broken.
 
 use strongroom_core::call::{Call, Condition, SignedCall, Work};
-use strongroom_core::grant::{Action, Holder, Limits};
+use strongroom_core::grant::{Action, Holder, Limits, Policy};
 use strongroom_core::ids::{Digest, Generation, Millis};
 use strongroom_core::ledger::replay::Rule;
 use strongroom_core::order::Instruction;
@@ -54,6 +54,82 @@ pub(crate) const CASES: &[Case] = &[
     }),
     (Rule::Allowed, "an object over the limit", |s| {
         under(s, Limits { objects: Some(0), ..Limits::default() }, |_| ());
+    }),
+    (Rule::Allowed, "a byte over the minute's rate", |s| {
+        under(s, Limits { bytes_per_minute: Some(SMALL - 1), ..Limits::default() }, |_| ());
+    }),
+    (Rule::Allowed, "two releases in a minute whose rate is one", |s| {
+        let rate = Limits { bytes_per_minute: Some(2 * SMALL - 1), ..Limits::default() };
+        let into_next = MINUTE - s.ledger.now % MINUTE;
+        s.ledger.wait(into_next);
+        let grant = under(s, rate, |_| ());
+        // The next minute's bytes are its own.
+        s.ledger.wait(MINUTE);
+        for _ in 0..2 {
+            let mut ask = s.ledger.ask_get(&s.worker, Some(grant), &["math/small"]);
+            s.ledger.release(&mut ask, vec![s.small.whole(0)]);
+        }
+    }),
+    (Rule::Allowed, "a release to another network", |s| {
+        under(s, Limits { sources: vec!["192.0.2.8/29".into(), "2001:db8::/32".into()], ..Limits::default() }, |_| ());
+    }),
+    (Rule::Allowed, "a release to nobody knows where", |s| {
+        under(s, Limits { sources: vec!["192.0.2.0/24".into()], ..Limits::default() }, |_| ());
+        last(s).private.source = None;
+    }),
+    (Rule::OrderAllowed, "a network that is none", |s| {
+        under_issued(s, Limits { sources: vec!["192.0.2.7/24".into()], ..Limits::default() });
+    }),
+    (Rule::Allowed, "a byte over the limit that a policy gave", |s| {
+        let limits = Limits { bytes: Some(SMALL - 1), ..Limits::default() };
+        s.ledger.order(Instruction::SetPolicy(Policy { limits, ..Policy::default() }));
+        under(s, Limits::default(), |_| ());
+    }),
+    (Rule::OrderAllowed, "a grant that lives longer than the policy allows", |s| {
+        let root_life = 60 * MINUTE - 1;
+        s.ledger.order(Instruction::SetPolicy(Policy { root_life, ..Policy::default() }));
+        under_issued(s, Limits::default());
+    }),
+    (Rule::OrderAllowed, "a policy without end", |s| {
+        s.ledger.order(Instruction::SetPolicy(Policy { root_life: u64::MAX >> 11, ..Policy::default() }));
+    }),
+    (Rule::OrderAllowed, "a policy by the vendor", |s| {
+        let signed = s.ledger.sign_by(&s.key, Instruction::SetPolicy(Policy::default()));
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "a renewal by the grant's holder", |s| {
+        let expires = Millis(s.ledger.now + 100 * MINUTE);
+        let signed = s.ledger.sign_by(&s.key, Instruction::RenewGrant { grant: s.read, expires });
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "a renewal for longer than the policy allows", |s| renewed(s, 24 * 60 * MINUTE + 1)),
+    (Rule::OrderAllowed, "a renewal that ends the grant sooner", |s| renewed(s, 30 * MINUTE)),
+    (Rule::OrderAllowed, "a renewal of an ended grant", |s| {
+        s.ledger.wait(60 * MINUTE);
+        renewed(s, 10 * MINUTE);
+    }),
+    (Rule::OrderAllowed, "a renewal of a revoked grant", |s| {
+        s.ledger.order(Instruction::RevokeGrant { grant: s.read, note: None });
+        renewed(s, 100 * MINUTE);
+    }),
+    (Rule::OrderAllowed, "a renewal of nothing", |s| {
+        s.read = strongroom_core::ids::GrantId::from_bytes([9; 16]);
+        renewed(s, 100 * MINUTE);
+    }),
+    (Rule::Allowed, "a release after the renewed end", |s| {
+        renewed(s, 100 * MINUTE);
+        s.ledger.wait(99 * MINUTE);
+        let session = s.ledger.open(&s.key);
+        let mut ask = s.ledger.ask_get(&session, Some(s.read), &["math/small"]);
+        s.ledger.release(&mut ask, vec![s.small.whole(0)]);
+        s.ledger.wait(MINUTE);
+        let mut ask = s.ledger.ask_get(&session, Some(s.read), &["math/small"]);
+        s.ledger.release(&mut ask, vec![s.small.whole(0)]);
+    }),
+    (Rule::Chain, "a renewal entered for another grant", |s| {
+        renewed(s, 100 * MINUTE);
+        let write = s.write;
+        last(s).entry.grants = vec![write];
     }),
     (Rule::Allowed, "a use over the limit", |s| {
         for _ in 0..9 {

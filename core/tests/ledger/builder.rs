@@ -137,7 +137,7 @@ impl Ledger {
         let id = verified.id();
         let grants = match &signed.order.instruction {
             Instruction::IssueGrant(_) => vec![GrantId::from(id)],
-            Instruction::RevokeGrant { grant, .. } => vec![*grant],
+            Instruction::RevokeGrant { grant, .. } | Instruction::RenewGrant { grant, .. } => vec![*grant],
             _ => Vec::new(),
         };
         let entry = Entry {

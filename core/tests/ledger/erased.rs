@@ -1,7 +1,7 @@
 //! What is left of a ledger whose private parts were erased.
 
 use strongroom_core::call::{Condition, Work};
-use strongroom_core::grant::Usage;
+use strongroom_core::grant::{Limits, Usage};
 use strongroom_core::ids::Index;
 use strongroom_core::ledger::Event;
 use strongroom_core::ledger::replay::{Finding, Proof, Replay, Rule};
@@ -155,4 +155,18 @@ fn an_erased_put_leaves_gaps_that_are_allowed() {
     l.put(&story.admin, None, "labels/v/1", 3, 7);
     let found = replay_without(l, |index| index == erased.index).err().map(|finding| finding.rule);
     assert_eq!(found, Some(Rule::NextGeneration));
+}
+
+#[test]
+fn where_an_erased_release_went_is_not_known() {
+    let mut story = Story::new();
+    let inside = Limits { sources: vec!["192.0.2.0/24".into()], ..Limits::default() };
+    let grant = crate::rules::under(&mut story, inside, |_| ());
+    // A second entry of the call, so that its words stand elsewhere.
+    let l = &mut story.ledger;
+    let mut bound = l.ask_get(&story.worker, Some(grant), &["math/small", "math/large"]);
+    l.release(&mut bound, vec![story.small.whole(0)]);
+    let second = l.release(&mut bound, vec![story.large.part(1, 0, 1024)]);
+    let (_, uncheckable) = replay_without(l, |index| index == second).unwrap();
+    assert_eq!(uncheckable, [second]);
 }

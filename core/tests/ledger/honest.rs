@@ -1,7 +1,7 @@
 //! Ledgers that are accepted, and what they come to.
 
 use strongroom_core::call::{Condition, GetItem, Work};
-use strongroom_core::grant::{Principal, Usage};
+use strongroom_core::grant::{Limits, Policy, Principal, Usage};
 use strongroom_core::ids::Index;
 use strongroom_core::ledger::batch::MAX_ENTRY;
 use strongroom_core::ledger::replay::{Counts, Replay};
@@ -250,4 +250,44 @@ fn events_are_told_apart_as_their_orders_are() {
             assert_eq!(Event::of_instruction(instruction), event);
         }
     }
+}
+
+#[test]
+fn a_renewed_grant_goes_on_past_its_old_end() {
+    let mut story = Story::new();
+    crate::rules::renewed(&mut story, 100 * MINUTE);
+    let l = &mut story.ledger;
+    let usage_before = l.accepted().usage(&story.read);
+    l.wait(61 * MINUTE);
+    let session = l.open(&story.key);
+    let mut ask = l.ask_get(&session, Some(story.read), &["math/small"]);
+    l.release(&mut ask, vec![story.small.whole(0)]);
+    let replay = l.accepted();
+    assert_eq!(usage_before, Some(Usage::default()));
+    assert_eq!(replay.usage(&story.read), Some(Usage { bytes: SMALL, objects: 1, uses: 1 }));
+    // Renewals are no part of the authority log, and a policy is.
+    let tip = replay.head().authority_tip;
+    crate::rules::renewed(&mut story, 100 * MINUTE);
+    assert_eq!(story.ledger.accepted().head().authority_tip, tip);
+    story.ledger.order(Instruction::SetPolicy(Policy::default()));
+    let replay = story.ledger.accepted();
+    assert_ne!(replay.head().authority_tip, tip);
+    assert_eq!(replay.authority().policy().1, Some(Index(story.ledger.records.len() as u64 - 1)));
+}
+
+#[test]
+fn a_policys_limits_are_those_of_its_time() {
+    let mut story = Story::new();
+    let with = |bytes| Policy { limits: Limits { bytes: Some(bytes), ..Limits::default() }, ..Policy::default() };
+    story.ledger.order(Instruction::SetPolicy(with(2 * SMALL)));
+    // Two releases under it, and a later policy takes nothing from what was granted.
+    let grant = crate::rules::under(&mut story, Limits::default(), |_| ());
+    story.ledger.order(Instruction::SetPolicy(with(1)));
+    let l = &mut story.ledger;
+    let mut ask = l.ask_get(&story.worker, Some(grant), &["math/small"]);
+    l.release(&mut ask, vec![story.small.whole(0)]);
+    // One that names its own limit keeps it.
+    let own = Limits { bytes: Some(SMALL), ..Limits::default() };
+    crate::rules::under(&mut story, own, |_| ());
+    assert_eq!(story.ledger.accepted().usage(&grant).map(|usage| usage.bytes), Some(2 * SMALL));
 }

@@ -29,6 +29,8 @@ pub(crate) struct ModelGrant {
     pub(crate) until: u64,
     pub(crate) limits: Limits,
     pub(crate) usage: Usage,
+    /// When how many bytes were charged.
+    pub(crate) charged: Vec<(u64, u64)>,
     pub(crate) revoked: bool,
 }
 
@@ -74,7 +76,7 @@ pub(crate) enum Op {
         prefix: usize,
         minutes: u64,
         later: bool,
-        limits: (u8, u8, u8),
+        limits: (u8, u8, u8, u8),
     },
     Revoke {
         grant: usize,
@@ -116,7 +118,7 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => some().prop_map(|vendor| Op::Suspend { vendor }),
         1 => some().prop_map(|vendor| Op::Resume { vendor }),
         1 => (0..30_usize).prop_map(|vendor| Op::Remove { vendor }),
-        5 => (some(), prop::option::weighted(0.3, some()), 1..32_u8, 0..PREFIXES.len(), 1..90_u64, prop::bool::weighted(0.1), any::<(u8, u8, u8)>())
+        5 => (some(), prop::option::weighted(0.3, some()), 1..32_u8, 0..PREFIXES.len(), 1..90_u64, prop::bool::weighted(0.1), any::<(u8, u8, u8, u8)>())
             .prop_map(|(vendor, to_key, actions, prefix, minutes, later, limits)| Op::Grant { vendor, to_key, actions, prefix, minutes, later, limits }),
         1 => some().prop_map(|grant| Op::Revoke { grant }),
         2 => some().prop_map(|key| Op::Open { key }),
@@ -220,6 +222,7 @@ impl Model {
                     bytes: limit(limits.0, 30_000_000),
                     objects: limit(limits.1, 1),
                     uses: limit(limits.2, 1),
+                    bytes_per_minute: limit(limits.3, 20_000_000),
                     ..Limits::default()
                 };
                 let prefix = PREFIXES[*prefix];
@@ -230,7 +233,9 @@ impl Model {
                 terms.not_before = later.then_some(Millis(from));
                 let grant = self.ledger.grant(terms);
                 let usage = Usage::default();
-                let grant_of = ModelGrant { vendor, key, actions, prefix, from, until, limits, usage, revoked: false };
+                let charged = Vec::new();
+                let grant_of =
+                    ModelGrant { vendor, key, actions, prefix, from, until, limits, usage, charged, revoked: false };
                 self.grants.insert(grant, grant_of);
             }
             Op::Revoke { grant } => {
@@ -287,6 +292,8 @@ impl Model {
         };
         let now = self.ledger.now;
         let within = |limit: Option<u64>, used: u64| limit.is_none_or(|limit| used <= limit);
+        let in_minute = grant.charged.iter().filter(|(at, _)| at / MINUTE == now / MINUTE);
+        let this_minute: u64 = in_minute.map(|(_, bytes)| bytes).sum();
         holds
             && !grant.revoked
             && grant.from <= now
@@ -295,6 +302,7 @@ impl Model {
             && within(grant.limits.bytes, grant.usage.bytes + cost.bytes)
             && within(grant.limits.objects, grant.usage.objects + cost.objects)
             && within(grant.limits.uses, grant.usage.uses + cost.uses)
+            && within(grant.limits.bytes_per_minute, this_minute + cost.bytes)
     }
 
     /// Enters what was allowed and charges it; else keeps the ledger in which it was done all the same, and enters a denial.
@@ -306,10 +314,12 @@ impl Model {
         entry: impl FnOnce(&mut Ledger, &mut Ask) -> R,
     ) -> bool {
         if allowed {
+            let now = self.ledger.now;
             entry(&mut self.ledger, ask);
             if let Some(id) = ask.signed.call.grant {
-                let usage = &mut self.grants.get_mut(&id).unwrap().usage;
-                *usage = usage.plus(cost);
+                let grant = self.grants.get_mut(&id).unwrap();
+                grant.usage = grant.usage.plus(cost);
+                grant.charged.push((now, cost.bytes));
             }
         } else {
             let (records, now, was_entered) = (self.ledger.records.clone(), self.ledger.now, ask.entered);

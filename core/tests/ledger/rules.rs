@@ -68,13 +68,30 @@ pub(crate) fn after(story: &mut Story, instruction: Instruction) {
 }
 
 /// Reads `math/small` under a grant with these limits or terms.
-pub(crate) fn under(story: &mut Story, limits: Limits, change: impl FnOnce(&mut strongroom_core::grant::Terms)) {
+pub(crate) fn under(
+    story: &mut Story,
+    limits: Limits,
+    change: impl FnOnce(&mut strongroom_core::grant::Terms),
+) -> strongroom_core::ids::GrantId {
     let scope: [(&[Action], &str, &str); 1] = [(&[Action::Read], "rlhf", "math/")];
     let mut terms = story.ledger.terms(Holder::Vendor(story.vendor), &scope, limits);
     change(&mut terms);
     let grant = story.ledger.grant(terms);
     let mut ask = story.ledger.ask_get(&story.worker, Some(grant), &["math/small"]);
     story.ledger.release(&mut ask, vec![story.small.whole(0)]);
+    grant
+}
+
+/// Issues a grant with these limits.
+pub(crate) fn under_issued(story: &mut Story, limits: Limits) {
+    let terms = story.ledger.terms(Holder::Vendor(story.vendor), &[(&[Action::Read], "rlhf", "math/")], limits);
+    story.ledger.grant(terms);
+}
+
+/// Renews the story's grant to read, so many milliseconds from now.
+pub(crate) fn renewed(story: &mut Story, life: u64) {
+    let expires = strongroom_core::ids::Millis(story.ledger.now + life);
+    story.ledger.order(Instruction::RenewGrant { grant: story.read, expires });
 }
 
 /// Every rule but those about bytes, broken by changing what is signed, hashed or counted.

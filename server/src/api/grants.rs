@@ -1,9 +1,10 @@
 //! `Grants`: who may do what, until when, how much.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use strongroom_core::exact;
-use strongroom_core::grant::{Action, Authority, Blocked, Grant, Holder, Principal, Usage};
+use strongroom_core::grant::{Action, Authority, Blocked, Grant, Holder, Principal, Tally};
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{GrantId, Millis};
 use strongroom_core::order::Instruction;
@@ -29,8 +30,20 @@ impl v1::grants_server::Grants for GrantsApi {
         order(&self.0, request, |instruction| matches!(instruction, Instruction::IssueGrant(_))).await
     }
 
+    async fn renew(&self, request: Request<v1::SignedOrder>) -> Result<Response<v1::OrderReceipt>, Status> {
+        order(&self.0, request, |instruction| matches!(instruction, Instruction::RenewGrant { .. })).await
+    }
+
     async fn revoke(&self, request: Request<v1::SignedOrder>) -> Result<Response<v1::OrderReceipt>, Status> {
         order(&self.0, request, |instruction| matches!(instruction, Instruction::RevokeGrant { .. })).await
+    }
+
+    async fn set_policy(&self, request: Request<v1::SignedOrder>) -> Result<Response<v1::OrderReceipt>, Status> {
+        order(&self.0, request, |instruction| matches!(instruction, Instruction::SetPolicy(_))).await
+    }
+
+    async fn policy(&self, request: Request<v1::PolicyRequest>) -> Result<Response<v1::PolicyResponse>, Status> {
+        answer(policy(&self.0, &request).await)
     }
 
     async fn get(&self, request: Request<v1::GetGrantRequest>) -> Result<Response<v1::Grant>, Status> {
@@ -57,6 +70,16 @@ impl v1::grants_server::Grants for GrantsApi {
     }
 }
 
+async fn policy(vault: &Vault, request: &Request<v1::PolicyRequest>) -> Result<v1::PolicyResponse, Error> {
+    let (_, caller) = caller(request)?;
+    let tenant = vault.tenants.find(&tenant_name(&request.get_ref().tenant)?).await?;
+    standing::check_admin(vault, &tenant, &caller.key).await?;
+    let authority = vault.recorder.view(&tenant).await?.authority;
+    let (policy, set) = authority.policy();
+    let policy = exact::to_vec(policy).map_err(|error| Error::Integrity(error.to_string().into()))?;
+    Ok(v1::PolicyResponse { policy: policy.into(), set: set.map(|index| index.0) })
+}
+
 async fn get(vault: &Vault, request: &Request<v1::GetGrantRequest>) -> Result<v1::Grant, Error> {
     let (_, caller) = caller(request)?;
     let tenant = vault.tenants.find(&tenant_name(&request.get_ref().tenant)?).await?;
@@ -65,7 +88,7 @@ async fn get(vault: &Vault, request: &Request<v1::GetGrantRequest>) -> Result<v1
         return Err(Error::UnknownTenant);
     }
     let chain = visible(vault, &tenant, &authority, &caller.key, &request.get_ref().grant).await?;
-    let grant = message(vault.recorder.now(), &authority, vault.recorder.operators().blocked(), &chain)?;
+    let grant = message(vault.recorder.now(), &authority, vault.recorder.operators().blocked(), &chain, None)?;
     Ok(with_times(vault, &tenant, vec![grant]).await?.pop().unwrap_or_default())
 }
 
@@ -76,7 +99,7 @@ async fn visible(
     authority: &Authority,
     key: &Fingerprint,
     grant: &str,
-) -> Result<Vec<(Arc<Grant>, Usage)>, Error> {
+) -> Result<Vec<(Arc<Grant>, Tally)>, Error> {
     let id: GrantId = grant.parse().map_err(|_| Error::Invalid("the grant id is not one".into()))?;
     let chain = vault.recorder.standing(tenant, id).await?;
     // To others a grant that is not theirs, nor came from one of theirs, looks like none.
@@ -105,7 +128,7 @@ async fn delegated(
     let (after, limit) = page_of(message.page.as_ref())?;
     let grants = vault.catalog.delegated(&tenant.id, &tenant.ledger_key, &parent, after, limit).await?;
     let next = next_of(&grants, limit);
-    messages(vault, &tenant, grants, next).await
+    messages(vault, &tenant, grants, next, None).await
 }
 
 /// Where a page begins, and how long it is.
@@ -156,8 +179,9 @@ async fn explain(vault: &Vault, request: &Request<v1::ExplainRequest>) -> Result
     let mut verdicts = Vec::with_capacity(explained.verdicts.len());
     for (chain, verdict) in &explained.verdicts {
         // Each with what is above it, which may be what ended it.
-        let above =
-            (0..chain.len()).map(|at| message(now, &authority, blocked, &chain[at..])).collect::<Result<_, _>>()?;
+        let above = (0..chain.len())
+            .map(|at| message(now, &authority, blocked, &chain[at..], None))
+            .collect::<Result<_, _>>()?;
         let (reason, detail) = verdict.as_ref().err().map(reason_of).unwrap_or_default();
         verdicts.push(v1::Verdict { chain: above, reason, detail });
     }
@@ -177,7 +201,7 @@ async fn list(vault: &Vault, request: &Request<v1::ListGrantsRequest>) -> Result
     let (after, limit) = page_of(request.get_ref().page.as_ref())?;
     let grants = vault.catalog.list_grants(&tenant.id, &tenant.ledger_key, after, limit).await?;
     let next = next_of(&grants, limit);
-    messages(vault, &tenant, grants, next).await
+    messages(vault, &tenant, grants, next, None).await
 }
 
 async fn mine(vault: &Vault, request: &Request<v1::ListGrantsRequest>) -> Result<v1::ListGrantsResponse, Error> {
@@ -195,7 +219,7 @@ async fn mine(vault: &Vault, request: &Request<v1::ListGrantsRequest>) -> Result
     held.retain(|grant| before.is_none_or(|before| grant.issued.0 < before));
     held.truncate(limit as usize);
     let next = next_of(&held, limit);
-    messages(vault, &tenant, held, next).await
+    messages(vault, &tenant, held, next, Some(caller.source.ip())).await
 }
 
 async fn messages(
@@ -203,6 +227,7 @@ async fn messages(
     tenant: &Arc<Tenant>,
     grants: Vec<Grant>,
     next: String,
+    from: Option<IpAddr>,
 ) -> Result<v1::ListGrantsResponse, Error> {
     let authority = vault.recorder.view(tenant).await?.authority;
     let now = vault.recorder.now();
@@ -211,9 +236,9 @@ async fn messages(
     for grant in grants {
         let mut chain = vault.recorder.standing(tenant, grant.id).await?;
         if chain.is_empty() {
-            chain.push((Arc::new(grant), Usage::default()));
+            chain.push((Arc::new(grant), Tally::default()));
         }
-        messages.push(message(now, &authority, operators.blocked(), &chain)?);
+        messages.push(message(now, &authority, operators.blocked(), &chain, from)?);
     }
     Ok(v1::ListGrantsResponse { grants: with_times(vault, tenant, messages).await?, next })
 }
@@ -229,14 +254,15 @@ async fn with_times(vault: &Vault, tenant: &Tenant, mut grants: Vec<v1::Grant>) 
     Ok(grants)
 }
 
-/// A grant as it is told; `chain` is it and all above it.
+/// A grant as it is told; `chain` is it and all above it, `from` where its holder is.
 fn message(
     now: Millis,
     authority: &Authority,
     blocked: &Blocked,
-    chain: &[(Arc<Grant>, Usage)],
+    chain: &[(Arc<Grant>, Tally)],
+    from: Option<IpAddr>,
 ) -> Result<v1::Grant, Error> {
-    let (grant, usage) = chain.first().ok_or(Error::NotFound("no such grant".into()))?;
+    let (grant, tally) = chain.first().ok_or(Error::NotFound("no such grant".into()))?;
     let terms = exact::to_vec(&grant.terms).map_err(|error| Error::Integrity(error.to_string().into()))?;
     let vendor = match &grant.terms.holder {
         Holder::Vendor(id) => authority.vendor(id).map(|vendor| vendor.name.to_string()).unwrap_or_default(),
@@ -248,16 +274,22 @@ fn message(
         issuer: grant.issuer.to_string(),
         terms: terms.into(),
         vendor,
-        state: state(now, authority, blocked, chain).into(),
-        used_bytes: usage.bytes,
-        used_objects: usage.objects,
-        used_uses: usage.uses,
+        state: state(now, authority, blocked, chain, from).into(),
+        used_bytes: tally.total.bytes,
+        used_objects: tally.total.objects,
+        used_uses: tally.total.uses,
         ..v1::Grant::default()
     })
 }
 
 /// What ended one of them ended all that came from it.
-fn state(now: Millis, authority: &Authority, blocked: &Blocked, chain: &[(Arc<Grant>, Usage)]) -> GrantState {
+fn state(
+    now: Millis,
+    authority: &Authority,
+    blocked: &Blocked,
+    chain: &[(Arc<Grant>, Tally)],
+    from: Option<IpAddr>,
+) -> GrantState {
     let any = |ends: &dyn Fn(&Grant) -> bool| chain.iter().any(|(grant, _)| ends(grant));
     let orphaned = chain.windows(2).any(|pair| !authority.is_holder(&pair[1].0.terms.holder, &pair[0].0.issuer));
     let by_blocked = |grant: &Grant| grant.terms.parent.is_some() && blocked.contains(&grant.issuer);
@@ -273,6 +305,8 @@ fn state(now: Millis, authority: &Authority, blocked: &Blocked, chain: &[(Arc<Gr
         GrantState::Suspended
     } else if any(&|grant| grant.terms.not_before.is_some_and(|start| now < start)) {
         GrantState::NotYet
+    } else if from.is_some_and(|from| any(&|grant| !grant.terms.limits.allow_source(from))) {
+        GrantState::Elsewhere
     } else {
         GrantState::Live
     }

@@ -1,6 +1,6 @@
 //! Grants and what has been charged to them.
 //!
-//! A grant's row is its exact JSON with a mark; beside it stand copies of what it is found by, which decide nothing. Usages are
+//! A grant's row is its exact JSON with a mark, and so is that of each renewal: the newest one says when the grant ends. Beside it stand copies of what it is found by, which decide nothing. Usages are
 //! counters: whoever can write the database can set one back until replay notices, and can widen nothing.
 
 use std::collections::{HashMap, HashSet};
@@ -8,15 +8,24 @@ use std::collections::{HashMap, HashSet};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use strongroom_core::exact;
-use strongroom_core::grant::{Grant, Holder, Usage};
+use strongroom_core::grant::{Grant, Holder, Renewal, Tally, Usage};
 use strongroom_core::identity::Fingerprint;
-use strongroom_core::ids::{GrantId, Millis, TenantId};
+use strongroom_core::ids::{GrantId, Index, Millis, TenantId};
 use strongroom_core::ledger::LedgerKey;
 
 use super::bulk::Bulk;
 use super::{Catalog, CatalogError, Tx, id, number, signed};
 
 const TABLE: &str = "grant";
+const RENEWALS: &str = "renewal";
+
+/// The newest renewal of each grant `g`, as `r`.
+macro_rules! renewed {
+    () => {
+        "LEFT JOIN renewals r ON r.tenant = g.tenant AND r.grant_id = g.id AND r.entry = \
+         (SELECT max(x.entry) FROM renewals x WHERE x.tenant = g.tenant AND x.grant_id = g.id)"
+    };
+}
 
 impl Catalog {
     /// A grant and what has been charged to it.
@@ -28,11 +37,12 @@ impl Catalog {
         tenant: &TenantId,
         key: &LedgerKey,
         grant_id: &GrantId,
-    ) -> Result<Option<(Grant, Usage)>, CatalogError> {
-        let sql = self.sql(
-            "SELECT g.content, g.mac, u.bytes, u.objects, u.uses FROM grants g \
-             LEFT JOIN usages u ON u.tenant = g.tenant AND u.grant_id = g.id WHERE g.tenant = $1 AND g.id = $2",
-        );
+    ) -> Result<Option<(Grant, Tally)>, CatalogError> {
+        let sql = self.sql(concat!(
+            "SELECT g.content, g.mac, r.content, r.mac, u.bytes, u.objects, u.uses, u.minute, u.minute_bytes FROM grants g ",
+            renewed!(),
+            " LEFT JOIN usages u ON u.tenant = g.tenant AND u.grant_id = g.id WHERE g.tenant = $1 AND g.id = $2",
+        ));
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(&grant_id.as_bytes()[..]);
         let Some(row) = query.fetch_optional(self.reader()).await? else { return Ok(None) };
         let grant = checked(&row, key)?;
@@ -41,7 +51,8 @@ impl Catalog {
         }
         let used =
             |column| row.try_get::<Option<i64>, _>(column).map(|n| n.map_or(0, |n| u64::try_from(n).unwrap_or(0)));
-        Ok(Some((grant, Usage { bytes: used(2)?, objects: used(3)?, uses: used(4)? })))
+        let total = Usage { bytes: used(4)?, objects: used(5)?, uses: used(6)? };
+        Ok(Some((grant, Tally { total, minute: used(7)?, minute_bytes: used(8)? })))
     }
 
     /// The grants of one holder, newest first.
@@ -54,8 +65,11 @@ impl Catalog {
         key: &LedgerKey,
         holder: &Holder,
     ) -> Result<Vec<Grant>, CatalogError> {
-        let sql = self
-            .sql("SELECT content, mac FROM grants WHERE tenant = $1 AND holder = $2 ORDER BY issued DESC LIMIT 10000");
+        let sql = self.sql(concat!(
+            "SELECT g.content, g.mac, r.content, r.mac FROM grants g ",
+            renewed!(),
+            " WHERE g.tenant = $1 AND g.holder = $2 ORDER BY g.issued DESC LIMIT 10000",
+        ));
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(holder_bytes(holder));
         let rows = query.fetch_all(self.reader()).await?;
         let grants: Vec<Grant> = rows.iter().map(|row| checked(row, key)).collect::<Result<_, _>>()?;
@@ -77,10 +91,11 @@ impl Catalog {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<Grant>, CatalogError> {
-        let sql = self.sql(
-            "SELECT content, mac FROM grants WHERE tenant = $1 AND parent = $2 AND issued < $3 \
-             ORDER BY issued DESC LIMIT $4",
-        );
+        let sql = self.sql(concat!(
+            "SELECT g.content, g.mac, r.content, r.mac FROM grants g ",
+            renewed!(),
+            " WHERE g.tenant = $1 AND g.parent = $2 AND g.issued < $3 ORDER BY g.issued DESC LIMIT $4",
+        ));
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(&parent.as_bytes()[..]);
         let query = query.bind(before.map_or(i64::MAX, signed)).bind(i64::from(limit));
         let rows = query.fetch_all(self.reader()).await?;
@@ -125,8 +140,11 @@ impl Catalog {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<Grant>, CatalogError> {
-        let sql =
-            self.sql("SELECT content, mac FROM grants WHERE tenant = $1 AND issued < $2 ORDER BY issued DESC LIMIT $3");
+        let sql = self.sql(concat!(
+            "SELECT g.content, g.mac, r.content, r.mac FROM grants g ",
+            renewed!(),
+            " WHERE g.tenant = $1 AND g.issued < $2 ORDER BY g.issued DESC LIMIT $3",
+        ));
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(before.map_or(i64::MAX, signed));
         let rows = query.bind(i64::from(limit)).fetch_all(self.reader()).await?;
         rows.iter().map(|row| checked(row, key)).collect()
@@ -141,14 +159,15 @@ impl Tx {
         key: &LedgerKey,
         grants: &[GrantId],
     ) -> Result<Vec<(GrantId, Result<Grant, String>)>, CatalogError> {
-        let sql = self.sql(
-            "SELECT g.content, g.mac, g.id FROM jsonb_each($1) j \
-             CROSS JOIN grants g ON g.tenant = $2 AND g.id = unhex(j.value->>0)",
-        );
+        let sql = self.sql(concat!(
+            "SELECT g.content, g.mac, r.content, r.mac, g.id FROM jsonb_each($1) j \
+             CROSS JOIN grants g ON g.tenant = $2 AND g.id = unhex(j.value->>0) ",
+            renewed!(),
+        ));
         let query = sqlx::query(sql).bind(ids(grants)).bind(&tenant.as_bytes()[..]);
         let rows = query.fetch_all(self.connection()).await?;
         let grant = |row: &AnyRow| {
-            let id = GrantId::from_bytes(id(row, 2)?);
+            let id = GrantId::from_bytes(id(row, 4)?);
             let grant = checked(row, key).map_err(|error| error.to_string());
             let own = |grant: Grant| {
                 if grant.id == id { Ok(grant) } else { Err(format!("the row of {id} holds {}", grant.id)) }
@@ -210,21 +229,53 @@ impl Tx {
         Ok(())
     }
 
+    /// Keeps renewals, each with its mark.
+    pub(crate) async fn insert_renewals<'a>(
+        &mut self,
+        tenant: &TenantId,
+        key: &LedgerKey,
+        renewals: impl IntoIterator<Item = &'a Renewal>,
+    ) -> Result<(), CatalogError> {
+        let mut bulk = Bulk::with_capacity(512);
+        for renewal in renewals {
+            let content = exact::to_vec(renewal).map_err(|error| CatalogError::integrity(error.to_string()))?;
+            let mac = key.row(RENEWALS, &[&content]);
+            bulk.row().number(renewal.renewed.0).bytes(renewal.grant.as_bytes()).bytes(&content).bytes(&mac);
+        }
+        let sql = self.sql(
+            "INSERT INTO renewals (tenant, entry, grant_id, content, mac) \
+             SELECT $2, CAST(j.value->>0 AS BIGINT), unhex(j.value->>1), unhex(j.value->>2), unhex(j.value->>3) \
+             FROM jsonb_each($1) j",
+        );
+        let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// The grants that were renewed by entry `from` or later.
+    pub(crate) async fn renewed_since(&mut self, tenant: &TenantId, from: Index) -> Result<Vec<GrantId>, CatalogError> {
+        let sql = self.sql("SELECT grant_id FROM renewals WHERE tenant = $1 AND entry >= $2");
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(from.0));
+        let rows = query.fetch_all(self.connection()).await?;
+        rows.iter().map(|row| Ok(GrantId::from_bytes(id(row, 0)?))).collect()
+    }
+
     /// What has been charged to those of `grants` that anything was charged to.
     pub(crate) async fn usages(
         &mut self,
         tenant: &TenantId,
         grants: &[GrantId],
-    ) -> Result<HashMap<GrantId, Usage>, CatalogError> {
+    ) -> Result<HashMap<GrantId, Tally>, CatalogError> {
         let sql = self.sql(
-            "SELECT u.grant_id, u.bytes, u.objects, u.uses FROM jsonb_each($1) j \
+            "SELECT u.grant_id, u.bytes, u.objects, u.uses, u.minute, u.minute_bytes FROM jsonb_each($1) j \
              CROSS JOIN usages u ON u.tenant = $2 AND u.grant_id = unhex(j.value->>0)",
         );
         let query = sqlx::query(sql).bind(ids(grants)).bind(&tenant.as_bytes()[..]);
         let rows = query.fetch_all(self.connection()).await?;
         let usage = |row: &AnyRow| {
-            let used = Usage { bytes: number(row, 1)?, objects: number(row, 2)?, uses: number(row, 3)? };
-            Ok((GrantId::from_bytes(id(row, 0)?), used))
+            let total = Usage { bytes: number(row, 1)?, objects: number(row, 2)?, uses: number(row, 3)? };
+            let tally = Tally { total, minute: number(row, 4)?, minute_bytes: number(row, 5)? };
+            Ok((GrantId::from_bytes(id(row, 0)?), tally))
         };
         rows.iter().map(usage).collect()
     }
@@ -233,20 +284,23 @@ impl Tx {
     pub(crate) async fn set_usages(
         &mut self,
         tenant: &TenantId,
-        usages: impl IntoIterator<Item = (GrantId, Usage)>,
+        usages: impl IntoIterator<Item = (GrantId, Tally)>,
         now: Millis,
     ) -> Result<(), CatalogError> {
         let mut bulk = Bulk::with_capacity(1024);
-        for (grant, usage) in usages {
-            bulk.row().bytes(grant.as_bytes()).number(usage.bytes).number(usage.objects).number(usage.uses);
+        for (grant, Tally { total, minute, minute_bytes }) in usages {
+            bulk.row().bytes(grant.as_bytes()).number(total.bytes).number(total.objects).number(total.uses);
+            bulk.number(minute).number(minute_bytes);
             bulk.number(now.0);
         }
         let sql = self.sql(
-            "INSERT INTO usages (tenant, grant_id, bytes, objects, uses, newest) \
+            "INSERT INTO usages (tenant, grant_id, bytes, objects, uses, minute, minute_bytes, newest) \
              SELECT $2, unhex(j.value->>0), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
-             CAST(j.value->>3 AS BIGINT), CAST(j.value->>4 AS BIGINT) FROM jsonb_each($1) j WHERE true \
+             CAST(j.value->>3 AS BIGINT), CAST(j.value->>4 AS BIGINT), CAST(j.value->>5 AS BIGINT), \
+             CAST(j.value->>6 AS BIGINT) FROM jsonb_each($1) j WHERE true \
              ON CONFLICT (tenant, grant_id) DO UPDATE SET bytes = excluded.bytes, objects = excluded.objects, \
-             uses = excluded.uses, newest = excluded.newest",
+             uses = excluded.uses, minute = excluded.minute, minute_bytes = excluded.minute_bytes, \
+             newest = excluded.newest",
         );
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         query.execute(self.connection()).await?;
@@ -269,12 +323,26 @@ fn holder_bytes(holder: &Holder) -> Vec<u8> {
     }
 }
 
-/// The grant in columns 0 and 1, if it carries its mark.
+/// The grant in columns 0 and 1, as the renewal in columns 2 and 3 left it, if they carry their marks.
 fn checked(row: &AnyRow, key: &LedgerKey) -> Result<Grant, CatalogError> {
     let (content, mac): (&[u8], &[u8]) = (row.try_get(0)?, row.try_get(1)?);
     if !key.check_row(TABLE, &[content], mac) {
         let words = "a grant's row does not carry its mark: it was not made by this vault";
         return Err(CatalogError::integrity(words));
     }
-    exact::from_slice(content).map_err(|error| CatalogError::integrity(format!("a grant's row is {error}")))
+    let grant: Grant =
+        exact::from_slice(content).map_err(|error| CatalogError::integrity(format!("a grant's row is {error}")))?;
+    let (Some(content), Some(mac)) = (row.try_get::<Option<&[u8]>, _>(2)?, row.try_get::<Option<&[u8]>, _>(3)?) else {
+        return Ok(grant);
+    };
+    if !key.check_row(RENEWALS, &[content], mac) {
+        let words = "a renewal's row does not carry its mark: it was not made by this vault";
+        return Err(CatalogError::integrity(words));
+    }
+    let renewal: Renewal =
+        exact::from_slice(content).map_err(|error| CatalogError::integrity(format!("a renewal's row is {error}")))?;
+    if renewal.grant != grant.id {
+        return Err(CatalogError::integrity(format!("a renewal of {} stands beside {}", renewal.grant, grant.id)));
+    }
+    Ok(grant.renewed(&renewal))
 }

@@ -38,6 +38,7 @@ fn a_name_is_all_that_must_be_there() {
 fn every_key_can_come_from_file_and_environment() {
     let text = format!(
         "name = \"a\"\nlisten = \"0.0.0.0:1\"\noperators = [\"{OPERATOR}\"]\n\
+         proxies = [\"10.0.0.0/8\", \"2001:db8::/32\"]\n\
          [catalog]\nurl = \"sqlite:///srv/c.db\"\n[blobs]\nurl = \"file:b\"\n[root]\nprovider = \"file\"\n\
          [limits]\nmax_object = 7\nupload_idle = 8\nmax_connections = 9\nmax_streams = 10\nhandshake = 11\n\
          key_cache = 12\nretention = 13\n"
@@ -45,6 +46,7 @@ fn every_key_can_come_from_file_and_environment() {
     let config = load(&text, &[]).unwrap();
     assert_eq!(config.catalog, CatalogUrl::Sqlite("/srv/c.db".into()));
     assert_eq!(config.operators, [OPERATOR.parse().unwrap()]);
+    assert_eq!(config.proxies, ["10.0.0.0/8", "2001:db8::/32"].map(|text| text.parse().unwrap()));
     assert_eq!((config.limits.max_object, config.limits.max_connections), (7, 9));
     assert_eq!(config.limits.key_cache, Duration::from_secs(12));
     assert_eq!(config.limits.retention, Duration::from_secs(13));
@@ -54,6 +56,7 @@ fn every_key_can_come_from_file_and_environment() {
         ("STRONGROOM_NAME", "b"),
         ("STRONGROOM_LISTEN", "[::1]:2"),
         ("STRONGROOM_OPERATORS", &two),
+        ("STRONGROOM_PROXIES", "192.0.2.1/32"),
         ("STRONGROOM_CATALOG_URL", "sqlite:x.db"),
         ("STRONGROOM_BLOBS_URL", "file:/y"),
         ("STRONGROOM_ROOT_PROVIDER", "file"),
@@ -104,6 +107,7 @@ fn wrong_values_are_named_with_their_place() {
     refused("name = \"a\"", &[("STRONGROOM_NAME", "")], "STRONGROOM_NAME: name");
     refused("name = \"a\"\nlisten = \"localhost\"", &[], "listen: is an IP address and a port");
     refused("name = \"a\"\noperators = [\"me\"]", &[], "operators: \"me\"");
+    refused("name = \"a\"\nproxies = [\"10.0.0.1/8\"]", &[], "proxies: \"10.0.0.1/8\"");
     refused("name = \"a\"\n[limits]\nhandshake = 0", &[], "limits.handshake: is a number from 1");
     refused("name = \"a\"", &[("STRONGROOM_LIMITS_MAX_STREAMS", "many")], "STRONGROOM_LIMITS_MAX_STREAMS");
     refused("name = \"a\"\n[catalog]\nurl = \"sqlite:\"", &[], "names no file");

@@ -24,13 +24,17 @@ struct Door {
 }
 
 async fn door(limits: Limits) -> Door {
+    door_behind(limits, &[]).await
+}
+
+async fn door_behind(limits: Limits, proxies: &[Network]) -> Door {
     let key = SigningKey::generate().unwrap();
     let ended = Arc::new(AtomicUsize::new(0));
     let count = ended.clone();
     let on_end: OnEnd = Arc::new(move |_| {
         count.fetch_add(1, Ordering::SeqCst);
     });
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), &key, &limits, on_end).await.unwrap();
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), &key, &limits, proxies, on_end).await.unwrap();
     let address = listener.address().unwrap();
     Door { address, incoming: listener.incoming(), vault_key: key.public_key().fingerprint(), ended }
 }
@@ -313,6 +317,56 @@ async fn dropping_the_stream_ends_listening_and_no_connection() {
 async fn a_taken_port_is_named() {
     let door = door(Limits::default()).await;
     let key = SigningKey::generate().unwrap();
-    let error = Listener::bind(door.address, &key, &Limits::default(), Arc::new(|_| {})).await.err().unwrap();
+    let error = Listener::bind(door.address, &key, &Limits::default(), &[], Arc::new(|_| {})).await.err().unwrap();
     assert!(error.to_string().contains(&door.address.to_string()));
+}
+
+/// A PROXY header of version 2 for a connection from 192.0.2.7, port 50000.
+const HEADER: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\x7f\0\0\x01\xc3\x50\0\x01";
+
+/// Says something before TLS begins.
+async fn dial_after(
+    address: SocketAddr,
+    said: &[u8],
+    config: ClientConfig,
+) -> io::Result<client::TlsStream<TcpStream>> {
+    let mut tcp = TcpStream::connect(address).await?;
+    tcp.write_all(said).await?;
+    let name = ServerName::try_from(SERVER_NAME).unwrap();
+    let mut tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+    tls.write_all(PRI).await?;
+    Ok(tls)
+}
+
+#[tokio::test]
+async fn a_configured_proxy_says_where_a_connection_comes_from() {
+    let loopback: [Network; 2] = ["127.0.0.0/8", "::1/128"].map(|text| text.parse().unwrap());
+    let mut door = door_behind(Limits { handshake: Duration::from_secs(2), ..Limits::default() }, &loopback).await;
+    let identity = Arc::new(Identity::generate().unwrap());
+    let config = || client(door.vault_key, shown(&identity));
+    let _theirs = dial_after(door.address, HEADER, config()).await.unwrap();
+    let ours = door.incoming.next().await.unwrap().unwrap();
+    assert_eq!(ours.connect_info().source, "192.0.2.7:50000".parse().unwrap());
+    assert_eq!(ours.connect_info().key, Some(identity.fingerprint()));
+    // What a proxy says for itself comes from the proxy.
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    let theirs = dial_after(door.address, local, config()).await.unwrap();
+    let ours = door.incoming.next().await.unwrap().unwrap();
+    assert_eq!(ours.connect_info().source, theirs.get_ref().0.local_addr().unwrap());
+    // Of a proxy the header is required, whole, and once.
+    assert!(dial(door.address, config()).await.is_err());
+    assert!(dial_after(door.address, &HEADER[..20], config()).await.is_err());
+    assert!(dial_after(door.address, &[HEADER, HEADER].concat(), config()).await.is_err());
+}
+
+#[tokio::test]
+async fn nobody_else_says_where_a_connection_comes_from() {
+    let elsewhere: [Network; 2] = ["192.0.2.0/24", "126.0.0.0/8"].map(|text| text.parse().unwrap());
+    let mut door = door_behind(Limits::default(), &elsewhere).await;
+    let identity = Arc::new(Identity::generate().unwrap());
+    let config = || client(door.vault_key, shown(&identity));
+    assert!(dial_after(door.address, HEADER, config()).await.is_err());
+    let theirs = dial(door.address, config()).await.unwrap();
+    let ours = door.incoming.next().await.unwrap().unwrap();
+    assert_eq!(ours.connect_info().source, theirs.get_ref().0.local_addr().unwrap());
 }

@@ -297,6 +297,10 @@ impl Writer {
         if let Some(state) = &mut state {
             if size != Some(state.head.size()) {
                 ledger.forget_usages();
+                match size {
+                    Some(size) => ledger.forget_grants(Some(&tx.renewed_since(&tenant.id, size).await?)),
+                    None => ledger.forget_grants(None),
+                }
             }
             for unresolved in self.unresolved.remove(&tenant.id).unwrap_or_default() {
                 let tip = if state.head.size() == unresolved.size {
@@ -377,7 +381,8 @@ impl Writer {
         }
         marks.apply(&mut state.calls);
         state.calls.prune(now);
-        writes.grants.into_iter().for_each(|grant| ledger.keep_grant(grant));
+        // In this order: a grant may be issued and renewed in one batch.
+        writes.grants.into_iter().chain(writes.renewed).for_each(|grant| ledger.keep_grant(grant));
         ledger.keep_usages(writes.usages);
         let view = view_of(&tenant, &state);
         let remembered = self.inner.memory.remember(&tenant.id, &view.seen);
@@ -433,6 +438,9 @@ async fn write(tx: &mut Tx, made: &mut Made) -> Result<(), CatalogError> {
     }
     if !writes.grants.is_empty() {
         tx.insert_grants(id, key, writes.grants.iter().map(|grant| &**grant), *now).await?;
+    }
+    if !writes.renewals.is_empty() {
+        tx.insert_renewals(id, key, &writes.renewals).await?;
     }
     if !writes.usages.is_empty() {
         tx.set_usages(id, writes.usages.iter().copied(), *now).await?;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use strongroom_core::call::Work;
-use strongroom_core::grant::{Grant, Principal, Usage};
+use strongroom_core::grant::{Grant, Principal, Tally};
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{DatasetId, Digest, GrantId, Index, Millis, ObjectId, OrderId, PutId};
 use strongroom_core::names::ObjectPath;
@@ -28,7 +28,7 @@ use crate::tenants::Tenant;
 pub(super) struct Known<'a> {
     /// Grants that attempts name, and those above them; or what is wrong with a grant's row.
     pub(super) grants: HashMap<GrantId, Result<Arc<Grant>, String>>,
-    pub(super) usages: HashMap<GrantId, Usage>,
+    pub(super) usages: HashMap<GrantId, Tally>,
     pub(super) requests: HashMap<RequestKey, Request>,
     pub(super) orders: HashMap<OrderId, Accepted>,
     /// Objects by the put that made them.
@@ -260,7 +260,9 @@ impl<'a> Wanted<'a> {
                     self.holders.push(order.caller.key);
                 }
                 match &order.verified.order().instruction {
-                    Instruction::RevokeGrant { grant, .. } => self.grants.push(*grant),
+                    Instruction::RevokeGrant { grant, .. } | Instruction::RenewGrant { grant, .. } => {
+                        self.grants.push(*grant);
+                    }
                     Instruction::DestroyKey { .. } => self.rewrap = true,
                     Instruction::IssueGrant(terms) => self.grants.extend(terms.parent),
                     _ => {}

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
-use strongroom_core::grant::{Authority, Grant, Usage};
+use strongroom_core::grant::{Authority, Grant, Tally};
 use strongroom_core::ids::{CallDigest, Digest, GrantId, Index, Millis, SessionId};
 use strongroom_core::ledger::charge::is_remembered;
 use strongroom_core::ledger::{Head, Seen};
@@ -26,9 +26,10 @@ const MAX_CALLS: usize = 1 << 20;
 #[derive(Default)]
 pub(super) struct Ledger {
     view: RwLock<Option<View>>,
+    /// As their renewals left them, for the writer: exact while the head is where this node left it.
     grants: Mutex<HashMap<GrantId, Arc<Grant>>>,
     /// Exact while the head is where this node left it; only the writer changes it.
-    usages: Mutex<HashMap<GrantId, Usage>>,
+    usages: Mutex<HashMap<GrantId, Tally>>,
     epoch: watch::Sender<u64>,
     tenant: OnceLock<Arc<Tenant>>,
     /// When the newest look at the catalog that succeeded began; one looks at a time.
@@ -105,11 +106,20 @@ impl Ledger {
         grants.insert(grant.id, grant);
     }
 
-    pub(super) fn usage(&self, id: &GrantId) -> Option<Usage> {
+    /// Forgets grants that somebody else renewed; all, if it is not known which.
+    pub(super) fn forget_grants(&self, renewed: Option<&[GrantId]>) {
+        let mut grants = lock(&self.grants);
+        match renewed {
+            Some(renewed) => renewed.iter().for_each(|id| drop(grants.remove(id))),
+            None => grants.clear(),
+        }
+    }
+
+    pub(super) fn usage(&self, id: &GrantId) -> Option<Tally> {
         lock(&self.usages).get(id).copied()
     }
 
-    pub(super) fn keep_usages(&self, changed: impl IntoIterator<Item = (GrantId, Usage)>) {
+    pub(super) fn keep_usages(&self, changed: impl IntoIterator<Item = (GrantId, Tally)>) {
         let mut usages = lock(&self.usages);
         if usages.len() >= MAX_CACHED {
             usages.clear();

@@ -49,7 +49,7 @@ pub use prove::{Included, Signed};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use strongroom_core::grant::{Authority, Grant, Refusal, Usage};
+use strongroom_core::grant::{Authority, Grant, Refusal, Tally};
 use strongroom_core::ids::{GrantId, Index, Millis, NodeId, TenantId};
 use strongroom_core::ledger::{Head, Seen};
 use strongroom_core::reason::Reason;
@@ -205,7 +205,7 @@ impl Recorder {
     ///
     /// # Errors
     /// [`RecordError::Integrity`] if a grant's row was changed, or one above it is missing; else as [`Recorder::view`].
-    pub async fn standing(&self, tenant: &Arc<Tenant>, id: GrantId) -> Result<Vec<(Arc<Grant>, Usage)>, RecordError> {
+    pub async fn standing(&self, tenant: &Arc<Tenant>, id: GrantId) -> Result<Vec<(Arc<Grant>, Tally)>, RecordError> {
         self.check_running(&tenant.id)?;
         let ledger = self.inner.ledger(&tenant.id);
         let mut chain = Vec::new();
@@ -230,6 +230,30 @@ impl Recorder {
             chain.extend(found);
         }
         Ok(chain)
+    }
+
+    /// The most bytes that one entry may release under a grant: the lowest rate of it and those above it; none if none has one.
+    /// Only a hint for how to cut a read into steps: it is decided under the lock.
+    ///
+    /// # Errors
+    /// As [`Recorder::standing`].
+    pub async fn rate(&self, tenant: &Arc<Tenant>, id: GrantId) -> Result<Option<u64>, RecordError> {
+        let ledger = self.inner.ledger(&tenant.id);
+        let mut rate: Option<u64> = None;
+        let mut next = Some(id);
+        while let Some(id) = next {
+            let grant = match ledger.grant(&id) {
+                Some(grant) => grant,
+                None => match self.inner.catalog.grant(&tenant.id, &tenant.ledger_key, &id).await {
+                    Ok(Some((grant, _))) => Arc::new(grant),
+                    Ok(None) => break,
+                    Err(error) => return Err(RecordError::of_catalog(error)),
+                },
+            };
+            rate = [rate, grant.terms.limits.bytes_per_minute].into_iter().flatten().min();
+            next = grant.terms.parent;
+        }
+        Ok(rate)
     }
 
     /// Compares what a client remembers of the ledger with what it is; returns what to remember now.

@@ -116,7 +116,7 @@ impl Request {
                     done.extend_from_slice(&generation.0.to_be_bytes());
                     done.extend_from_slice(&index.0.to_be_bytes());
                 }
-                Err(Refusal { reason, detail }) => {
+                Err(Refusal { reason, detail, .. }) => {
                     let (code, detail) = (reason.code().as_bytes(), detail.as_bytes());
                     done.push(u8::try_from(code.len()).unwrap_or(u8::MAX));
                     done.extend_from_slice(code);

@@ -107,6 +107,8 @@ fn is_about(vendor: VendorId, private: Option<&Private>) -> bool {
         | Instruction::UnblockKey { .. }
         | Instruction::RotateKey { .. }
         | Instruction::DestroyKey { .. }
+        | Instruction::SetPolicy(_)
+        | Instruction::RenewGrant { .. }
         | Instruction::RevokeGrant { .. } => false,
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use strongroom_core::grant::{Action, Grant, Place, Principal, Refusal, Request, Usage};
+use strongroom_core::grant::{Action, Grant, Place, Principal, Refusal, Request, Source, Tally, Usage};
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::names::{DatasetName, ObjectPath};
 use strongroom_core::reason::Reason;
@@ -28,7 +28,7 @@ pub(crate) struct Question {
 }
 
 /// A grant and all above it, each with what was charged to it.
-pub(crate) type Chain = Vec<(Arc<Grant>, Usage)>;
+pub(crate) type Chain = Vec<(Arc<Grant>, Tally)>;
 
 /// What would be decided.
 pub(crate) struct Explained {
@@ -73,7 +73,9 @@ pub(crate) async fn explain(vault: &Vault, tenant: &Arc<Tenant>, question: &Ques
         }
         (action, Err(refusal)) => (vec![place(*action)], Usage::default(), Some(refusal)),
     };
-    let request = |grant| Request { key: *key, grant, places: &places, charge, obstacle: obstacle.as_ref() };
+    // From where it would be asked is not known: a grant that has networks is told with them.
+    let source = Source::Erased;
+    let request = |grant| Request { key: *key, grant, places: &places, charge, source, obstacle: obstacle.as_ref() };
     let mut verdicts = vec![(Vec::new(), standing::would_be(vault, &authority, &request(None), &[]))];
     let held = standing::held_by(vault, tenant, principal, *key).await?;
     let (mut about, all) = (held.iter().filter(|grant| is_about(grant, dataset)), held.len());

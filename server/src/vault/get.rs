@@ -344,7 +344,7 @@ async fn taken_away(vault: &Vault, call: &AcceptedCall, epochs: &mut watch::Rece
         let looked = Instant::now();
         // An object id that is not looked up yet is decided with the call's first entry.
         let (places, _) = call.read_places();
-        match standing::check(vault, &call.session.tenant, call.caller.key, call.grant(), &places).await {
+        match standing::check(vault, &call.session.tenant, &call.caller, call.grant(), &places).await {
             Ok(()) => {}
             Err(refused @ Error::Refused(_)) => return refused,
             // Not knowing is not standing: a stream that cannot be looked at goes no further.

@@ -29,8 +29,8 @@ pub(crate) async fn stat(
 ) -> Result<ObjectRow, Error> {
     let place = Place { action: Action::List, dataset: name, path };
     let decided = match grant {
-        Some(_) => standing::check(vault, tenant, caller.key, grant, &[place]).await,
-        None => standing::check_list(vault, tenant, caller.key, None, name, &Prefix::Exact(path.clone())).await,
+        Some(_) => standing::check(vault, tenant, caller, grant, &[place]).await,
+        None => standing::check_list(vault, tenant, caller, None, name, &Prefix::Exact(path.clone())).await,
     };
     if let Err(error) = decided {
         return Err(denied(vault, tenant, caller, error).await);
@@ -59,7 +59,7 @@ pub(crate) async fn list(
     listing: &Listing,
 ) -> Result<ListPage, Error> {
     let Listing { dataset: name, prefix, folders, after, limit } = listing;
-    if let Err(error) = standing::check_list(vault, tenant, caller.key, grant, name, prefix).await {
+    if let Err(error) = standing::check_list(vault, tenant, caller, grant, name, prefix).await {
         return Err(denied(vault, tenant, caller, error).await);
     }
     let dataset = dataset(vault, tenant, name).await?;

@@ -52,7 +52,13 @@ pub(crate) async fn plan(vault: &Vault, call: &AcceptedCall, skip: u64) -> Resul
         }
     }
     let skipped = usize::try_from(skip).map_or(parts.len(), |skip| skip.min(parts.len()));
-    Ok(Plan { steps: steps(parts.split_off(skipped)), errors, hides })
+    let parts = parts.split_off(skipped);
+    let rate = match call.grant() {
+        // One part is not cut further: a window is released once to a request.
+        Some(grant) if parts.len() > 1 => vault.recorder.rate(tenant, grant).await?,
+        _ => None,
+    };
+    Ok(Plan { steps: steps(parts, rate.unwrap_or(u64::MAX)), errors, hides })
 }
 
 fn lookup(authority: &Authority, item: &GetItem) -> Option<Lookup> {
@@ -112,21 +118,24 @@ fn parts_of(item: u32, asked: &GetItem, object: Arc<ObjectRow>) -> Result<Option
     Ok(Some(parts.collect()))
 }
 
-/// Groups parts into steps of at most one window's worth of segments: many small objects are one entry and one parcel.
-fn steps(parts: Vec<ReleasePart>) -> Vec<Vec<ReleasePart>> {
+/// Groups parts into steps of at most one window's worth of segments, and of no more bytes than a minute allows: many small
+/// objects are one entry and one parcel.
+fn steps(parts: Vec<ReleasePart>, rate: u64) -> Vec<Vec<ReleasePart>> {
     let mut steps: Vec<Vec<ReleasePart>> = Vec::new();
-    let mut segments = 0;
+    let (mut segments, mut bytes) = (0, 0_u64);
     for part in parts {
         let count = part.range.count();
         let joins = steps.last().and_then(|step| step.last()).is_some_and(|last| last.item != part.item)
-            && segments + count <= WINDOW_SEGMENTS;
+            && segments + count <= WINDOW_SEGMENTS
+            && bytes.saturating_add(part.bytes) <= rate;
         match steps.last_mut() {
             Some(step) if joins => {
                 segments += count;
+                bytes += part.bytes;
                 step.push(part);
             }
             _ => {
-                segments = count;
+                (segments, bytes) = (count, part.bytes);
                 steps.push(vec![part]);
             }
         }

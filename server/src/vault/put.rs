@@ -46,7 +46,7 @@ pub(crate) struct Receiving {
 pub(crate) async fn begin(vault: &Vault, intent: Intent) -> Result<Receiving, Error> {
     let Intent { tenant, caller, .. } = &intent;
     let place = Place { action: Action::Write, dataset: &intent.dataset, path: &intent.path };
-    if let Err(error) = standing::check(vault, tenant, caller.key, intent.grant, &[place]).await {
+    if let Err(error) = standing::check(vault, tenant, caller, intent.grant, &[place]).await {
         return Err(denied(vault, tenant, caller, error).await);
     }
     let dataset = dataset(vault, tenant, &intent.dataset).await?;

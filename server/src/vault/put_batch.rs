@@ -28,7 +28,7 @@ pub(crate) async fn put_batch(
     let tenant = call.session.tenant.clone();
     let places: Vec<Place<'_>> =
         items.iter().map(|item| Place { action: Action::Write, dataset: &item.dataset, path: &item.path }).collect();
-    if let Err(error) = standing::check(vault, &tenant, call.caller.key, call.grant(), &places).await {
+    if let Err(error) = standing::check(vault, &tenant, &call.caller, call.grant(), &places).await {
         return Err(denied(vault, &tenant, &call.caller, error).await);
     }
     if items.iter().any(|item| item.size > vault.limits.max_object) {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use strongroom_core::grant::{
-    Action, Authority, Grant, Held, Holder, Place, Prefix, Principal, Refusal, Request, Standing, Usage, decide,
+    Action, Authority, Grant, Held, Holder, Place, Prefix, Principal, Refusal, Request, Standing, Tally, Usage, decide,
 };
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::GrantId;
@@ -13,14 +13,15 @@ use strongroom_core::names::DatasetName;
 use strongroom_core::reason::Reason;
 
 use crate::error::Error;
+use crate::recorder::attempt::Caller;
 use crate::tenants::Tenant;
 use crate::vault::Vault;
 
-/// Decides whether `key` may do all of `places` under the grant it names.
+/// Decides whether the caller may do all of `places` under the grant it names.
 pub(crate) async fn check(
     vault: &Vault,
     tenant: &Arc<Tenant>,
-    key: Fingerprint,
+    caller: &Caller,
     grant: Option<GrantId>,
     places: &[Place<'_>],
 ) -> Result<(), Error> {
@@ -29,38 +30,38 @@ pub(crate) async fn check(
         Some(id) => vault.recorder.standing(tenant, id).await?,
         None => Vec::new(),
     };
-    decided(vault, &authority, key, grant, &chain, places).map_err(Error::Refused)
+    decided(vault, &authority, caller, grant, &chain, places).map_err(Error::Refused)
 }
 
-/// Decides whether `key` may list all of a prefix: under the grant it names, else under any that it holds.
+/// Decides whether the caller may list all of a prefix: under the grant it names, else under any that it holds.
 pub(crate) async fn check_list(
     vault: &Vault,
     tenant: &Arc<Tenant>,
-    key: Fingerprint,
+    caller: &Caller,
     grant: Option<GrantId>,
     dataset: &DatasetName,
     prefix: &Prefix,
 ) -> Result<(), Error> {
     let authority = vault.recorder.view(tenant).await?.authority;
-    let principal = authority.principal(&key);
+    let principal = authority.principal(&caller.key);
     if principal == Principal::Admin && grant.is_none() {
         return Ok(());
     }
     let candidates = match grant {
         Some(id) => vec![id],
-        None => held_by(vault, tenant, principal, key).await?.iter().map(|grant| grant.id).collect(),
+        None => held_by(vault, tenant, principal, caller.key).await?.iter().map(|grant| grant.id).collect(),
     };
     let covers =
         |grant: &Grant| grant.terms.scopes.iter().any(|scope| scope.covers_prefix(Action::List, dataset, prefix));
     let none = Refusal::new(Reason::OutOfScope, "no grant of this key covers it");
     // A suspended vendor, or an unknown key, is told so before anything else.
-    let mut refusal = decided(vault, &authority, key, None, &[], &[]).err().unwrap_or_else(|| none.clone());
+    let mut refusal = decided(vault, &authority, caller, None, &[], &[]).err().unwrap_or_else(|| none.clone());
     for id in candidates {
         let chain = vault.recorder.standing(tenant, id).await?;
         if chain.is_empty() || !chain.iter().all(|(grant, _)| covers(grant)) {
             continue;
         }
-        match decided(vault, &authority, key, Some(id), &chain, &[]) {
+        match decided(vault, &authority, caller, Some(id), &chain, &[]) {
             Ok(()) if authority.is_frozen(dataset) => refusal = Refusal::frozen(dataset),
             Ok(()) => return Ok(()),
             Err(ended) => refusal = ended,
@@ -98,12 +99,13 @@ pub(crate) async fn check_admin(vault: &Vault, tenant: &Arc<Tenant>, key: &Finge
 fn decided(
     vault: &Vault,
     authority: &Authority,
-    key: Fingerprint,
+    caller: &Caller,
     grant: Option<GrantId>,
-    chain: &[(Arc<Grant>, Usage)],
+    chain: &[(Arc<Grant>, Tally)],
     places: &[Place<'_>],
 ) -> Result<(), Refusal> {
-    let request = Request { key, grant, places, charge: Usage::default(), obstacle: None };
+    let (key, source) = (caller.key, caller.source.into());
+    let request = Request { key, grant, places, charge: Usage::default(), source, obstacle: None };
     would_be(vault, authority, &request, chain)
 }
 
@@ -112,9 +114,9 @@ pub(crate) fn would_be(
     vault: &Vault,
     authority: &Authority,
     request: &Request<'_>,
-    chain: &[(Arc<Grant>, Usage)],
+    chain: &[(Arc<Grant>, Tally)],
 ) -> Result<(), Refusal> {
-    let held: Vec<Held<'_>> = chain.iter().map(|(grant, usage)| Held { grant, usage: *usage }).collect();
+    let held: Vec<Held<'_>> = chain.iter().map(|(grant, tally)| Held { grant, tally: *tally }).collect();
     let operators = vault.recorder.operators();
     let standing = Standing { now: vault.recorder.now(), authority, chain: &held, blocked: operators.blocked() };
     decide(request, &standing).map(|_| ())

@@ -31,11 +31,12 @@ mod writes;
 pub use rule::{Finding, Rule};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::exact::ExactError;
 use crate::grant::authority::{is_authority_event, takes_away_event};
-use crate::grant::{Authority, Blocked, Grant, Held, Place, Request, Standing, Usage, decide};
+use crate::grant::{Authority, Blocked, Grant, Held, Place, Request, Source, Standing, Tally, Usage, decide};
 use crate::identity::Fingerprint;
 use crate::ids::{Digest, GrantId, Index, OrderId, SessionId};
 use crate::ledger::entry::{EntryError, MAX_OBJECTS, MAX_PUTS};
@@ -102,7 +103,7 @@ pub struct Summary {
 struct Known {
     /// None if its order was erased.
     grant: Option<Arc<Grant>>,
-    usage: Usage,
+    tally: Tally,
 }
 
 /// The fold over a ledger's entries.
@@ -202,7 +203,7 @@ impl Replay {
 
     /// What was charged to a grant; none if no entry issued it.
     pub fn usage(&self, grant: &GrantId) -> Option<Usage> {
-        self.grants.get(grant).map(|known| known.usage)
+        self.grants.get(grant).map(|known| known.tally.total)
     }
 
     /// How many entries of each kind so far.
@@ -237,6 +238,8 @@ impl Replay {
             | Event::KeyRevoked
             | Event::GrantIssued
             | Event::GrantRevoked
+            | Event::GrantRenewed
+            | Event::PolicySet
             | Event::DatasetCreated
             | Event::DatasetDeleted
             | Event::DatasetFrozen
@@ -284,12 +287,13 @@ impl Replay {
         grant: Option<GrantId>,
         places: &[Place<'_>],
         charge: Usage,
+        source: Source,
     ) -> Check<Proof> {
         let chain = self.chain(grant);
         let proof = match &chain {
             Some(chain) if !self.blind => {
-                let held: Vec<Held<'_>> = chain.iter().map(|(grant, usage)| Held { grant, usage: *usage }).collect();
-                let request = Request { key, grant, places, charge, obstacle: None };
+                let held: Vec<Held<'_>> = chain.iter().map(|(grant, tally)| Held { grant, tally: *tally }).collect();
+                let request = Request { key, grant, places, charge, source, obstacle: None };
                 let standing = Standing {
                     now: entry.time,
                     authority: &self.authority,
@@ -300,7 +304,8 @@ impl Replay {
                 let allowed =
                     decide(&request, &standing).map_err(|refusal| Rule::Allowed.broken(refusal.to_string()))?;
                 Rule::Chain.unless(allowed.chain == entry.grants, || format!("they are {:?}", allowed.chain))?;
-                Proof::Whole
+                let anywhere = chain.iter().all(|(grant, _)| grant.terms.limits.sources.is_empty());
+                Proof::whole_if(anywhere || source != Source::Erased)
             }
             _ => {
                 Rule::Chain.unless(entry.grants.first().copied() == grant, || "the first is another".into())?;
@@ -309,18 +314,18 @@ impl Replay {
         };
         for id in &entry.grants {
             let known = self.grants.get_mut(id).ok_or_else(|| Rule::Chain.broken(format!("{id} was never issued")))?;
-            known.usage = known.usage.plus(charge);
+            known.tally = known.tally.charged(charge, entry.time);
         }
         Ok(proof)
     }
 
     /// A grant, its parent, and so on up; empty for none or an unknown one; `None` if one of them was erased.
-    fn chain(&self, grant: Option<GrantId>) -> Option<Vec<(Arc<Grant>, Usage)>> {
-        let mut chain: Vec<(Arc<Grant>, Usage)> = Vec::new();
+    fn chain(&self, grant: Option<GrantId>) -> Option<Vec<(Arc<Grant>, Tally)>> {
+        let mut chain: Vec<(Arc<Grant>, Tally)> = Vec::new();
         let mut next = grant;
         while let Some(known) = next.and_then(|id| self.grants.get(&id)) {
             let grant = known.grant.as_ref()?;
-            chain.push((grant.clone(), known.usage));
+            chain.push((grant.clone(), known.tally));
             // A parent is issued before its child, so this ends.
             next = grant.terms.parent;
         }
@@ -333,6 +338,13 @@ impl Replay {
         let role = Role::from(self.authority.principal(&key));
         Rule::Actor.unless(self.blind || entry.actor.role == role, || format!("{key} is {role:?}"))
     }
+}
+
+/// Where an entry says that it came from.
+fn source_of(private: Option<&Private>) -> Source {
+    let Some(private) = private else { return Source::Erased };
+    let address = private.source.as_ref().and_then(|text| text.parse::<SocketAddr>().ok());
+    address.map_or(Source::Unknown, Source::from)
 }
 
 fn read_entry(public: &[u8]) -> Check<Entry> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::rule::Check;
-use super::{Known, Proof, Replay, Rule};
-use crate::grant::{Grant, Usage};
+use super::{Known, Proof, Replay, Rule, source_of};
+use crate::grant::{Grant, Tally};
 use crate::ids::GrantId;
 use crate::ledger::{Entry, Event, Private, Role};
 use crate::order::{Instruction, OrderError, SignedOrder, VerifiedOrder};
@@ -31,7 +31,7 @@ impl Replay {
         let is_erased = chain.is_none();
         let chain = chain.unwrap_or_default();
         let chain: Vec<&Grant> = chain.iter().map(|(grant, _)| &**grant).collect();
-        let admitted = self.authority.admit(&order, &self.origin, entry.time, &chain);
+        let admitted = self.authority.admit(&order, &self.origin, entry.time, &chain, source_of(Some(private)));
         if let Err(refusal) = admitted
             && !self.blind
             && !is_erased
@@ -42,12 +42,16 @@ impl Replay {
         let chain = self.chain_of_order(&order);
         Rule::Chain.unless(self.blind || entry.grants == chain, || format!("they are {chain:?}"))?;
         self.authority.apply(entry.index, &order);
-        if let Instruction::IssueGrant(terms) = &content.instruction {
-            let id = GrantId::from(order.id());
-            let grant = Grant { id, issued: entry.index, issuer: order.issuer(), terms: terms.clone() };
-            let known = Known { grant: Some(Arc::new(grant)), usage: Usage::default() };
+        if let Some(grant) = self.authority.granted(&order, entry.index) {
+            let id = grant.id;
+            let known = Known { grant: Some(Arc::new(grant)), tally: Tally::default() };
             let old = self.grants.insert(id, known);
             Rule::OrderOnce.unless(old.is_none(), || format!("{id} was issued before"))?;
+        }
+        if let Some(renewal) = self.authority.renewal(&order, entry.index)
+            && let Some(grant) = self.grants.get_mut(&renewal.grant).and_then(|known| known.grant.as_mut())
+        {
+            *grant = Arc::new((**grant).clone().renewed(&renewal));
         }
         Ok(Proof::whole_if(!self.blind && !is_erased))
     }
@@ -58,9 +62,15 @@ impl Replay {
         match (entry.event, entry.order.map(GrantId::from)) {
             (Event::GrantIssued, Some(id)) => {
                 Rule::Chain.unless(entry.grants.first() == Some(&id), || format!("the first is {id}"))?;
-                let known = Known { grant: None, usage: Usage::default() };
+                let known = Known { grant: None, tally: Tally::default() };
                 let old = self.grants.insert(id, known);
                 Rule::OrderOnce.unless(old.is_none(), || format!("{id} was issued before"))?;
+            }
+            (Event::GrantRenewed, _) => {
+                // When it ends is not known any more, so whatever is done under it is uncheckable.
+                if let Some(known) = entry.grants.first().and_then(|id| self.grants.get_mut(id)) {
+                    known.grant = None;
+                }
             }
             _ => self.blind = true,
         }
@@ -107,7 +117,7 @@ pub(super) fn verify(entry: &Entry, signed: Option<&SignedOrder>) -> Check<Verif
 fn concerned(order: &VerifiedOrder) -> Option<GrantId> {
     match &order.order().instruction {
         Instruction::IssueGrant(_) => Some(GrantId::from(order.id())),
-        Instruction::RevokeGrant { grant, .. } => Some(*grant),
+        Instruction::RevokeGrant { grant, .. } | Instruction::RenewGrant { grant, .. } => Some(*grant),
         _ => None,
     }
 }

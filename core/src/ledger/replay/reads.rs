@@ -3,7 +3,7 @@
 use super::calls::{Asked, Part};
 use super::objects::Object;
 use super::rule::Check;
-use super::{Proof, Replay, Rule};
+use super::{Proof, Replay, Rule, source_of};
 use crate::call::{GetItem, Work};
 use crate::grant::{Action, Place};
 use crate::ids::SegmentRange;
@@ -31,7 +31,7 @@ impl Replay {
             Rule::WindowOnce.unless(once, || format!("item {} had window {}", part.place.0, part.place.3))?;
         }
         let cost = charge::of_release(charged, !std::mem::replace(&mut request.used, true));
-        self.decide_read(entry, &asked, &checked, cost)
+        self.decide_read(entry, &asked, &checked, cost, source_of(private))
     }
 
     /// Keys that a request had already: authorised again, and not charged.
@@ -43,7 +43,7 @@ impl Replay {
             let had = request.part(part.place).is_some_and(|had| contains(had.segments, part.segments));
             Rule::RepeatOfRelease.unless(had, || format!("item {} had no window {}", part.place.0, part.place.3))?;
         }
-        self.decide_read(entry, &asked, &checked, crate::grant::Usage::default())
+        self.decide_read(entry, &asked, &checked, crate::grant::Usage::default(), source_of(private))
     }
 
     fn decide_read(
@@ -52,6 +52,7 @@ impl Replay {
         asked: &Asked,
         checked: &[Checked],
         cost: crate::grant::Usage,
+        source: crate::grant::Source,
     ) -> Check<Proof> {
         let known = |checked: &Checked| checked.place.clone();
         let places: Vec<(DatasetName, ObjectPath)> = checked.iter().filter_map(known).collect();
@@ -59,7 +60,7 @@ impl Replay {
         let places: Vec<Place<'_>> =
             places.iter().map(|(dataset, path)| Place { action: Action::Read, dataset, path }).collect();
         let grant = asked.call.as_ref().map_or_else(|| entry.grants.first().copied(), |call| call.grant);
-        let proof = self.decide(entry, asked.key, grant, &places, cost)?;
+        let proof = self.decide(entry, asked.key, grant, &places, cost, source)?;
         Ok(proof.and(asked.proof).and(Proof::whole_if(all_known)))
     }
 

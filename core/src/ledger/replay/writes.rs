@@ -3,7 +3,7 @@
 use super::calls::Part;
 use super::objects::{Object, PathId};
 use super::rule::Check;
-use super::{Proof, Replay, Rule};
+use super::{Proof, Replay, Rule, source_of};
 use crate::call::{Condition, DeleteItem, PutItem, Work};
 use crate::grant::{Action, Place};
 use crate::ids::{Generation, Index};
@@ -37,7 +37,7 @@ impl Replay {
         let first = !std::mem::replace(&mut request.used, true);
         let cost = charge::of_put(entry.puts.iter().map(|fact| fact.2), first);
         let grant = call.as_ref().map_or_else(|| entry.grants.first().copied(), |call| call.grant);
-        Ok(self.decide(entry, asked.key, grant, &places, cost)?.and(proof))
+        Ok(self.decide(entry, asked.key, grant, &places, cost, source_of(private))?.and(proof))
     }
 
     /// Makes one object visible; returns whether it overwrites another.
@@ -106,7 +106,7 @@ impl Replay {
         let grant = call.as_ref().map_or_else(|| entry.grants.first().copied(), |call| call.grant);
         let places: Vec<Place<'_>> =
             places.iter().map(|(dataset, path)| Place { action: Action::Delete, dataset, path }).collect();
-        Ok(self.decide(entry, asked.key, grant, &places, cost)?.and(proof))
+        Ok(self.decide(entry, asked.key, grant, &places, cost, source_of(private))?.and(proof))
     }
 
     /// Hides one object; returns its path, if that is known.

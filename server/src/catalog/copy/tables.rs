@@ -72,9 +72,21 @@ pub(super) const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "renewals",
+        key: &[("tenant", Bytes), ("entry", Number)],
+        rest: &[("grant_id", Bytes), ("content", Bytes), ("mac", Bytes)],
+    },
+    Table {
         name: "usages",
         key: &[("tenant", Bytes), ("grant_id", Bytes)],
-        rest: &[("bytes", Number), ("objects", Number), ("uses", Number), ("newest", Number)],
+        rest: &[
+            ("bytes", Number),
+            ("objects", Number),
+            ("uses", Number),
+            ("newest", Number),
+            ("minute", Number),
+            ("minute_bytes", Number),
+        ],
     },
     Table {
         name: "requests",

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use strongroom_core::grant::authority::takes_away;
 use strongroom_core::grant::{
-    Allowed, Authority, Grant, Held, Place, Principal, Refusal, Request as Question, Standing, Usage, decide,
+    Allowed, Authority, Grant, Held, Place, Principal, Refusal, Renewal, Request as Question, Standing, Tally, Usage,
+    decide,
 };
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{DatasetId, Digest, GrantId, Index, Millis, NodeId, OrderId, SessionId};
@@ -73,7 +74,10 @@ pub(super) struct Writes {
     pub(super) authority: Vec<AuthorityRow>,
     pub(super) orders: Vec<(OrderId, Index)>,
     pub(super) grants: Vec<Arc<Grant>>,
-    pub(super) usages: Vec<(GrantId, Usage)>,
+    pub(super) renewals: Vec<Renewal>,
+    /// Grants as their renewals left them.
+    pub(super) renewed: Vec<Arc<Grant>>,
+    pub(super) usages: Vec<(GrantId, Tally)>,
     pub(super) requests: Vec<(RequestKey, RequestRow)>,
     pub(super) objects: ObjectWrites,
     pub(super) paths: PathWrites,
@@ -161,6 +165,8 @@ impl<'a> Draft<'a> {
                 authority: Vec::new(),
                 orders: Vec::new(),
                 grants: Vec::new(),
+                renewals: Vec::new(),
+                renewed: Vec::new(),
                 usages: Vec::new(),
                 requests: Vec::new(),
                 objects: ObjectWrites::default(),
@@ -261,7 +267,8 @@ impl<'a> Draft<'a> {
         obstacle: Option<&Refusal>,
     ) -> Drafting<Result<Allowed, Refusal>> {
         let chain = self.chain(call.grant())?;
-        let request = Question { key: call.caller.key, grant: call.grant(), places, charge, obstacle };
+        let source = call.caller.source.into();
+        let request = Question { key: call.caller.key, grant: call.grant(), places, charge, source, obstacle };
         let blocked = self.operators.blocked();
         let standing = Standing { now: self.now, authority: &self.authority, chain: &chain, blocked };
         Ok(decide(&request, &standing))
@@ -273,8 +280,8 @@ impl<'a> Draft<'a> {
         let mut next = grant;
         while let Some(known) = next.and_then(|id| self.known.grants.get(&id)) {
             let grant = known.as_ref().map_err(|why| RecordError::Integrity(why.clone()))?;
-            let usage = self.known.usages.get(&grant.id).copied().unwrap_or_default();
-            chain.push(Held { grant, usage });
+            let tally = self.known.usages.get(&grant.id).copied().unwrap_or_default();
+            chain.push(Held { grant, tally });
             // A parent is issued before its child, so this ends.
             next = grant.terms.parent;
         }
@@ -292,8 +299,8 @@ impl<'a> Draft<'a> {
             return;
         }
         for id in chain {
-            let usage = self.known.usages.entry(*id).or_default();
-            *usage = usage.plus(charge);
+            let tally = self.known.usages.entry(*id).or_default();
+            *tally = tally.charged(charge, self.now);
             self.charged.insert(*id);
         }
     }

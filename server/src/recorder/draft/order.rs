@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use strongroom_core::grant::authority::is_authority;
-use strongroom_core::grant::{Grant, Refusal, Usage};
+use strongroom_core::grant::{Grant, Refusal, Renewal, Tally};
 use strongroom_core::ids::{GrantId, Index};
 use strongroom_core::ledger::{Actor, Entry, Event, Role};
 use strongroom_core::order::Instruction;
@@ -45,7 +45,10 @@ impl<'a> Draft<'a> {
             Some(refusal) => Err(refusal),
             None => self
                 .check_blocked(order, &chain)
-                .and_then(|()| self.authority.admit(verified, &self.tenant.origin, self.now, &chain))
+                .and_then(|()| {
+                    let source = order.caller.source.into();
+                    self.authority.admit(verified, &self.tenant.origin, self.now, &chain, source)
+                })
                 .and_then(|()| self.check_unused(instruction)),
         };
         if let Err(refusal) = admitted {
@@ -67,7 +70,9 @@ impl<'a> Draft<'a> {
             Instruction::IssueGrant(terms) => {
                 [GrantId::from(id)].into_iter().chain(self.ids_of(terms.parent)?).collect()
             }
-            Instruction::RevokeGrant { grant, .. } => self.ids_of(Some(*grant))?,
+            Instruction::RevokeGrant { grant, .. } | Instruction::RenewGrant { grant, .. } => {
+                self.ids_of(Some(*grant))?
+            }
             _ => Vec::new(),
         };
         let event = Event::of_instruction(instruction);
@@ -86,8 +91,11 @@ impl<'a> Draft<'a> {
             let public = self.writes.public[start..].to_vec();
             self.writes.authority.push(AuthorityRow { entry: index, public, signed });
         }
-        if let Instruction::IssueGrant(terms) = instruction {
-            self.keep_grant(Grant { id: id.into(), issued: index, issuer: verified.issuer(), terms: terms.clone() });
+        if let Some(grant) = self.authority.granted(verified, index) {
+            self.keep_grant(grant);
+        }
+        if let Some(renewal) = self.authority.renewal(verified, index) {
+            self.keep_renewal(renewal)?;
         }
         self.change_key(instruction, order)?;
         self.writes.tenant = new.cloned().or(self.writes.tenant.take());
@@ -153,9 +161,18 @@ impl<'a> Draft<'a> {
         Ok(self.chain(grant)?.iter().map(|held| held.grant.id).collect())
     }
 
+    fn keep_renewal(&mut self, renewal: Renewal) -> Drafting<()> {
+        let missing = || RecordError::Integrity(format!("the row of grant {} is missing", renewal.grant));
+        let Some(Ok(grant)) = self.known.grants.get_mut(&renewal.grant) else { return Err(missing()) };
+        *grant = Arc::new((**grant).clone().renewed(&renewal));
+        self.writes.renewed.push(grant.clone());
+        self.writes.renewals.push(renewal);
+        Ok(())
+    }
+
     fn keep_grant(&mut self, grant: Grant) {
         let grant = Arc::new(grant);
-        self.known.usages.insert(grant.id, Usage::default());
+        self.known.usages.insert(grant.id, Tally::default());
         self.known.grants.insert(grant.id, Ok(grant.clone()));
         self.writes.grants.push(grant);
     }
@@ -164,7 +181,7 @@ impl<'a> Draft<'a> {
 /// The grant that an instruction is about: the one to end, or the one that a new one comes from.
 fn named(instruction: &Instruction) -> Option<GrantId> {
     match instruction {
-        Instruction::RevokeGrant { grant, .. } => Some(*grant),
+        Instruction::RevokeGrant { grant, .. } | Instruction::RenewGrant { grant, .. } => Some(*grant),
         Instruction::IssueGrant(terms) => terms.parent,
         _ => None,
     }

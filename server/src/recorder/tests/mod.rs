@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use strongroom_core::call::{Call, Condition, DeleteItem, GetItem, PutItem, SignedCall, Work};
 use strongroom_core::ed25519::SigningKey;
-use strongroom_core::grant::{Action, Holder, Limits, Part, Prefix, Scope, Terms};
+use strongroom_core::grant::{Action, Hit, Holder, Limit, Limits, Part, Policy, Prefix, Reset, Scope, Terms, Usage};
 use strongroom_core::identity::{Fingerprint, Identity, Purpose, Signature, sha256};
 use strongroom_core::ids::{DatasetId, Digest, Generation, ObjectId, OrderId, PutId, RequestId, VaultId, VendorId};
 use strongroom_core::keys::secret::{Key, random_bytes};
@@ -324,7 +324,7 @@ impl Lab {
     }
 
     async fn usage(&self, grant: GrantId) -> Usage {
-        self.recorder.standing(&self.tenant, grant).await.unwrap()[0].1
+        self.recorder.standing(&self.tenant, grant).await.unwrap()[0].1.total
     }
 
     async fn seen(&self) -> Seen {

@@ -61,6 +61,88 @@ async fn a_grant_can_be_used_in_the_batch_that_issues_it() {
     lab.replay().await;
 }
 
+async fn a_renewed_grant_goes_on_on_every_node() {
+    let mut lab = Lab::new().await;
+    lab.put_path("math/1", 1000).await;
+    let person = Person::new(&lab.tenant);
+    let grant = lab.grant(Holder::Key(person.key()), &[Action::Read], "math/", Limits::default()).await;
+    let read = async |lab: &Lab| lab.read(&person, Some(grant), &["math/1"]).await;
+    read(&lab).await.unwrap();
+    // Another node has the grant in its memory before it is renewed here.
+    let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
+    let catalog = Catalog::open(&lab.url).await.unwrap();
+    let other = Recorder::open(
+        catalog.clone(),
+        random_id(NodeId::from_bytes),
+        lab.clock.clone(),
+        memory,
+        logs(lab.folder.path()),
+    );
+    let read_there = async |lab: &Lab| {
+        let release = lab.release_of(&person.call(get(&["math/1"]), Some(grant))).await;
+        other.record(&lab.tenant, Attempt::Release(release)).await
+    };
+    person.reconnect();
+    read_there(&lab).await.unwrap();
+    lab.clock.forward(11 * 3_600_000);
+    let expires = Millis(lab.clock.now().0 + 20 * 3_600_000);
+    lab.order(Instruction::RenewGrant { grant, expires }).await.unwrap();
+    let told = async |recorder: &Recorder| recorder.standing(&lab.tenant, grant).await.unwrap()[0].0.terms.expires;
+    assert_eq!(told(&lab.recorder).await, expires);
+    lab.clock.forward(2 * 3_600_000);
+    person.reconnect();
+    read_there(&lab).await.unwrap();
+    person.reconnect();
+    read(&lab).await.unwrap();
+    assert_eq!(lab.usage(grant).await.uses, 4, "it is the same grant");
+    let held = lab.catalog.grants_of(&lab.tenant.id, &lab.tenant.ledger_key, &Holder::Key(person.key())).await.unwrap();
+    assert_eq!((held.len(), held[0].terms.expires), (1, expires));
+    // Twice, and in one batch with what it allows: the newest holds, also after a restart.
+    let later = Millis(expires.0 + 60_000);
+    lab.order(Instruction::RenewGrant { grant, expires: later }).await.unwrap();
+    assert_eq!(reason(lab.order(Instruction::RenewGrant { grant, expires: later }).await), Reason::InvalidArgument);
+    lab.restart().await;
+    lab.clock.forward(18 * 3_600_000 + 1);
+    person.reconnect();
+    read(&lab).await.unwrap();
+    lab.clock.forward(60_000);
+    person.reconnect();
+    assert_eq!(reason(read(&lab).await), Reason::GrantExpired);
+    assert_eq!(
+        reason(lab.order(Instruction::RenewGrant { grant, expires: Millis(u64::MAX >> 12) }).await),
+        Reason::GrantExpired
+    );
+    other.shutdown().await;
+    catalog.close().await;
+    lab.replay().await;
+}
+
+async fn a_policy_holds_for_what_is_granted_after_it() {
+    let mut lab = Lab::new().await;
+    lab.put_path("math/1", 1000).await;
+    let person = Person::new(&lab.tenant);
+    let before = lab.grant(Holder::Key(person.key()), &[Action::Read], "math/", Limits::default()).await;
+    let limits = Limits { uses: Some(1), ..Limits::default() };
+    let policy = Policy { root_life: 12 * 3_600_000, limits, ..Policy::default() };
+    lab.order(Instruction::SetPolicy(policy.clone())).await.unwrap();
+    lab.restart().await;
+    person.reconnect();
+    assert_eq!(lab.recorder.view(&lab.tenant).await.unwrap().authority.policy().0, &policy);
+    let after = lab.grant(Holder::Key(person.key()), &[Action::Read], "math/", Limits::default()).await;
+    assert_eq!(lab.recorder.standing(&lab.tenant, after).await.unwrap()[0].0.terms.limits.uses, Some(1));
+    let mut longer = lab.terms(Holder::Key(person.key()), &[Action::Read], "math/", Limits::default());
+    longer.expires.0 += 1;
+    assert_eq!(reason(lab.order(Instruction::IssueGrant(longer)).await), Reason::InvalidArgument);
+    for grant in [before, after] {
+        lab.read(&person, Some(grant), &["math/1"]).await.unwrap();
+    }
+    lab.read(&person, Some(before), &["math/1"]).await.unwrap();
+    assert_eq!(reason(lab.read(&person, Some(after), &["math/1"]).await), Reason::QuotaExceeded);
+    let by_stranger = lab.order_by(&person.identity, Instruction::SetPolicy(Policy::default())).await;
+    assert_eq!(reason(by_stranger), Reason::OutOfScope);
+    lab.replay().await;
+}
+
 async fn two_tenants_of_one_name_are_not_made() {
     let lab = Lab::new().await;
     let other = tenant_of(random_id(TenantId::from_bytes));
@@ -140,5 +222,7 @@ on_each_engine! {
     a_put_under_an_older_key_opens_the_rewrap_again,
     an_order_is_accepted_once,
     a_grant_can_be_used_in_the_batch_that_issues_it,
+    a_renewed_grant_goes_on_on_every_node,
+    a_policy_holds_for_what_is_granted_after_it,
     two_tenants_of_one_name_are_not_made,
 }

@@ -110,6 +110,47 @@ async fn charges_are_exact_whoever_races() {
     lab.replay().await;
 }
 
+async fn a_rate_is_exact_whoever_races_and_begins_anew_each_minute() {
+    let mut lab = Lab::new().await;
+    lab.put_path("math/1", 1000).await;
+    let people: Vec<Arc<Person>> = (0..4).map(|_| Person::new(&lab.tenant)).collect();
+    let vendor = lab.vendor("labelco", &people.iter().map(|person| &**person).collect::<Vec<_>>()).await;
+    let limits = Limits { bytes_per_minute: Some(5999), ..Limits::default() };
+    let grant = lab.grant(Holder::Vendor(vendor), &[Action::Read], "math/", limits).await;
+    let minute = 60_000;
+    for round in 1..=3 {
+        lab.clock.forward(minute - lab.clock.now().0 % minute);
+        let shared = Arc::new(lab);
+        let readers: Vec<_> = (0..12)
+            .map(|n| {
+                let (lab, person) = (shared.clone(), people[n % 4].clone());
+                tokio::spawn(async move { lab.read(&person, Some(grant), &["math/1"]).await })
+            })
+            .collect();
+        let mut released = 0;
+        for reader in readers {
+            match reader.await.unwrap() {
+                Ok(_) => released += 1,
+                Err(RecordError::Refused { refusal, .. }) => {
+                    let resets = Some(Reset { at: Millis(shared.clock.now().0 + minute), after: minute });
+                    assert_eq!(refusal.hit, Some(Hit { limit: Limit::BytesPerMinute, resets }));
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert_eq!(released, 5);
+        assert_eq!(shared.usage(grant).await.bytes, round * 5000);
+        lab = Arc::into_inner(shared).unwrap();
+        if round == 2 {
+            // The minute is a row, not a memory of this process.
+            lab.restart().await;
+            people.iter().for_each(|person| person.reconnect());
+            assert_eq!(reason(lab.read(&people[0], Some(grant), &["math/1"]).await), Reason::QuotaExceeded);
+        }
+    }
+    lab.replay().await;
+}
+
 async fn a_request_that_comes_again_is_charged_once() {
     let lab = Lab::new().await;
     for path in ["math/1", "math/2", "math/3"] {
@@ -238,6 +279,7 @@ on_each_engine! {
     (flavor = "multi_thread", worker_threads = 2)
     nothing_is_released_at_or_after_a_suspension,
     charges_are_exact_whoever_races,
+    a_rate_is_exact_whoever_races_and_begins_anew_each_minute,
 }
 
 on_each_engine! {

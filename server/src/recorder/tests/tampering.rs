@@ -122,6 +122,24 @@ async fn a_grant_that_was_changed_or_made_up_is_refused() {
     lab.replay().await;
 }
 
+async fn a_renewal_that_was_changed_opens_nothing_and_one_that_is_hidden_takes_away() {
+    let (mut lab, person, grant) = lab_with_a_reader().await;
+    let expires = Millis(lab.clock.now().0 + 20 * 3_600_000);
+    lab.order(Instruction::RenewGrant { grant, expires }).await.unwrap();
+    lab.clock.forward(13 * 3_600_000);
+    person.reconnect();
+    lab.read(&person, Some(grant), &["math/1"]).await.unwrap();
+    lab.catalog.tamper("UPDATE renewals SET content = unhex(replace(hex(content), '2265787069726573223A31', '2265787069726573223A32'))").await;
+    lab.restart().await;
+    person.reconnect();
+    assert_eq!(reason(lab.read(&person, Some(grant), &["math/1"]).await), Reason::Integrity);
+    lab.catalog.tamper("DELETE FROM renewals").await;
+    lab.restart().await;
+    person.reconnect();
+    assert_eq!(reason(lab.read(&person, Some(grant), &["math/1"]).await), Reason::GrantExpired);
+    lab.replay().await;
+}
+
 async fn a_removed_authority_row_stops_the_tenant() {
     let (mut lab, person, _) = lab_with_a_reader().await;
     let vendor = lab.vendor("labelco", &[&person]).await;
@@ -187,6 +205,7 @@ on_each_engine! {
     a_changed_row_fails_whoever_asks_for_it_and_nobody_who_asks_beside_them,
     every_marked_field_of_an_object_is_marked,
     a_grant_that_was_changed_or_made_up_is_refused,
+    a_renewal_that_was_changed_opens_nothing_and_one_that_is_hidden_takes_away,
     a_removed_authority_row_stops_the_tenant,
     an_authority_row_that_was_put_in_another_place_stops_the_tenant,
     a_head_that_was_changed_stops_the_tenant,
