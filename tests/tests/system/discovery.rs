@@ -15,7 +15,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ErrorResponse, ServerReflectionRequest};
 
-const SERVICES: [&str; 6] = ["Admin", "Audit", "Grants", "Sessions", "Vault", "Vendors"];
+const SERVICES: [&str; 7] = ["Admin", "Audit", "Grants", "Keys", "Sessions", "Vault", "Vendors"];
 
 #[tokio::test]
 async fn health_is_told_to_whoever_comes_through_tls() {
