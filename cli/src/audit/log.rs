@@ -64,7 +64,7 @@ pub struct Log {
     from: Option<u64>,
 }
 
-fn event(text: &str) -> Result<Event, String> {
+pub(super) fn event(text: &str) -> Result<Event, String> {
     Event::ALL.into_iter().find(|event| event.name() == text).ok_or_else(|| {
         let names = Event::ALL.map(Event::name);
         format!("there is no such event; there are {}", names.join(", "))
@@ -107,7 +107,8 @@ impl Log {
             let mut lines = vault.query(&self.tenant, self.query(globals, when::now()));
             let mut out = std::io::BufWriter::new(std::io::stdout());
             while let Some(entry) = lines.try_next().await? {
-                self.write(&mut out, globals.output, &names, &entry).map_err(|error| Failure::stdio(&error))?;
+                write(&mut out, &self.tenant, globals.output, &names, &entry)
+                    .map_err(|error| Failure::stdio(&error))?;
             }
             out.flush().map_err(|error| Failure::stdio(&error))
         })
@@ -129,16 +130,23 @@ impl Log {
             limit: self.limit,
         }
     }
+}
 
-    fn write(&self, out: &mut impl Write, format: Format, names: &Names, found: &LedgerLine) -> std::io::Result<()> {
-        let private = found.private.as_ref();
-        match format {
-            Format::Json => {
-                let time = when::rfc3339(found.entry.time);
-                write_json(out, &Shown { time, entry: &found.entry, private, objects: &found.names })
-            }
-            Format::Table => writeln!(out, "{}", line(&self.tenant, &found.entry, private, &found.names, names)),
+/// Writes one entry: a line for people, or all of it for programs.
+pub(super) fn write(
+    out: &mut impl Write,
+    tenant: &TenantName,
+    format: Format,
+    names: &Names,
+    found: &LedgerLine,
+) -> std::io::Result<()> {
+    let private = found.private.as_ref();
+    match format {
+        Format::Json => {
+            let time = when::rfc3339(found.entry.time);
+            write_json(out, &Shown { time, entry: &found.entry, private, objects: &found.names })
         }
+        Format::Table => writeln!(out, "{}", line(tenant, &found.entry, private, &found.names, names)),
     }
 }
 

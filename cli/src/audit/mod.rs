@@ -8,6 +8,7 @@ mod mine;
 pub(crate) mod names;
 mod prove;
 mod receipt;
+mod tail;
 mod verify;
 
 use clap::Subcommand;
@@ -27,6 +28,10 @@ pub enum Audit {
     /// Show what one's own keys were released, in each tenant: one's own key and, for a vendor's, all keys that the vendor has or
     /// had there. What a vendor asks first when it was breached.
     Mine(mine::Mine),
+    /// Follow a tenant's ledger: its newest entries, and new ones as they come under a signed checkpoint.
+    ///
+    /// Each checkpoint is proven to continue the one before; a ledger that was put back or rewritten ends it with exit code 5.
+    Tail(tail::Tail),
     /// Copy a tenant's ledger into a folder that can be verified without the vault.
     ///
     /// It waits until a signed checkpoint covers all entries there are, and writes that checkpoint, exactly its files and the key
@@ -53,6 +58,7 @@ impl Audit {
         match self {
             Self::Log(log) => log.run(globals),
             Self::Mine(mine) => mine.run(globals),
+            Self::Tail(tail) => tail.run(globals),
             Self::Export(export) => export.run(globals),
             Self::Prove(prove) => prove.run(globals),
             Self::Verify(verify) => verify.run(globals),

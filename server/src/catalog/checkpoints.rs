@@ -52,7 +52,7 @@ impl Catalog {
         Ok(moved)
     }
 
-    /// The ledgers whose newest checkpoint is not of as many entries as they have: first those that were found first before.
+    /// The ledgers whose newest checkpoint is not of as many entries as they have.
     pub(crate) async fn unintegrated(&self) -> Result<Vec<TenantId>, CatalogError> {
         let sql = self.sql(
             "SELECT h.tenant FROM heads h LEFT JOIN checkpoints c ON c.tenant = h.tenant \

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use strongroom_core::ledger::batch;
 use strongroom_core::ledger::tile::{Kind, Tile, tiles_of};
+use strongroom_test_services::on_python;
 use strongroom_tests::sample;
 use strongroom_tests::shell::Shell;
+use strongroom_tests::tamper;
 
 use crate::STRONGROOM;
 
@@ -190,4 +192,98 @@ fn a_receipt_is_checked_without_the_vault() {
     prove(&mut shell, "labelco", 0).fails(4, "OUT_OF_SCOPE");
     prove(&mut shell, "labelco", 1_000_000).fails(4, "OUT_OF_SCOPE");
     prove(&mut shell, "lab", 1_000_000).fails(3, "NOT_FOUND");
+}
+
+on_python! {
+    /// A program that shares no code with strongroom verifies what a vault exported, and a receipt of it.
+    #[test]
+    fn another_program_verifies_an_export() {
+        let mut shell = exported();
+        let last = size_of(&shell) - 1;
+        shell.run(&format!("strongroom --home lab audit prove acme {last} -o acme-ledger-receipt")).ok();
+        shell.write("acme-ledger-proofs", "");
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/tests/log/verify_log.py");
+        let verify = |shell: &Shell| {
+            std::process::Command::new("python3")
+                .current_dir(shell.folder())
+                .args(["-B", program, "acme-ledger"])
+                .output()
+                .unwrap()
+        };
+        let said = verify(&shell);
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        assert!(String::from_utf8(said.stdout).unwrap().starts_with(&format!("{} ", last + 1)));
+        shell.write("acme-ledger/tile/0/001", "x");
+        assert!(!verify(&shell).status.success());
+    }
+}
+
+/// A vault that is put back whole, with its object store and its node's memory, and goes on differently: whoever kept an export
+/// finds out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_with_two_histories_is_told_by_an_export() {
+    let mut shell = exported();
+    let (vault, beside) = (shell.folder().join("vault"), shell.folder().join("beside"));
+    assert!(shell.server().terminate().success());
+    fs::create_dir(&beside).unwrap();
+    let (catalog, logs) = (beside.join("old.db"), beside.join("logs"));
+    tamper::copy_catalog(&vault, &catalog).await;
+    tamper::copy_logs(&vault, &logs);
+    serve(&mut shell);
+    shell.run("strongroom --home labelco cat acme/rlhf/math/000010.json").ok();
+    shell.run("strongroom --home lab audit export acme -o acme-ledger/").ok();
+    assert!(shell.server().terminate().success());
+    tamper::replace_catalog(&vault, &catalog).await;
+    tamper::replace_logs(&vault, &logs);
+    fs::remove_dir_all(vault.join("memory")).unwrap();
+    serve(&mut shell);
+    // A home that remembers nothing of the ledger: the export alone does.
+    for home in ["lab", "labelco"] {
+        fs::remove_file(shell.folder().join(home).join("ledgers.json")).unwrap();
+    }
+    let export = "strongroom --home lab audit export acme -o acme-ledger/";
+    shell.run(export).fails(5, "LEDGER_DIVERGED");
+    for at in 0..3 {
+        shell.run(&format!("strongroom --home labelco cat acme/rlhf/math/{at:06}.json")).ok();
+    }
+    shell.run(export).fails(5, "LEDGER_DIVERGED");
+    shell.run("strongroom audit verify acme-ledger/").ok();
+    // The other history holds in itself, and not against the checkpoint that was kept.
+    shell.run("strongroom --home lab audit export acme -o other/").ok();
+    shell.run("strongroom audit verify other/").ok();
+    let said = shell.run("strongroom audit verify other/ --since acme-ledger/checkpoint");
+    said.fails(5, "INTEGRITY");
+    assert!(said.stderr.contains("rewritten"), "{}", said.stderr);
+}
+
+/// Starts the server of a shell again, and tells its homes where.
+fn serve(shell: &mut Shell) {
+    shell.run("strongroom serve ./vault --listen 127.0.0.1:7443 &");
+    for home in ["lab", "labelco"] {
+        shell.run(&format!("strongroom --home {home} login 127.0.0.1:7443 --server-key SHA256:…")).ok();
+    }
+}
+
+/// Whoever follows a ledger sees an entry come, and is told when the ledger is another one.
+#[test]
+fn a_ledger_is_followed() {
+    use std::io::{BufRead, BufReader};
+    let mut shell = exported();
+    let mut child = std::process::Command::new(STRONGROOM.0)
+        .current_dir(shell.folder())
+        .args(["--home", "lab", "audit", "tail", "acme", "--lines", "3", "--output", "json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut indices = lines.map(|line| {
+        serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap()["entry"]["index"].as_u64().unwrap()
+    });
+    let size = size_of(&shell);
+    assert_eq!(indices.by_ref().take(3).collect::<Vec<_>>(), [size - 3, size - 2, size - 1]);
+    shell.run("strongroom --home labelco cat acme/rlhf/math/000011.json").ok();
+    // The session, and the release.
+    assert_eq!(indices.by_ref().take(2).collect::<Vec<_>>(), [size, size + 1]);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

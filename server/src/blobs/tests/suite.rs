@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use strongroom_core::ids::{Digest, SegmentRange};
+use strongroom_core::ledger::tile::Tile;
 use strongroom_core::sealed::content::{ContentVerifier, parse_digests};
 use strongroom_test_services::{Azurite, Moto, on_azurite, on_moto};
 
@@ -69,6 +70,9 @@ blobs_suite! {
     an_upload_that_is_given_up_leaves_nothing,
     an_upload_whose_node_died_is_deleted_by_its_row,
     uploads_go_side_by_side,
+    a_logs_tile_is_put_once,
+    partial_tiles_of_one_tile_are_dropped_together,
+    a_logs_checkpoint_never_goes_back,
 }
 
 /// The names of all that is there.
@@ -226,4 +230,59 @@ async fn uploads_go_side_by_side(blobs: Blobs) {
     let range = Layout::new(size).unwrap().blob_bytes(SegmentRange::new(3, 4).unwrap());
     let found = blobs.range(&stored[31].blob, range.start, range.end - range.start).await.unwrap();
     assert_eq!(found, bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()]);
+}
+
+async fn a_logs_tile_is_put_once(blobs: Blobs) {
+    let logs = blobs.logs();
+    let tile: Tile = "tile/entries/x001/234.p/9".parse().unwrap();
+    assert_eq!(logs.tile(&TENANT, tile).await.unwrap(), None);
+    let bytes = Bytes::from_static(b"nine entries");
+    for _ in 0..2 {
+        logs.put_tile(&TENANT, tile, bytes.clone()).await.unwrap();
+        assert_eq!(logs.tile(&TENANT, tile).await.unwrap(), Some(bytes.clone()));
+    }
+    let other = logs.put_tile(&TENANT, tile, Bytes::from_static(b"others")).await;
+    assert!(matches!(other, Err(BlobError::Exists(_))), "{other:?}");
+    assert_eq!(logs.tile(&TENANT, tile).await.unwrap(), Some(bytes));
+    // Two at once put one.
+    let full = tile.full();
+    let puts = (0..4_u8).map(|n| logs.put_tile(&TENANT, full, Bytes::from(vec![n; 1000])));
+    let done = futures::future::join_all(puts).await;
+    assert_eq!(done.iter().filter(|done| done.is_ok()).count(), 1, "{done:?}");
+    let found = logs.tile(&TENANT, full).await.unwrap().unwrap();
+    assert!(found.len() == 1000 && found.iter().all(|byte| *byte == found[0]));
+}
+
+async fn partial_tiles_of_one_tile_are_dropped_together(blobs: Blobs) {
+    let logs = blobs.logs();
+    let of = |path: &str| path.parse::<Tile>().unwrap();
+    let all = ["tile/0/000.p/1", "tile/0/000.p/200", "tile/0/001.p/1", "tile/entries/000.p/1", "tile/0/000"];
+    for path in all {
+        logs.put_tile(&TENANT, of(path), Bytes::from_static(b"x")).await.unwrap();
+    }
+    for _ in 0..2 {
+        logs.drop_partials(&TENANT, of("tile/0/000")).await.unwrap();
+    }
+    for path in all {
+        let is_dropped = path.starts_with("tile/0/000.p/");
+        assert_eq!(logs.tile(&TENANT, of(path)).await.unwrap().is_none(), is_dropped, "{path}");
+    }
+    logs.put_tile(&TENANT, of(all[0]), Bytes::from_static(b"y")).await.unwrap();
+}
+
+async fn a_logs_checkpoint_never_goes_back(blobs: Blobs) {
+    let logs = blobs.logs();
+    assert_eq!(logs.checkpoint(&TENANT).await.unwrap(), None);
+    let put = async |size: u8| {
+        let replaces = move |there: &[u8]| there[0] < size;
+        logs.put_checkpoint(&TENANT, Bytes::from(vec![size; 10]), replaces).await.unwrap();
+        logs.checkpoint(&TENANT).await.unwrap().unwrap()[0]
+    };
+    assert_eq!(put(3).await, 3);
+    assert_eq!(put(5).await, 5);
+    assert_eq!(put(4).await, 5, "an older one stays away");
+    futures::future::join_all((6..20).map(put)).await;
+    let newest = logs.checkpoint(&TENANT).await.unwrap().unwrap();
+    assert!(newest.len() == 10 && newest[0] > 5, "{newest:?}");
+    assert_eq!(put(30).await, 30);
 }
