@@ -19,8 +19,8 @@ use crate::assembly::{Ask, AskName};
 use crate::connect::Vault;
 use crate::error::{Error, Result};
 use crate::fetch::{Answer, Opened, Outcome};
-use crate::grants::{Want, WantPlace};
 use crate::name::{DatasetRef, ObjectName};
+use crate::picking::{Want, WantPlace};
 use crate::piece::Facts;
 use crate::successor::Under;
 

@@ -86,6 +86,7 @@ mod listing;
 pub mod log;
 mod memory;
 mod name;
+mod picking;
 mod piece;
 mod put;
 mod retry;

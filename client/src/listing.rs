@@ -17,8 +17,8 @@ use crate::connect::{Vault, answered};
 use crate::draw::request_id;
 use crate::error::{Error, Result};
 use crate::get::GetOptions;
-use crate::grants::{Want, WantPlace};
 use crate::name::{DatasetRef, ObjectName};
+use crate::picking::{Want, WantPlace};
 use crate::retry::Safety;
 use crate::session::{Session, vault_client};
 

@@ -17,7 +17,7 @@ use crate::admin::now;
 use crate::connect::Vault;
 use crate::draw::request_id;
 use crate::error::{Error, Result};
-use crate::grants::{Want, WantPlace};
+use crate::picking::{Want, WantPlace};
 
 /// How many minutes in a row a stream waits that gets nothing in them: others may use the rate up.
 const MINUTES: u32 = 10;
