@@ -26,7 +26,7 @@ fn report(what: &str, count: usize, (took, used): (Duration, Duration), mut each
     eprintln!("{what}: {rate:.0}/s, processor {used:?} each, p50 {:?}, p99 {:?}", at(0.5), at(0.99));
 }
 
-async fn releases(callers: usize, count: usize) {
+async fn releases(callers: usize, count: usize) -> Arc<Lab> {
     let lab = Arc::new(Lab::new().await);
     lab.put_path("math/1", 1000).await;
     let people: Vec<Arc<Person>> = (0..callers.min(64)).map(|_| Person::new(&lab.tenant)).collect();
@@ -68,6 +68,7 @@ async fn releases(callers: usize, count: usize) {
     if !measures() {
         assert_eq!(lab.replay().await.counts.releases, recorded);
     }
+    lab
 }
 
 async fn puts(callers: usize, calls: usize, objects: usize) {
@@ -135,8 +136,24 @@ async fn bench_puts() {
     }
 }
 
+/// What was recorded becomes a log, and the log is verified and replayed.
+async fn bench_log() {
+    let more = if measures() { 20 } else { 1 };
+    let lab = releases(1024, 2048 * more).await;
+    let started = (Instant::now(), processor());
+    assert!(lab.integrator().pass().await);
+    let took = since(started);
+    let started = (Instant::now(), processor());
+    let checkpoint = lab.check_log().await;
+    let entries = usize::try_from(checkpoint.size.0).unwrap();
+    report("entries integrated", entries, took, vec![took.0]);
+    report("entries verified and replayed", entries, since(started), vec![started.0.elapsed()]);
+    assert_eq!(checkpoint.size, lab.recorder.view(&lab.tenant).await.unwrap().head.size());
+}
+
 on_each_engine! {
     (flavor = "multi_thread", worker_threads = 2)
     bench_releases,
     bench_puts,
+    bench_log,
 }

@@ -14,7 +14,7 @@ use crate::tenants::Tenants;
 
 impl Lab {
     /// Somebody who integrates, as a node does.
-    fn integrator(&self) -> Integrator {
+    pub(super) fn integrator(&self) -> Integrator {
         self.integrator_of(&self.recorder)
     }
 
@@ -38,7 +38,7 @@ impl Lab {
     }
 
     /// The log in the object store, held against the ledger in the catalog: whole, and exactly that.
-    async fn check_log(&self) -> Checkpoint {
+    pub(super) async fn check_log(&self) -> Checkpoint {
         let mut files = Files(BTreeMap::new());
         files.read_all(&self.log_folder(), "");
         files.0.remove(".lock");
