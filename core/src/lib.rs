@@ -3,6 +3,7 @@
 //! No I/O, no clock and no runtime live here: formats, names, decisions, the ledger and its replay are pure functions
 //! over bytes. The server records with them, the SDK checks with them, and an auditor proves with them.
 
+pub mod audit;
 pub mod call;
 pub mod ed25519;
 pub mod exact;

@@ -1,0 +1,13 @@
+//! What a ledger tells whoever has to answer for it: folds over its entries, without I/O and without a clock, so that the lab that
+//! asks the server and the auditor who has an export come to the same.
+//!
+//! They prove nothing: whether a ledger holds is for [`crate::ledger::replay`]. They read what it says, and say what was erased.
+
+pub mod exposure;
+mod ranges;
+pub mod roster;
+mod scope;
+
+pub use exposure::{Exposed, Exposure, Question};
+pub use ranges::Ranges;
+pub use roster::Roster;

@@ -1,0 +1,285 @@
+//! Who is who in a ledger: its orders, folded, as far as an exposure needs them.
+//!
+//! It is read before the releases are: a key that became a vendor's late, and a grant whose holder did, were that vendor's before.
+//! What an erased order said is not known, and counted; what its entry tells in public (which grant was revoked, under which
+//! grants one was delegated) still counts.
+
+use std::collections::BTreeMap;
+
+use crate::grant::{Authority, Holder, Terms};
+use crate::identity::Fingerprint;
+use crate::ids::{GrantId, Index, Millis, VendorId};
+use crate::ledger::{Entry, Event, Outcome, Private};
+use crate::names::{DatasetName, VendorName};
+use crate::order::Instruction;
+
+/// An entry's place and time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// Its index.
+    pub index: Index,
+    /// Its time.
+    pub time: Millis,
+}
+
+impl Moment {
+    /// Of an entry.
+    pub fn of(entry: &Entry) -> Self {
+        Self { index: entry.index, time: entry.time }
+    }
+}
+
+/// Why entries make no roster.
+#[derive(Debug, thiserror::Error)]
+pub enum RosterError {
+    /// An order that changed authority does not hold.
+    #[error("the order of entry {0} does not hold ({1}): verify the ledger before anything in it is believed")]
+    Order(Index, crate::order::OrderError),
+}
+
+/// How a grant stands at some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrantStanding {
+    /// It can be used.
+    Live,
+    /// It could, were not its holder or one above it suspended.
+    Suspended,
+    /// Its time has not begun.
+    NotYet,
+    /// It expired, or was revoked, it or one above it, or who delegated it holds nothing any more.
+    Ended,
+}
+
+/// Whether something belongs to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Theirs {
+    Yes,
+    No,
+    /// What would tell was erased.
+    Unknown,
+}
+
+/// A grant, as its entries tell of it.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// Itself and all above it: public, and so there for erased ones too.
+    pub(super) chain: Vec<GrantId>,
+    pub(super) issued: Moment,
+    pub(super) issuer: Fingerprint,
+    /// None if its order was erased.
+    pub(super) terms: Option<Terms>,
+    pub(super) revoked: Option<Millis>,
+}
+
+/// The fold of a ledger's orders.
+#[derive(Debug, Default)]
+pub struct Roster {
+    pub(super) authority: Authority,
+    /// Keys of vendors, those that they have and had.
+    pub(super) vendor_of: BTreeMap<Fingerprint, VendorId>,
+    /// When a key was taken from its vendor.
+    key_ended: BTreeMap<Fingerprint, Millis>,
+    vendor_ended: BTreeMap<VendorId, Millis>,
+    pub(super) admins: std::collections::BTreeSet<Fingerprint>,
+    pub(super) grants: BTreeMap<GrantId, Known>,
+    pub(super) deleted: BTreeMap<DatasetName, Moment>,
+    erased: u64,
+}
+
+impl Roster {
+    /// The events that are looked at; all others may be left out.
+    pub const EVENTS: [Event; 18] = [
+        Event::TenantCreated,
+        Event::AdminAdded,
+        Event::AdminRemoved,
+        Event::VendorAdded,
+        Event::VendorSuspended,
+        Event::VendorResumed,
+        Event::VendorRemoved,
+        Event::KeyAdded,
+        Event::KeyRevoked,
+        Event::GrantIssued,
+        Event::GrantRenewed,
+        Event::GrantRevoked,
+        Event::DatasetCreated,
+        Event::DatasetDeleted,
+        Event::DatasetFrozen,
+        Event::DatasetUnfrozen,
+        Event::TenantFrozen,
+        Event::TenantUnfrozen,
+    ];
+
+    /// Takes in the next entry, with its private part unless that was erased.
+    ///
+    /// # Errors
+    /// [`RosterError`]: what it says cannot be believed.
+    pub fn feed(&mut self, entry: &Entry, private: Option<&Private>) -> Result<(), RosterError> {
+        if entry.outcome != Outcome::Done || entry.order.is_none() || !Self::EVENTS.contains(&entry.event) {
+            return Ok(());
+        }
+        let at = Moment::of(entry);
+        let signed = private.and_then(|private| private.order.as_ref());
+        match entry.event {
+            Event::GrantIssued => {
+                let terms = signed.and_then(|signed| match &signed.order.instruction {
+                    Instruction::IssueGrant(terms) => Some(terms.clone()),
+                    _ => None,
+                });
+                if let Some(id) = entry.grants.first() {
+                    let chain = entry.grants.clone();
+                    let known = Known { chain, issued: at, issuer: entry.actor.key, terms, revoked: None };
+                    self.grants.insert(*id, known);
+                }
+                return Ok(());
+            }
+            // Which one is public.
+            Event::GrantRevoked => {
+                if let Some(known) = entry.grants.first().and_then(|id| self.grants.get_mut(id)) {
+                    known.revoked.get_or_insert(at.time);
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        let Some(signed) = signed else {
+            self.erased += 1;
+            return Ok(());
+        };
+        if let Instruction::RenewGrant { grant, expires } = &signed.order.instruction {
+            // It only ever moves the end later.
+            if let Some(terms) = self.grants.get_mut(grant).and_then(|known| known.terms.as_mut()) {
+                terms.expires = terms.expires.max(*expires);
+            }
+            return Ok(());
+        }
+        let order = signed.clone().verify().map_err(|error| RosterError::Order(entry.index, error))?;
+        self.learn(&order.order().instruction, order.id().into(), at);
+        self.authority.apply(entry.index, &order);
+        Ok(())
+    }
+
+    fn learn(&mut self, instruction: &Instruction, id: VendorId, at: Moment) {
+        match instruction {
+            Instruction::CreateTenant { admins, .. } => self.admins.extend(admins),
+            Instruction::AddAdmin { key } => {
+                self.admins.insert(*key);
+            }
+            Instruction::AddVendor { keys, .. } => self.vendor_of.extend(keys.iter().map(|key| (*key, id))),
+            Instruction::AddKey { vendor, key } => {
+                self.vendor_of.insert(*key, *vendor);
+            }
+            Instruction::RevokeKey { key, .. } => {
+                self.key_ended.insert(*key, at.time);
+            }
+            Instruction::RemoveVendor { vendor } => {
+                self.vendor_ended.insert(*vendor, at.time);
+            }
+            Instruction::DeleteDataset { name } => {
+                self.deleted.insert(name.clone(), at);
+            }
+            _ => {}
+        }
+    }
+
+    /// A vendor that there is or was.
+    pub fn vendor_named(&self, name: &VendorName) -> Option<VendorId> {
+        self.authority.vendor_named(name).map(|(id, _)| id)
+    }
+
+    /// The name of a vendor that there is or was.
+    pub fn vendor_name(&self, id: &VendorId) -> Option<&VendorName> {
+        self.authority.vendor(id).map(|vendor| &vendor.name)
+    }
+
+    /// The vendor that a key belongs to, or belonged to.
+    pub fn vendor_of(&self, key: &Fingerprint) -> Option<VendorId> {
+        self.vendor_of.get(key).copied()
+    }
+
+    /// Orders other than to issue or revoke a grant whose words were erased: what they changed is not known.
+    pub fn erased(&self) -> u64 {
+        self.erased
+    }
+
+    /// Whether a grant is a vendor's: the vendor holds it, or a key of the vendor does, or that is so of one above it.
+    pub(super) fn is_vendors(&self, grant: &GrantId, vendor: VendorId) -> Theirs {
+        let Some(known) = self.grants.get(grant) else { return Theirs::Unknown };
+        let mut answer = Theirs::No;
+        for id in &known.chain {
+            match self.grants.get(id).and_then(|known| known.terms.as_ref()) {
+                None => answer = Theirs::Unknown,
+                Some(terms) if self.is_of(&terms.holder, vendor) => return Theirs::Yes,
+                Some(_) => {}
+            }
+        }
+        answer
+    }
+
+    fn is_of(&self, holder: &Holder, vendor: VendorId) -> bool {
+        match holder {
+            Holder::Vendor(id) => *id == vendor,
+            Holder::Key(key) => self.vendor_of.get(key) == Some(&vendor),
+        }
+    }
+
+    /// From when to when a grant could be used, both inclusive, in milliseconds. Suspensions, freezes and limits are not taken off.
+    /// `None` if it never could, or if its order was erased.
+    pub(super) fn life(&self, grant: &GrantId) -> Option<(u64, u64)> {
+        let known = self.grants.get(grant)?;
+        let terms = known.terms.as_ref()?;
+        let start = known.issued.time.max(terms.not_before.unwrap_or_default()).0;
+        let end = known.chain.iter().filter_map(|id| self.end(id)).min()?;
+        (start <= end).then_some((start, end))
+    }
+
+    /// The last moment of one grant by itself.
+    fn end(&self, grant: &GrantId) -> Option<u64> {
+        let known = self.grants.get(grant)?;
+        let mut end = u64::MAX;
+        if let Some(terms) = &known.terms {
+            let taken = match terms.holder {
+                Holder::Vendor(id) => self.vendor_ended.get(&id).copied(),
+                Holder::Key(key) => self.key_end(&key),
+            };
+            end = end.min(terms.expires.0.saturating_sub(1)).min(taken.map_or(u64::MAX, |at| at.0));
+        }
+        if known.chain.len() > 1 {
+            // A delegation lives only while the key that signed it does.
+            end = end.min(self.key_end(&known.issuer).map_or(u64::MAX, |at| at.0));
+        }
+        Some(end.min(known.revoked.map_or(u64::MAX, |at| at.0)))
+    }
+
+    /// When a key that was a vendor's ceased to be.
+    fn key_end(&self, key: &Fingerprint) -> Option<Millis> {
+        let vendor = self.vendor_of.get(key)?;
+        let ends = [self.key_ended.get(key), self.vendor_ended.get(vendor)];
+        ends.into_iter().flatten().min().copied()
+    }
+
+    /// How a grant stands after all these orders, at `now`; `None` if its order was erased.
+    pub fn standing(&self, grant: &GrantId, now: Millis) -> Option<GrantStanding> {
+        let known = self.grants.get(grant)?;
+        let terms = known.terms.as_ref()?;
+        let above = || known.chain.iter().filter_map(|id| self.grants.get(id));
+        let taken = above().any(|known| {
+            let gone = |holder: &Holder| match holder {
+                Holder::Vendor(id) => self.vendor_ended.contains_key(id),
+                Holder::Key(key) => self.key_end(key).is_some(),
+            };
+            let orphaned = known.chain.len() > 1 && self.key_end(&known.issuer).is_some();
+            known.revoked.is_some() || orphaned || known.terms.as_ref().is_some_and(|terms| gone(&terms.holder))
+        });
+        let over = above().any(|known| known.terms.as_ref().is_some_and(|terms| now >= terms.expires));
+        let holders = above().filter_map(|known| known.terms.as_ref());
+        Some(if taken || over {
+            GrantStanding::Ended
+        } else if terms.not_before.is_some_and(|start| now < start) {
+            GrantStanding::NotYet
+        } else if holders.into_iter().any(|terms| self.authority.suspended(&terms.holder).is_some()) {
+            GrantStanding::Suspended
+        } else {
+            GrantStanding::Live
+        })
+    }
+}
