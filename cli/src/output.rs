@@ -43,7 +43,7 @@ impl Format {
         let mut out = io::BufWriter::new(io::stdout().lock());
         let written = match self {
             Self::Json => rows.iter().try_for_each(|row| write_json(&mut out, row)),
-            Self::Table => out.write_all(table(rows).as_bytes()),
+            Self::Table => write_table(&mut out, rows),
         };
         written.and_then(|()| out.flush()).map_err(|error| Failure::stdio(&error))
     }
@@ -53,6 +53,11 @@ impl Format {
 pub fn write_json<T: Serialize>(out: &mut impl Write, value: &T) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")
+}
+
+/// Rows that are few enough to be aligned.
+pub fn write_table<R: Row>(out: &mut impl Write, rows: &[R]) -> io::Result<()> {
+    out.write_all(table(rows).as_bytes())
 }
 
 /// One line on stdout.

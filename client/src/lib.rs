@@ -65,7 +65,7 @@
 //! | writing | [`Vault::put`], [`Vault::put_bytes`], [`Vault::put_many`], [`Vault::delete`], [`Vault::delete_many`] |
 //! | looking | [`Vault::list`], [`Vault::stat`], [`Vault::datasets`] |
 //! | administering | [`grants`], [`explain`], [`vendors`], [`datasets`], [`keys`], [`admin`] |
-//! | the ledger | [`audit`], [`log`] |
+//! | the ledger | [`audit`], [`log`], [`exposure`] |
 
 pub mod admin;
 mod assembly;
@@ -76,6 +76,7 @@ pub mod datasets;
 mod draw;
 mod error;
 pub mod explain;
+pub mod exposure;
 mod fetch;
 mod get;
 pub mod grants;

@@ -2,6 +2,7 @@
 
 mod export;
 mod exported;
+mod exposure;
 mod line;
 mod log;
 mod mine;
@@ -25,6 +26,11 @@ pub enum Audit {
     ///
     /// A line has the entry's index, its time (UTC), the event, who did it, what it was about, and the grant it was charged to.
     Log(log::Log),
+    /// Show what somebody had: the segments that a vendor with all its workers, a key or a grant was released, what was in scope
+    /// and was not, which grants are live, and what became of the objects since. What a lab asks first when a vendor was breached.
+    ///
+    /// It is of all time unless --since or --until narrow it. A release counts whether its bytes arrived or not.
+    Exposure(exposure::Exposure),
     /// Show what one's own keys were released, in each tenant: one's own key and, for a vendor's, all keys that the vendor has or
     /// had there. What a vendor asks first when it was breached.
     Mine(mine::Mine),
@@ -57,6 +63,7 @@ impl Audit {
     pub fn run(self, globals: &Globals) -> Outcome {
         match self {
             Self::Log(log) => log.run(globals),
+            Self::Exposure(exposure) => exposure.run(globals),
             Self::Mine(mine) => mine.run(globals),
             Self::Tail(tail) => tail.run(globals),
             Self::Export(export) => export.run(globals),

@@ -1,0 +1,74 @@
+//! What somebody had: the core's fold, over the ledger as the vault tells it.
+//!
+//! It is computed here, from the same entries and private parts that an export holds, so that an auditor without the vault comes to
+//! the same. Who is whose is read first, then what was put, deleted and released; both up to one size of the ledger. That nothing
+//! is left out of what comes is the vault's word: an export that was verified proves it.
+
+use futures::TryStreamExt;
+use strongroom_core::audit::exposure::{Exposure, ExposureError, Fold, Question};
+use strongroom_core::audit::roster::{Roster, RosterError};
+use strongroom_core::ids::{Index, Millis};
+use strongroom_core::ledger::Event;
+use strongroom_core::names::TenantName;
+use strongroom_core::reason::Reason;
+use strongroom_proto::v1;
+use strongroom_proto::v1::audit_client::AuditClient;
+
+use crate::audit::Query;
+use crate::connect::Vault;
+use crate::error::{Error, Result};
+use crate::retry::Safety;
+
+/// An index that no ledger reaches: numbers in entries are below 2⁵³.
+const BEYOND: u64 = 1 << 53;
+
+impl Vault {
+    /// What somebody was released and what they wrote, with what was in scope, and what became of it since. Grants are told as they
+    /// stand at `now`. To admins.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no admin; `NOT_FOUND` if there is no such vendor; `INTEGRITY` if what comes is no ledger.
+    pub async fn exposure(&self, tenant: &TenantName, question: Question, now: Millis) -> Result<Exposure> {
+        let size = self.ledger_size(tenant).await?;
+        let up_to = |events: &[Event]| Query { to: Some(size), events: events.to_vec(), ..Query::default() };
+        let mut roster = Roster::default();
+        let mut orders = self.query(tenant, up_to(&Roster::EVENTS));
+        while let Some(line) = orders.try_next().await? {
+            roster.feed(&line.entry, line.private.as_ref())?;
+        }
+        let mut fold = Fold::new(roster, question)?;
+        let mut entries = self.query(tenant, up_to(&Fold::EVENTS));
+        while let Some(line) = entries.try_next().await? {
+            fold.feed(&line.entry, line.private.as_ref())?;
+        }
+        Ok(fold.finish(size, now))
+    }
+
+    /// How many entries a tenant's ledger has. To admins.
+    async fn ledger_size(&self, tenant: &TenantName) -> Result<Index> {
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = v1::QueryRequest { tenant: tenant.to_string(), from: BEYOND, ..v1::QueryRequest::default() };
+            async move { AuditClient::new(channel).query(request).await }
+        });
+        let frame = answer.await?.into_inner().message().await?;
+        let seen =
+            frame.and_then(|frame| frame.seen).ok_or_else(|| Error::integrity("the vault does not tell its size"))?;
+        self.observe(tenant, Some(&seen))?;
+        Ok(Index(seen.size))
+    }
+}
+
+impl From<RosterError> for Error {
+    fn from(error: RosterError) -> Self {
+        Self::integrity(error.to_string())
+    }
+}
+
+impl From<ExposureError> for Error {
+    fn from(error: ExposureError) -> Self {
+        match error {
+            ExposureError::NoVendor(_) => Self::new(Reason::NotFound, error.to_string()),
+            ExposureError::Broken(..) => Self::integrity(error.to_string()),
+        }
+    }
+}
