@@ -93,6 +93,8 @@ fn everything_else_parses() {
         "grant revoke acme GRANT --note why",
         "audit log acme --since 2h --until 2026-03-01 --event release --event denied --vendor labelco --key KEY \
          --grant GRANT --dataset rlhf --prefix math/ --outcome denied --limit 10 --from 3",
+        "audit exposure acme --vendor labelco --output json",
+        "audit exposure acme --key KEY --dataset rlhf --prefix math/ --since 2h --until 2026-03-01 --grant GRANT --summary",
         "audit export acme -o acme-ledger/",
         "audit prove acme 17 -o x.tlog-proof",
         "audit verify acme-ledger/ --since old/checkpoint",

@@ -9,6 +9,7 @@ mod delegation;
 mod demo;
 mod discovery;
 mod export;
+mod exposure;
 mod faults;
 mod limits;
 mod migrate;

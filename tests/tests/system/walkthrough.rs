@@ -62,6 +62,16 @@ async fn the_walkthrough_works_as_written() {
     shell.run("strongroom --home lab vendor suspend acme/labelco --note \"incident 42\"").ok();
     shell.run("strongroom --home labelco cat acme/rlhf/math/000008.json").fails(4, "VENDOR_SUSPENDED");
     shell.run("strongroom --home worker cat acme/rlhf/math/000009.json").fails(4, "VENDOR_SUSPENDED");
+    let had = shell.run("strongroom --home lab audit exposure acme --vendor labelco --output json").ok();
+    let had: Vec<serde_json::Value> = had.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let math: Vec<String> = (0..lines.len()).map(|at| format!("math/{at:06}.json")).collect();
+    assert_eq!(had.iter().map(|object| object["path"].as_str().unwrap()).collect::<Vec<_>>(), math);
+    let sizes = had.iter().map(|object| object["bytes"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(sizes, lines.iter().map(|line| line.len() as u64).collect::<Vec<_>>());
+    let by = |at: usize| had[at]["keys"].as_array().unwrap().len();
+    assert_eq!((by(7), by(9)), (1, 2), "the worker's is the vendor's too");
+    let told = shell.run("strongroom --home lab audit exposure acme --vendor labelco").ok();
+    assert!(told.text().contains("of all time") && told.text().contains("OBJECT"), "{}", told.text());
     shell.run("strongroom --home lab vendor resume acme/labelco").ok();
     let again = shell.run("strongroom --home labelco cat acme/rlhf/math/000008.json").ok();
     assert_eq!(again.stdout, lines[8].as_bytes());
