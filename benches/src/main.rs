@@ -58,6 +58,9 @@ enum What {
         /// How many callers.
         #[arg(long, default_value_t = 64)]
         callers: usize,
+        /// How many grants the chain has that they read under: the vendor's, and those it was passed on by.
+        #[arg(long, default_value_t = 1)]
+        depth: usize,
     },
     /// SQLite beside PostgreSQL with one, two and three servers over one ledger. PostgreSQL must be installed.
     Engines {
@@ -122,12 +125,12 @@ async fn run(arguments: Arguments) -> Result<()> {
             work::large::run(&setting, 1024).await?;
             work::small::run(&setting, 7473).await?;
             work::small::run(&setting, 20_000).await?;
-            work::reads::run(&setting, 64).await?;
+            work::reads::run(&setting, 64, 1).await?;
             measure::disk(&setting)
         }
         What::Large { mib } => work::large::run(&setting, mib).await,
         What::Small { count } => work::small::run(&setting, count).await,
-        What::Reads { callers } => work::reads::run(&setting, callers).await,
+        What::Reads { callers, depth } => work::reads::run(&setting, callers, depth).await,
         What::Engines { callers, seconds } => work::engines::run(&setting, callers, seconds).await,
         What::Catalog { mut objects, databases } => {
             objects.sort_unstable();

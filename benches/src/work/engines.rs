@@ -27,6 +27,8 @@ use crate::work::Setting;
 /// Objects that are read, 1 KiB each.
 const OBJECTS: usize = 1000;
 const SIZE: usize = 1024;
+/// How often the vendor is suspended.
+const STOPS: usize = 100;
 
 /// Measures each, with `callers` readers at once for `seconds`.
 pub async fn run(setting: &Setting, callers: usize, seconds: u64) -> Result<()> {
@@ -86,7 +88,7 @@ async fn one(setting: &Setting, postgres: Option<&Postgres>, count: usize, calle
     if postgres.is_some() {
         database.print("processor time of a release, PostgreSQL", "µs");
     }
-    Ok(())
+    nodes.stops(grant).await
 }
 
 /// Servers of one vault, each with somebody connected.
@@ -228,6 +230,32 @@ impl Nodes {
             times.extend(task.await??);
         }
         Ok((times, start.elapsed()))
+    }
+
+    /// Suspends the vendor through the first server; how long until it is answered, and until the last one has refused a read.
+    async fn stops(&self, grant: GrantId) -> Result<()> {
+        let labelco = "labelco".parse()?;
+        let vendor = self.connect(self.labs.len() - 1, &self.vendor).await?;
+        let name: ObjectName = format!("acme/bench/{}", path(0, 0)?).parse()?;
+        let (mut answered, mut refused) = (Vec::new(), Vec::new());
+        for _ in 0..STOPS {
+            let start = Instant::now();
+            self.labs[0].suspend_vendor(&self.tenant, &labelco, None).await?;
+            answered.push(start.elapsed());
+            let options = GetOptions { grant: Some(grant), ..GetOptions::default() };
+            if vendor.get_bytes(&name, options).await.is_ok() {
+                return Err("a release after a suspension".into());
+            }
+            refused.push(start.elapsed());
+            self.labs[0].resume_vendor(&self.tenant, &labelco, None).await?;
+        }
+        for (what, times) in
+            [("its call to its answer", &mut answered), ("to a refusal by the last server", &mut refused)]
+        {
+            let (p50, p99) = (percentile(times, 0.5), percentile(times, 0.99));
+            println!("suspension, {what:<46} p50 {p50:.2} ms, p99 {p99:.2} ms");
+        }
+        Ok(())
     }
 
     /// Entries in the ledger.

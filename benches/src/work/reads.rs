@@ -20,8 +20,8 @@ use crate::work::Setting;
 const OBJECTS: usize = 1000;
 const SECONDS: u64 = 5;
 
-/// Reads of 1 KiB by `callers` at once.
-pub async fn run(setting: &Setting, callers: usize) -> Result<()> {
+/// Reads of 1 KiB by `callers` at once, under a grant that was passed on `depth` - 1 times.
+pub async fn run(setting: &Setting, callers: usize, depth: usize) -> Result<()> {
     let running = Running::start(setting, "reads-vault").await?;
     let dataset: DatasetRef = "acme/bench".parse()?;
     let objects: Vec<_> = (0..OBJECTS)
@@ -45,12 +45,19 @@ pub async fn run(setting: &Setting, callers: usize) -> Result<()> {
         }],
         not_before: None,
         expires: Millis(order.time.0 + 3_600_000),
-        delegable: false,
+        delegable: true,
         limits: Limits::default(),
         purpose: None,
     };
-    let (grant, _) = running.lab.issue_grant(&running.tenant, terms).await?;
-    let vendor = Connect::to(&running.address, running.key, identity).open().await?;
+    let (mut grant, _) = running.lab.issue_grant(&running.tenant, terms.clone()).await?;
+    let mut vendor = Connect::to(&running.address, running.key, identity).open().await?;
+    for _ in 1..depth {
+        let next = Identity::generate()?;
+        let holder = Holder::Key(next.fingerprint());
+        let child = Terms { holder, parent: Some(grant), ..terms.clone() };
+        (grant, _) = vendor.issue_grant(&running.tenant, child).await?;
+        vendor = Connect::to(&running.address, running.key, next).open().await?;
+    }
     let raw = Raw::start().await?;
     let [mut rates, mut p50s, mut p99s, mut server, mut client, mut raws] = [(); 6].map(|()| Figures::new());
     for _ in 0..setting.runs {
@@ -90,7 +97,7 @@ pub async fn run(setting: &Setting, callers: usize) -> Result<()> {
         p50s.push(percentile(&mut times, 0.5));
         p99s.push(percentile(&mut times, 0.99));
     }
-    println!("-- reads of 1 KiB, one call and one ledger entry each, {callers} callers");
+    println!("-- reads of 1 KiB, one call and one ledger entry each, {callers} callers, chains of {depth}");
     rates.print("small reads", "calls/s");
     p50s.print("latency, p50", "ms");
     p99s.print("latency, p99", "ms");
