@@ -399,7 +399,7 @@ fn summary(tenant: &TenantName, question: &Question, found: &Found, names: &Name
     lines.join("\n") + "\n"
 }
 
-/// `What labelco had in acme, of all time: entries 0 to 120 (--since and --until narrow it)`.
+/// `What labelco had in acme, of all time (--since and --until narrow it), by the ledger's 120 entries:`.
 fn headline(tenant: &TenantName, question: &Question, found: &Found) -> String {
     let mut who = Vec::new();
     who.extend(question.vendor.as_ref().map(ToString::to_string));
@@ -420,7 +420,7 @@ fn headline(tenant: &TenantName, question: &Question, found: &Found) -> String {
         (None, Some(until)) => format!("until {}", when::seconds(until)),
         (Some(since), Some(until)) => format!("from {} to {}", when::seconds(since), when::seconds(until)),
     };
-    format!("What {who} had in {place}, {time}, by the ledger's first {} entries:", found.size.0)
+    format!("What {who} had in {place}, {time}, by the ledger's {} entries:", found.size.0)
 }
 
 fn read_words(totals: &Totals) -> String {
@@ -451,7 +451,7 @@ fn live_words(found: &Found) -> String {
         n => format!("{} to read: {}", counted(n as u64, "grant"), shorten(&live)),
     };
     if let Some(suspended) = counts.get("suspended") {
-        words += &format!("; {} more if the suspension is lifted", counted(*suspended, "grant"));
+        words += &format!("; {} if the suspension is lifted", counted(*suspended, "grant"));
     }
     if let Some(later) = counts.get("not_yet") {
         words += &format!("; {} that will begin", counted(*later, "grant"));

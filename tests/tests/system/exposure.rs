@@ -69,7 +69,7 @@ async fn an_exposure_is_exactly_what_was_released() {
     lab.put("rlhf/math/1", vec![4; 9]).await;
 
     let found = exposed(&lab, of("labelco")).await;
-    let told: Vec<(String, Vec<(u32, u32)>, u64, u64)> = found
+    let told: Vec<_> = found
         .objects
         .iter()
         .map(|object| {
