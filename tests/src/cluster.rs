@@ -1,4 +1,4 @@
-//! Many nodes of one vault, each a process in a folder of its own, over one database and one bucket.
+//! The nodes of one vault, each a process in a folder of its own, over one database and one bucket or folder of blobs.
 //!
 //! Each node stands behind a [`Relay`] whose address stays while its process is killed and started again.
 
@@ -15,12 +15,10 @@ use crate::relay::Relay;
 
 /// Where a cluster keeps what it keeps.
 pub struct Stores<'a> {
-    /// The catalog's URL.
-    pub catalog: &'a str,
-    /// The bucket.
-    pub bucket: &'a str,
-    /// The port that the bucket is reached through.
-    pub port: u16,
+    /// The catalog's URL; none for a file in the folder of its one node.
+    pub catalog: Option<&'a str>,
+    /// The bucket, and the port that it is reached through; none for a folder that the nodes share.
+    pub bucket: Option<(&'a str, u16)>,
 }
 
 /// The nodes; their processes are killed, and their folders vanish, when it is dropped.
@@ -47,8 +45,15 @@ impl Cluster {
         let first = parent.path().join("node0");
         let vault_key = init(&first, InitOptions::default()).await.unwrap().vault_key;
         let file = first.join("strongroom.toml");
-        let text = std::fs::read_to_string(&file).unwrap().replace("sqlite:catalog.db", stores.catalog);
-        let text = crate::in_bucket(&text, stores.bucket, stores.port);
+        let mut text = std::fs::read_to_string(&file).unwrap();
+        match stores.catalog {
+            Some(url) => text = text.replace("sqlite:catalog.db", url),
+            None => assert_eq!(count, 1, "a file is one node's"),
+        }
+        text = match stores.bucket {
+            Some((bucket, port)) => crate::in_bucket(&text, bucket, port),
+            None => text.replace("file:blobs", &format!("file:{}", first.join("blobs").display())),
+        };
         std::fs::write(&file, format!("{text}\n[limits]\n{limits}\n")).unwrap();
         for number in 1..count {
             oracle::walk(&first, &mut |file| {

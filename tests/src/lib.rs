@@ -8,7 +8,7 @@
 //! | [`raw`] | a caller that breaks the protocol on purpose |
 //! | [`relay`] | a network between: one address that stays, answers that get lost |
 //! | [`site`] | a vault whose server is a process behind a relay, to be killed at a named place |
-//! | [`cluster`] | many nodes over one database and one bucket, each a process |
+//! | [`cluster`] | the nodes of one vault, each a process, over one database and one place for blobs |
 //! | [`tamper`] | somebody who can write the database and the bucket |
 //! | [`oracle`] | the ledger, read straight from the catalog, replayed and found clean |
 //! | [`wire`] | all that passed inside TLS |

@@ -5,6 +5,7 @@
 mod attacks;
 mod bad_input;
 mod crash;
+mod crowd;
 mod delegation;
 mod demo;
 mod discovery;
@@ -15,6 +16,7 @@ mod limits;
 mod migrate;
 mod nodes;
 mod order;
+mod party;
 mod readme;
 mod reads;
 mod renewal;

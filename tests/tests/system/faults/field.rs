@@ -8,13 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use strongroom_client::{
-    Action, Connect, DatasetRef, Error, GetOptions, GrantId, Holder, Identity, Limits, Millis, ObjectName, ObjectPath,
-    PutDone, PutOptions, Reason, Terms, Vault, VendorName,
+    Action, DatasetRef, Error, GetOptions, GrantId, Holder, Identity, Limits, Millis, ObjectName, ObjectPath, PutDone,
+    PutOptions, Reason, Terms, Vault, VendorName,
 };
 use strongroom_tests::{GRANT_LIFE, TestClock, sample, scope};
 
-use super::client::{Client, is_lost};
-use super::{OFFICERS, Run, VENDORS, WORKERS};
+use super::{OFFICERS, VENDORS, WORKERS};
+use crate::party::Run;
+use crate::party::client::{Client, is_lost};
+use crate::party::pause::Pause;
 use strongroom_server::recorder::Clock;
 
 /// Objects that vendors read.
@@ -37,12 +39,7 @@ struct Side {
     holder: Holder,
     identity: Identity,
     given: Mutex<Vec<Arc<Given>>>,
-    /// Set while a suspension has been answered and no resumption was asked for.
-    is_suspended: AtomicBool,
-    /// How often a resumption was asked for.
-    resumptions: AtomicU64,
-    /// An order was not answered: it may be carried out later, by a node that stood still.
-    is_unclear: AtomicBool,
+    suspension: Pause,
 }
 
 /// A key to which a vendor delegates.
@@ -67,11 +64,7 @@ pub(super) struct Field {
 impl Field {
     /// Registers vendors, puts what they read, and gives everybody a first grant.
     pub(super) async fn new(run: &Arc<Run>) -> Self {
-        let address = run.cluster.nodes()[0].address().to_string();
-        let connect = |identity: &Identity| {
-            Connect::to(address.clone(), run.cluster.vault_key(), strongroom_tests::copy(identity)).threads(1).open()
-        };
-        let vault = connect(&run.admin).await.unwrap();
+        let vault = run.connect(&run.admin).await;
         let dataset = DatasetRef { tenant: run.tenant.clone(), dataset: "rlhf".parse().unwrap() };
         vault.create_dataset(&dataset).await.unwrap();
         let shared: Vec<(ObjectName, Bytes)> = (0..SHARED as u64)
@@ -94,9 +87,7 @@ impl Field {
                 holder: Holder::Vendor(id),
                 identity,
                 given: Mutex::default(),
-                is_suspended: AtomicBool::new(false),
-                resumptions: AtomicU64::new(0),
-                is_unclear: AtomicBool::new(false),
+                suspension: Pause::default(),
             });
         }
         let worker = |_| Worker { identity: Identity::generate().unwrap(), given: Mutex::default() };
@@ -109,7 +100,7 @@ impl Field {
         for number in 0..WORKERS {
             let side = &field.sides[number % VENDORS];
             let parent = side.given.lock().unwrap()[0].clone();
-            let vendor = connect(&side.identity).await.unwrap();
+            let vendor = run.connect(&side.identity).await;
             field.delegate(run, &vendor, &parent, number, 100_001).await.unwrap();
         }
         field
@@ -190,8 +181,7 @@ impl Field {
                 continue;
             }
             let was_over = given.is_over.load(SeqCst);
-            let resumptions = side.resumptions.load(SeqCst);
-            let was_suspended = side.is_suspended.load(SeqCst);
+            let before = side.suspension.before();
             let (what, done) = match worker {
                 None if client.chance.once_in(3) => ("label", self.label(&mut client, side, &given, round).await),
                 _ => self.read(&mut client, &given, if worker.is_some() { 10 } else { SHARED }).await,
@@ -202,8 +192,7 @@ impl Field {
                     if was_over {
                         client.run.tally.problem(format!("{what} under {} after its end was acknowledged", given.id));
                     }
-                    let paused = was_suspended && side.resumptions.load(SeqCst) == resumptions;
-                    if paused && !side.is_unclear.load(SeqCst) {
+                    if side.suspension.held_since(&before) {
                         client.run.tally.problem(format!("{what} for {} while it was suspended", side.name));
                     }
                 }
@@ -331,17 +320,18 @@ impl Field {
         let tenant = client.run.tenant.clone();
         match client.vault().await.suspend_vendor(&tenant, &side.name, None).await {
             Ok(_) => {
-                side.is_suspended.store(true, SeqCst);
+                side.suspension.begin();
                 client.run.tally.did("suspend");
             }
             Err(error) => {
-                side.is_unclear.fetch_or(is_lost(&error), SeqCst);
+                if is_lost(&error) {
+                    side.suspension.lose();
+                }
                 client.failed("suspend", &error, &[Reason::PreconditionFailed]);
             }
         }
         tokio::time::sleep(Duration::from_millis(client.chance.below(150))).await;
-        side.is_suspended.store(false, SeqCst);
-        side.resumptions.fetch_add(1, SeqCst);
+        side.suspension.end();
         loop {
             match client.vault().await.resume_vendor(&tenant, &side.name, None).await {
                 Ok(_) => return client.run.tally.did("resume"),
@@ -350,7 +340,7 @@ impl Field {
                     if !is_lost(&error) {
                         return;
                     }
-                    side.is_unclear.store(true, SeqCst);
+                    side.suspension.lose();
                 }
             }
         }

@@ -13,7 +13,7 @@ use strongroom_client::{
 };
 use strongroom_tests::sample;
 
-use super::client::{Client, is_lost};
+use crate::party::client::{Client, is_lost};
 
 /// What was written: its bytes follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,6 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`weather`] | what breaks, and when |
-//! | [`client`] | who is at work: a connection that goes to another node when its own is gone |
 //! | [`lab`] | the data's owner, who knows what must be there of its objects |
 //! | [`field`] | vendors, their workers, and the officers who give and take away |
 //! | [`judge`] | what must hold in the end |
@@ -12,7 +11,6 @@
 //! In the end nothing that was acknowledged is lost, the ledger has no gap and replays, no limit was overrun by a byte, nothing
 //! came out after what took it away, and every error that a client saw has a reason that it can act on.
 
-mod client;
 mod field;
 mod judge;
 mod lab;
@@ -22,23 +20,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use strongroom_client::{Connect, Identity, TenantName};
 use strongroom_test_services::{Faults, Moto, Postgres, on_postgres_and_moto};
-use strongroom_tests::chance::Chance;
-use strongroom_tests::cluster::{Cluster, Stores};
+use strongroom_tests::cluster::Stores;
 use strongroom_tests::copy;
 
-use self::client::{Client, Tally};
 use self::field::Field;
 use self::lab::Lab;
-use crate::STRONGROOM;
+use crate::party::{Run, is_long};
 
-/// Set to run for five minutes instead of some seconds.
-const LONG: &str = "STRONGROOM_TEST_LONG";
-/// Set to have another run than the usual one; a number.
-const SEED: &str = "STRONGROOM_TEST_SEED";
-/// The seed of the usual run.
-const USUAL: u64 = 20_260_401;
 /// Uploads are given up after this time without a sign of life, so that some are while their node stands still.
 const LIMITS: &str = "upload_idle = 3";
 
@@ -48,46 +37,13 @@ const VENDORS: usize = 8;
 const WORKERS: usize = 12;
 const OFFICERS: usize = 3;
 
-/// A run: the cluster, who is at work there, and what they saw.
-struct Run {
-    cluster: Cluster,
-    tenant: TenantName,
-    admin: Identity,
-    tally: Tally,
-    seed: u64,
-}
-
-impl Run {
-    /// A client's chance, of its own.
-    fn chance(&self, number: usize) -> Chance {
-        let mut chance = Chance(self.seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        chance.below(2);
-        chance
-    }
-
-    fn client(self: &Arc<Self>, number: usize, identity: &Identity) -> Client {
-        Client::new(self.clone(), number, identity)
-    }
-}
-
-async fn start(bucket: &str, postgres: &Postgres, faults: &Faults, seed: u64) -> Arc<Run> {
-    let stores = Stores { catalog: &postgres.database(), bucket, port: faults.port() };
-    let cluster = Cluster::start(STRONGROOM, stores, LIMITS, 3).await;
-    let admin = Identity::generate().unwrap();
-    let tenant: TenantName = "acme".parse().unwrap();
-    let address = cluster.nodes()[0].address().to_string();
-    let operator = Connect::to(address, cluster.vault_key(), cluster.operator()).open().await.unwrap();
-    operator.create_tenant(&tenant, &[admin.fingerprint()]).await.unwrap();
-    Arc::new(Run { cluster, tenant, admin, tally: Tally::default(), seed })
-}
-
 async fn storm() {
-    let seed = std::env::var(SEED).map_or(USUAL, |seed| seed.parse().expect("a seed is a number"));
-    let is_long = std::env::var_os(LONG).is_some();
-    let time = Duration::from_secs(if is_long { 300 } else { 9 });
+    let time = Duration::from_secs(if is_long() { 300 } else { 9 });
     let (postgres, bucket) = (Postgres::start(&[]), Moto::shared().bucket());
     let faults = Faults::before(Moto::shared().port());
-    let run = start(&bucket, &postgres, &faults, seed).await;
+    let catalog = postgres.database();
+    let stores = Stores { catalog: Some(&catalog), bucket: Some((&bucket, faults.port())) };
+    let run = Run::start(stores, LIMITS, 3).await;
     let field = Arc::new(Field::new(&run).await);
 
     let mut labs = Vec::new();
@@ -123,7 +79,7 @@ async fn storm() {
     for other in others {
         other.await.unwrap();
     }
-    judge::judge(&run, &field, worked, &bucket, broken, is_long).await;
+    judge::judge(&run, &field, worked, &bucket, broken).await;
     drop((faults, postgres));
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use strongroom_test_services::{Fault, Faults, Postgres};
 use strongroom_tests::chance::Chance;
 
-use super::Run;
+use crate::party::Run;
 
 /// What broke how often.
 pub(super) type Broken = BTreeMap<&'static str, u64>;

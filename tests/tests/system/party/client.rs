@@ -14,9 +14,9 @@ use super::Run;
 
 /// What all clients did and saw.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Set when the work is over.
-    pub(super) stop: AtomicBool,
+    pub(crate) stop: AtomicBool,
     done: Mutex<BTreeMap<&'static str, u64>>,
     errors: Mutex<BTreeMap<(Reason, &'static str), u64>>,
     problems: Mutex<Vec<String>>,
@@ -24,51 +24,51 @@ pub(super) struct Tally {
 
 impl Tally {
     /// It was done.
-    pub(super) fn did(&self, what: &'static str) {
+    pub(crate) fn did(&self, what: &'static str) {
         *self.done.lock().unwrap().entry(what).or_default() += 1;
     }
 
     /// Something is there that must not be, or is missing.
-    pub(super) fn problem(&self, what: String) {
+    pub(crate) fn problem(&self, what: String) {
         self.problems.lock().unwrap().push(what);
     }
 
     /// What is wrong so far.
-    pub(super) fn problems(&self) -> Vec<String> {
+    pub(crate) fn problems(&self) -> Vec<String> {
         self.problems.lock().unwrap().clone()
     }
 
     /// How often each thing was done.
-    pub(super) fn done(&self) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn done(&self) -> BTreeMap<&'static str, u64> {
         self.done.lock().unwrap().clone()
     }
 
     /// How often doing something failed, by reason.
-    pub(super) fn errors(&self) -> BTreeMap<(Reason, &'static str), u64> {
+    pub(crate) fn errors(&self) -> BTreeMap<(Reason, &'static str), u64> {
         self.errors.lock().unwrap().clone()
     }
 }
 
 /// Whether it is open what became of a call that ended so: nobody was there, or not any more.
-pub(super) fn is_lost(error: &Error) -> bool {
+pub(crate) fn is_lost(error: &Error) -> bool {
     matches!(error.reason(), Reason::Unavailable | Reason::LedgerUnavailable)
 }
 
-/// One of the 32.
-pub(super) struct Client {
+/// Somebody at work.
+pub(crate) struct Client {
     /// The run that it is part of.
-    pub(super) run: Arc<Run>,
+    pub(crate) run: Arc<Run>,
     /// Its number.
-    pub(super) number: usize,
+    pub(crate) number: usize,
     /// Its chance.
-    pub(super) chance: Chance,
+    pub(crate) chance: Chance,
     home: Home,
     node: usize,
     vault: Option<Vault>,
 }
 
 impl Client {
-    pub(super) fn new(run: Arc<Run>, number: usize, identity: &Identity) -> Self {
+    pub(crate) fn new(run: Arc<Run>, number: usize, identity: &Identity) -> Self {
         let folder = run.cluster.beside().join(format!("home{number}"));
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("identity.pem"), identity.to_pem().as_bytes()).unwrap();
@@ -77,12 +77,12 @@ impl Client {
     }
 
     /// Whether the work goes on.
-    pub(super) fn goes_on(&self) -> bool {
+    pub(crate) fn goes_on(&self) -> bool {
         !self.run.tally.stop.load(SeqCst)
     }
 
     /// A connection: to the node that it was at, or else to another.
-    pub(super) async fn vault(&mut self) -> Vault {
+    pub(crate) async fn vault(&mut self) -> Vault {
         loop {
             if let Some(vault) = &self.vault {
                 return vault.clone();
@@ -100,24 +100,29 @@ impl Client {
     }
 
     /// Takes note of an error, which is one of `expected` or says that nobody is there; then the client goes to another node.
-    pub(super) fn failed(&mut self, what: &'static str, error: &Error, expected: &[Reason]) {
+    pub(crate) fn failed(&mut self, what: &'static str, error: &Error, expected: &[Reason]) {
         *self.run.tally.errors.lock().unwrap().entry((error.reason(), what)).or_default() += 1;
         if is_lost(error) {
             self.run.tally.did("go to another node");
-            self.node = (self.node + 1) % self.run.cluster.nodes().len();
-            self.vault = None;
+            self.move_on();
         } else if !expected.contains(&error.reason()) {
             self.run.tally.problem(format!("client {}, {what}: {error}", self.number));
         }
     }
 
-    /// The object at a path of the one dataset.
-    pub(super) fn object(&self, path: &str) -> ObjectName {
+    /// Goes to another node of its own accord.
+    pub(crate) fn move_on(&mut self) {
+        self.node = (self.node + 1) % self.run.cluster.nodes().len();
+        self.vault = None;
+    }
+
+    /// The object at a path of the dataset `rlhf`.
+    pub(crate) fn object(&self, path: &str) -> ObjectName {
         format!("{}/rlhf/{path}", self.run.tenant).parse().unwrap()
     }
 
-    /// The one dataset.
-    pub(super) fn dataset(&self) -> DatasetRef {
+    /// The dataset `rlhf`.
+    pub(crate) fn dataset(&self) -> DatasetRef {
         DatasetRef { tenant: self.run.tenant.clone(), dataset: "rlhf".parse().unwrap() }
     }
 }
