@@ -305,3 +305,55 @@ pub(crate) fn moves(entry: &Entry) -> bool {
 fn bytes_of(entry: &Entry) -> u64 {
     entry.objects.iter().map(|object| object.5).chain(entry.puts.iter().map(|put| put.2)).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use strongroom_client::{GetOptions, Limits};
+    use strongroom_tests::TestVault;
+
+    use super::*;
+
+    /// A ledger in which all is well, and then the same with one entry where it must not stand.
+    #[tokio::test]
+    async fn what_must_not_be_is_seen() {
+        let vault = TestVault::start().await;
+        let lab = vault.lab("acme").await;
+        let dataset = lab.dataset("rlhf").await;
+        lab.put("rlhf/a", vec![7; 1000]).await;
+        let worker = lab.vendor(&vault, "labelco").await;
+        let mut terms = lab.terms(worker.holder, &[(&[Action::Read], "rlhf/a")]);
+        terms.limits = Limits { bytes: Some(1500), bytes_per_minute: Some(1500), ..Limits::default() };
+        let grant = lab.grant(terms).await;
+        worker.vault.get_bytes(&lab.object("rlhf/a"), GetOptions::default()).await.unwrap();
+        let name = "labelco".parse().unwrap();
+        lab.vault.suspend_vendor(&lab.tenant, &name, None).await.unwrap();
+        lab.vault.resume_vendor(&lab.tenant, &name, None).await.unwrap();
+        lab.vault.freeze_dataset(&dataset, None).await.unwrap();
+        lab.vault.unfreeze_dataset(&dataset, None).await.unwrap();
+        lab.vault.freeze_tenant(&lab.tenant, None).await.unwrap();
+        lab.vault.unfreeze_tenant(&lab.tenant, None).await.unwrap();
+        lab.vault.revoke_key(&lab.tenant, &name, worker.identity.fingerprint()).await.unwrap();
+        lab.vault.revoke_grant(&lab.tenant, grant, None).await.unwrap();
+        let ledger = vault.ledger("acme").await;
+        assert_eq!(Count::of(&ledger).problems, [""; 0]);
+
+        let release = ledger.done(Event::Release)[0].index;
+        for (after, wrong) in [
+            (Event::Release, "bytes of Some(1500)"),
+            (Event::Release, "bytes in this minute of Some(1500)"),
+            (Event::VendorSuspended, "Vendor("),
+            (Event::DatasetFrozen, "Dataset("),
+            (Event::TenantFrozen, "Tenant is stopped"),
+            (Event::KeyRevoked, "does not hold"),
+            (Event::GrantRevoked, "was revoked at"),
+        ] {
+            let place = usize::try_from(ledger.done(after)[0].index.0).unwrap() + 1;
+            let mut entries = ledger.entries.clone();
+            let again = entries[usize::try_from(release.0).unwrap()].clone();
+            entries.insert(place, again);
+            let broken = Ledger { origin: ledger.origin.clone(), entries, head: ledger.head.clone() };
+            let problems = Count::of(&broken).problems;
+            assert!(problems.iter().any(|problem| problem.contains(wrong)), "{wrong}: {problems:?}");
+        }
+    }
+}
