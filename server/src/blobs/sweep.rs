@@ -76,20 +76,26 @@ impl Sweeper {
             let condemned = self.catalog.condemned(STEP).await?;
             let mut failed = None;
             let mut forgotten = 0;
+            let mut left = Vec::new();
             for blob in &condemned {
                 match self.delete(blob).await {
                     Ok(()) => forgotten += 1,
-                    Err(error) => failed = Some(error),
+                    Err(error) => {
+                        failed = Some(error);
+                        left.push(blob.blob.as_str());
+                    }
                 }
             }
             deleted += forgotten;
+            // They go to the end: however many they are, the next sweep begins with others.
+            self.catalog.postpone(&left, now).await?;
             // One blob that cannot be deleted must not keep the others, nor be tried without end.
             match failed {
-                Some(error) if forgotten == 0 => return Err(error),
+                Some(error) if deleted == 0 => return Err(error),
                 Some(error) => tracing::warn!(%error, "a condemned blob could not be deleted"),
                 None => {}
             }
-            if condemned.len() < STEP as usize {
+            if condemned.len() < STEP as usize || forgotten == 0 {
                 break;
             }
         }

@@ -190,6 +190,27 @@ impl Catalog {
         rows.iter().map(|row| Ok(Condemned { blob: row.try_get(0)?, multipart: row.try_get(1)? })).collect()
     }
 
+    /// Puts condemned blobs behind all that were condemned before `now`.
+    ///
+    /// # Errors
+    /// [`CatalogError`] if the rows cannot be written.
+    pub async fn postpone(&self, blobs: &[&str], now: Millis) -> Result<(), CatalogError> {
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        let mut bulk = Bulk::with_capacity(blobs.len() * 100);
+        blobs.iter().for_each(|blob| {
+            bulk.row().text(blob);
+        });
+        let mut tx = self.begin().await?;
+        let sql = tx.sql(
+            "UPDATE uploads SET touched = $2 WHERE state + 0 = 2 AND blob IN \
+             (SELECT j.value->>0 FROM jsonb_each($1) j)",
+        );
+        sqlx::query(sql).bind(bulk.finish()).bind(signed(now.0)).execute(tx.connection()).await?;
+        tx.commit().await
+    }
+
     /// Forgets a condemned blob: it is deleted.
     ///
     /// # Errors

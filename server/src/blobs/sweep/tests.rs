@@ -108,6 +108,30 @@ async fn one_blob_that_cannot_be_deleted_keeps_no_other() {
 }
 
 #[tokio::test]
+async fn however_many_cannot_be_deleted_the_next_sweep_begins_with_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let sweeper = sweeper(folder.path()).await;
+    let stop = CancellationToken::new();
+    // A whole step of folders under blobs' names, older than the one that can go.
+    let mut stuck = Vec::new();
+    for at in 0..u64::from(STEP) {
+        let blob = sweeper.blobs.pack_name(&TENANT).unwrap();
+        let put = PutId::from_bytes([1; 16]);
+        sweeper.catalog.open_upload(&TENANT, &put, &Fingerprint::from_bytes([1; 32]), &blob, Millis(at)).await.unwrap();
+        std::fs::create_dir_all(folder.path().join("blobs").join(&blob)).unwrap();
+        stuck.push(blob);
+    }
+    let fine = sweeper.upload(2, 5000).await;
+    for blob in stuck.iter().chain([&fine]) {
+        assert!(sweeper.catalog.condemn(&TENANT, blob).await.unwrap());
+    }
+    assert!(sweeper.sweep(Millis(HOUR), &stop).await.is_err(), "nothing of its step could be deleted");
+    assert!(sweeper.is_there(&fine).await);
+    assert_eq!(sweeper.sweep(Millis(HOUR + 1), &stop).await.unwrap(), 1);
+    assert!(!sweeper.is_there(&fine).await);
+}
+
+#[tokio::test]
 async fn it_sweeps_by_itself_until_it_is_told_to_stop() {
     let folder = tempfile::tempdir().unwrap();
     let sweeper = sweeper(folder.path()).await;
