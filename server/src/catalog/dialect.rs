@@ -1,7 +1,7 @@
 //! What differs between databases.
 //!
 //! Statements are written once, as SQLite reads them: `jsonb_each($n)` for the rows of a JSON parameter (first in a `CROSS JOIN`,
-//! with an `ON`, or SQLite turns the join around; PostgreSQL reads a plain `JOIN`), `unhex(x)` for bytes in it, and in `/*postgres …*/`, a comment to SQLite, what PostgreSQL
+//! with an `ON` and an alias, or SQLite turns the join around; PostgreSQL reads a `LATERAL` subquery), `unhex(x)` for bytes in it, and in `/*postgres …*/`, a comment to SQLite, what PostgreSQL
 //! needs beside: locks of rows, where SQLite's one writer has the lock of all.
 
 use std::collections::HashMap;
@@ -101,7 +101,51 @@ fn translate(statement: &str) -> String {
     let mut sql =
         replace_calls(statement, "jsonb_each(", |argument| format!("jsonb_array_elements({argument}::jsonb)"));
     sql = replace_calls(&sql, "unhex(", |argument| format!("decode({argument}, 'hex')"));
-    sql.replace("/*postgres ", "").replace("*/", "").replace("CROSS JOIN", "JOIN")
+    looked_up(&sql).replace("/*postgres ", "").replace("*/", "")
+}
+
+/// What may follow a join's condition.
+const AFTER_A_CONDITION: [&str; 8] =
+    [" CROSS JOIN ", " LEFT JOIN ", " WHERE ", " GROUP BY ", " ORDER BY ", " UNION ", " LIMIT ", " /*postgres "];
+
+/// Writes each `CROSS JOIN table alias ON condition` as a subquery of its own for each row before it. That fixes the order of a join as
+/// SQLite's `CROSS JOIN` does: left to itself, a planner without statistics takes a growing table for small, and reads a tenant's
+/// rows whole for each batch instead of looking them up.
+fn looked_up(sql: &str) -> String {
+    const JOIN: &str = "CROSS JOIN ";
+    let mut written = String::with_capacity(sql.len() + 64);
+    let mut rest = sql;
+    while let Some((before, join)) = rest.split_once(JOIN) {
+        written.push_str(before);
+        let Some((place, condition)) = join.split_once(" ON ").filter(|(place, _)| place.split(' ').count() == 2)
+        else {
+            // A join without a condition has no order to keep.
+            written.push_str(JOIN);
+            rest = join;
+            continue;
+        };
+        let (condition, after) = condition.split_at(end_of_condition(condition));
+        let alias = place.rsplit(' ').next().unwrap_or(place);
+        written.push_str(&format!("{JOIN}LATERAL (SELECT * FROM {place} WHERE {condition} OFFSET 0) {alias}"));
+        rest = after;
+    }
+    written.push_str(rest);
+    written
+}
+
+/// Where a condition ends: before the next part of its statement, or before the parenthesis that it stands in is closed.
+fn end_of_condition(text: &str) -> usize {
+    let mut depth = 0_u32;
+    for (at, character) in text.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' if depth == 0 => return at,
+            ')' => depth -= 1,
+            ' ' if depth == 0 && AFTER_A_CONDITION.iter().any(|next| text[at..].starts_with(next)) => return at,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 /// Writes each call of a function another way.
@@ -143,7 +187,17 @@ mod tests {
                 "SELECT decode(j.value->>0, 'hex'), decode(coalesce(j.value->>1, ''), 'hex') \
                  FROM jsonb_array_elements($1::jsonb) j",
             ),
-            ("SELECT 1 FROM a CROSS JOIN b ON b.x = a.x", "SELECT 1 FROM a JOIN b ON b.x = a.x"),
+            (
+                "SELECT 1 FROM a CROSS JOIN b c ON c.x = a.x AND c.y IN ($1, $2) ORDER BY c.y",
+                "SELECT 1 FROM a CROSS JOIN LATERAL (SELECT * FROM b c WHERE c.x = a.x AND c.y IN ($1, $2) OFFSET 0) c \
+                 ORDER BY c.y",
+            ),
+            (
+                "DELETE FROM t WHERE x IN (SELECT c.x FROM a CROSS JOIN b c ON c.x = a.x CROSS JOIN d e ON e.x = c.x)",
+                "DELETE FROM t WHERE x IN (SELECT c.x FROM a CROSS JOIN LATERAL (SELECT * FROM b c WHERE c.x = a.x OFFSET 0) c \
+                 CROSS JOIN LATERAL (SELECT * FROM d e WHERE e.x = c.x OFFSET 0) e)",
+            ),
+            ("SELECT 1 FROM a CROSS JOIN b", "SELECT 1 FROM a CROSS JOIN b"),
             ("SELECT a FROM t /*postgres FOR UPDATE*/", "SELECT a FROM t FOR UPDATE"),
             ("SELECT unhex(a", "SELECT unhex(a"),
         ];
