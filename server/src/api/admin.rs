@@ -9,9 +9,8 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, optional, order, parse, receipt};
+use super::{answer, caller, optional, order, page_size, parse, receipt};
 use crate::error::Error;
-use crate::vault::listing::MAX_PAGE;
 use crate::vault::{Vault, authority, blocks};
 
 pub(super) struct AdminApi(pub(super) Arc<Vault>);
@@ -97,7 +96,7 @@ async fn list_blocked(
     blocks::check_operators(vault, &[caller.key])?;
     blocks::find(vault).await?;
     let page = request.get_ref().page.clone().unwrap_or_default();
-    let limit = if page.limit == 0 { MAX_PAGE } else { page.limit.min(MAX_PAGE) } as usize;
+    let limit = page_size(&page) as usize;
     let after: Option<Fingerprint> = optional("the page token", &page.token)?;
     let operators = vault.recorder.operators();
     let blocked = operators.blocked().iter().filter(|(key, _)| after.is_none_or(|after| **key > after)).take(limit);
@@ -115,7 +114,7 @@ async fn list_tenants(
         return Err(Refusal::new(Reason::OutOfScope, "only an operator of this vault may list its tenants").into());
     }
     let page = request.get_ref().page.clone().unwrap_or_default();
-    let limit = if page.limit == 0 { MAX_PAGE } else { page.limit.min(MAX_PAGE) };
+    let limit = page_size(&page);
     let after = if page.token.is_empty() { None } else { Some(parse("page token", &page.token)?) };
     let rows = vault.catalog.list_tenants(after.as_ref(), limit).await?;
     let full = u32::try_from(rows.len()).is_ok_and(|count| count == limit);

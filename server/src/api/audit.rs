@@ -9,13 +9,12 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, log, optional, parse, tenant_name};
+use super::{answer, caller, log, optional, page_size, parse, tenant_name};
 use crate::answer::{refuse, seen_message};
 use crate::cuts::{self, Gone};
 use crate::error::Error;
 use crate::tenants::Tenant;
 use crate::vault::audit::{Filter, Line, page};
-use crate::vault::listing::MAX_PAGE;
 use crate::vault::own::{Asked, Own, Whose, own_releases};
 use crate::vault::{Vault, session, standing};
 
@@ -89,7 +88,7 @@ async fn mine(vault: &Vault, request: &Request<v1::MineRequest>) -> Result<v1::M
         until: Millis(if message.until == 0 { u64::MAX } else { message.until }),
         from: optional("the page token", &page.token)?.map_or(Index(0), Index),
         to: view.head.size(),
-        limit: if page.limit == 0 { MAX_PAGE } else { page.limit.min(MAX_PAGE) } as usize,
+        limit: page_size(&page) as usize,
     };
     let (releases, next) = own_releases(vault, &tenant, &asked).await?;
     let releases = releases.into_iter().map(|Own { entry, parts }| v1::OwnRelease {

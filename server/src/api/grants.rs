@@ -12,11 +12,10 @@ use strongroom_proto::v1;
 use strongroom_proto::v1::GrantState;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, optional, order, parse, reason_of, tenant_name};
+use super::{answer, caller, optional, order, page_size, parse, reason_of, tenant_name};
 use crate::error::Error;
 use crate::tenants::Tenant;
 use crate::vault::explain::Question;
-use crate::vault::listing::MAX_PAGE;
 use crate::vault::{Vault, session, standing};
 
 pub(super) struct GrantsApi(pub(super) Arc<Vault>);
@@ -134,7 +133,7 @@ async fn delegated(
 /// Where a page begins, and how long it is.
 fn page_of(page: Option<&v1::Page>) -> Result<(Option<u64>, u32), Error> {
     let page = page.cloned().unwrap_or_default();
-    let limit = if page.limit == 0 { MAX_PAGE } else { page.limit.min(MAX_PAGE) };
+    let limit = page_size(&page);
     Ok((optional("the page token", &page.token)?, limit))
 }
 

@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::listen::Connection;
 use crate::recorder::attempt::{Caller, Recorded};
 use crate::vault::Vault;
+use crate::vault::listing::MAX_PAGE;
 
 /// All services over one vault.
 pub(crate) fn routes(vault: &Arc<Vault>) -> Routes {
@@ -129,6 +130,11 @@ fn receipt((recorded, order_id): (Recorded, OrderId)) -> v1::OrderReceipt {
         order_id: order_id.as_bytes().to_vec().into(),
         seen: Some(seen_message(recorded.seen())),
     }
+}
+
+/// How many a page of a list has: as many as are asked for, and never too many.
+fn page_size(page: &v1::Page) -> u32 {
+    if page.limit == 0 { MAX_PAGE } else { page.limit.min(MAX_PAGE) }
 }
 
 fn reason_of(refusal: &Refusal) -> (String, String) {
