@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::cache::TenantKeys;
 use super::root::RootKey;
-use super::{KeyError, KeyHolder};
+use super::{KeyError, KeyHolder, wrapped_for};
 use crate::catalog::Catalog;
 use crate::catalog::objects::ObjectRow;
 use crate::recorder::attempt::{AcceptedCall, Recorded, ReleasePart, What};
@@ -209,17 +209,7 @@ fn row_of_item(tenant: TenantId, key_version: u32, dataset: DatasetId, item: &Pu
 /// The keys of a recorded part: its root opens only if the row is the one that was authorised.
 fn parcel_object(tenant: TenantId, tenant_key: &Key, part: &ReleasePart) -> Result<ParcelObject, KeyError> {
     let object = &part.object;
-    let row = WrapTuple {
-        tenant,
-        key_version: object.key_version,
-        dataset: object.dataset,
-        dataset_name: object.dataset_name.as_str(),
-        path: object.path.as_str(),
-        header: object.header,
-        size: object.size,
-        content_root: object.content_root,
-    };
-    let root = unwrap(tenant_key, &row, &object.wrapped)?;
+    let root = unwrap(tenant_key, &wrapped_for(tenant, object), &object.wrapped)?;
     Ok(ParcelObject {
         item: part.item,
         path: object.path.as_str().to_owned(),

@@ -28,6 +28,7 @@ use strongroom_core::keys::wrap::{UnwrapError, WrapTuple, Wrapped};
 use strongroom_core::reason::Reason;
 
 use crate::catalog::CatalogError;
+use crate::catalog::objects::ObjectRow;
 use crate::recorder::attempt::{AcceptedCall, Recorded};
 use crate::tenants::Tenant;
 
@@ -59,6 +60,20 @@ pub trait KeyHolder: Send + Sync {
         rows: &'a [(WrapTuple<'a>, Wrapped)],
         to: u32,
     ) -> BoxFuture<'a, Result<Vec<Wrapped>, KeyError>>;
+}
+
+/// The row that an object's root is wrapped for, as the catalog has it: moved or changed, it opens nothing.
+pub(crate) fn wrapped_for(tenant: TenantId, object: &ObjectRow) -> WrapTuple<'_> {
+    WrapTuple {
+        tenant,
+        key_version: object.key_version,
+        dataset: object.dataset,
+        dataset_name: object.dataset_name.as_str(),
+        path: object.path.as_str(),
+        header: object.header,
+        size: object.size,
+        content_root: object.content_root,
+    }
 }
 
 /// Why the key holder or the root key did not do what it was asked.

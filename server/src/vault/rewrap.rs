@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::objects::ObjectRow;
 use crate::catalog::rewraps::{Page, Rewrap, Rewrapped};
 use crate::error::Error;
-use crate::keys::KeyError;
+use crate::keys::{KeyError, wrapped_for};
 use crate::recorder::attempt::{Attempt, Caller, Order, Recorded};
 use crate::tenants::Tenant;
 use crate::vault::Vault;
@@ -160,7 +160,7 @@ async fn wrap<'a>(
     version: u32,
 ) -> Result<(Vec<(&'a ObjectRow, Wrapped)>, u64), Error> {
     let rows: Vec<(WrapTuple<'_>, Wrapped)> =
-        objects.iter().map(|object| (tuple(tenant.id, object), object.wrapped)).collect();
+        objects.iter().map(|object| (wrapped_for(tenant.id, object), object.wrapped)).collect();
     match vault.keys.rewrap(tenant, &rows, version).await {
         Ok(wrapped) => return Ok((objects.iter().zip(wrapped).collect(), 0)),
         Err(KeyError::Unwrap(_) | KeyError::NoTenantKey { .. }) => {}
@@ -181,17 +181,4 @@ async fn wrap<'a>(
         }
     }
     Ok((done, unopened))
-}
-
-fn tuple(tenant: TenantId, object: &ObjectRow) -> WrapTuple<'_> {
-    WrapTuple {
-        tenant,
-        key_version: object.key_version,
-        dataset: object.dataset,
-        dataset_name: object.dataset_name.as_str(),
-        path: object.path.as_str(),
-        header: object.header,
-        size: object.size,
-        content_root: object.content_root,
-    }
 }
