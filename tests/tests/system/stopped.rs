@@ -36,6 +36,14 @@ async fn site() -> (TestVault, Lab, Worker) {
     (vault, lab, worker)
 }
 
+/// Stops the server and starts it again, with everybody connected anew.
+async fn restart(vault: &mut TestVault, lab: &mut Lab, worker: &mut Worker) {
+    vault.stop().await;
+    vault.restart().await;
+    lab.vault = vault.connect(&lab.admin).await;
+    worker.vault = vault.connect(&worker.identity).await;
+}
+
 async fn read(by: &Vault, lab: &Lab, name: &str) -> Result<(), Reason> {
     by.get_bytes(&lab.object(name), GetOptions::default()).await.map(drop).map_err(|error| error.reason())
 }
@@ -69,10 +77,7 @@ async fn a_frozen_dataset_is_closed_to_everybody() {
     lab.vault.freeze_dataset(&dataset("rlhf"), note("incident 42")).await.unwrap();
     for restarted in [false, true] {
         if restarted {
-            vault.stop().await;
-            vault.restart().await;
-            lab.vault = vault.connect(&lab.admin).await;
-            worker.vault = vault.connect(&worker.identity).await;
+            restart(&mut vault, &mut lab, &mut worker).await;
         }
         for by in [&lab.vault, &worker.vault] {
             assert_eq!(read(by, &lab, "rlhf/a").await, Err(Reason::Frozen));
@@ -136,10 +141,7 @@ async fn a_frozen_tenant_is_closed_to_everybody() {
     let part = child();
     for restarted in [false, true] {
         if restarted {
-            vault.stop().await;
-            vault.restart().await;
-            lab.vault = vault.connect(&lab.admin).await;
-            worker.vault = vault.connect(&worker.identity).await;
+            restart(&mut vault, &mut lab, &mut worker).await;
         }
         for by in [&lab.vault, &worker.vault] {
             for name in ["rlhf", "other"] {

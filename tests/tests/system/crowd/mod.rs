@@ -26,7 +26,7 @@ use strongroom_test_services::{Engine, Postgres, on_each_engine};
 use strongroom_tests::cluster::Stores;
 
 use self::field::Field;
-use crate::party::count::{Count, moves};
+use crate::party::count::{Count, Told, moves};
 use crate::party::{Run, is_long, tell};
 
 /// Vendors, each with one key, and workers to whom they delegate.
@@ -102,25 +102,10 @@ async fn judge(run: &Arc<Run>, field: &Field, killed: u64) {
     let problem = |what: String| run.tally.problem(what);
     count.problems.iter().cloned().for_each(problem);
     let vault = run.client(4000, &run.admin).vault().await;
-    for info in vault.grants(&run.tenant).await.unwrap() {
-        let counted = &count.grants[&info.grant.id].usage;
-        if info.usage != *counted {
-            problem(format!("{}: {:?} is said to be used, {counted:?} stands", info.grant.id, info.usage));
-        }
-    }
-    for given in field.tree.all() {
-        let got = given.got.load(SeqCst);
-        let charged = count.grants.get(&given.id).map(|grant| grant.usage.bytes);
-        if charged.is_none_or(|charged| got > charged) {
-            problem(format!("{}: {got} bytes were got, {charged:?} charged", given.id));
-        }
-    }
-    for (grant, index) in field.revoked.lock().unwrap().iter() {
-        let revoked = count.grants.get(grant).and_then(|grant| grant.revoked);
-        if revoked != Some(*index) {
-            problem(format!("the end of {grant} was acknowledged at {index}: {revoked:?}"));
-        }
-    }
+    let usages = vault.grants(&run.tenant).await.unwrap().into_iter().map(|info| (info.grant.id, info.usage)).collect();
+    let got = field.tree.all().iter().map(|given| (given.id, given.got.load(SeqCst))).collect();
+    let revoked = field.revoked.lock().unwrap().clone();
+    count.differs(&Told { got, revoked, usages }).into_iter().for_each(problem);
 
     let under: Vec<usize> = count.entries.iter().filter(|entry| moves(entry)).map(|entry| entry.grants.len()).collect();
     let used_up = count.grants.values().filter(|grant| grant.is_used_up()).count();

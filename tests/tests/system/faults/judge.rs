@@ -4,6 +4,7 @@
 //! what was signed alone.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::SeqCst;
 
 use strongroom_client::{GetOptions, PutDone};
 use strongroom_core::ledger::{Event, Outcome};
@@ -14,7 +15,7 @@ use strongroom_tests::until;
 use super::field::Field;
 use super::lab::Lab;
 use super::weather::Broken;
-use crate::party::count::Count;
+use crate::party::count::{Count, Told};
 use crate::party::{Run, is_long, tell};
 
 /// Judges; a verdict of guilty panics with all that is known, the seed first.
@@ -87,25 +88,11 @@ async fn check(count: &Count, run: &std::sync::Arc<Run>, field: &Field, labs: &[
 
     // What clients were told stands there, and what the vault counts is what is there.
     let mut client = run.client(1001, &run.admin);
-    for info in client.vault().await.grants(&run.tenant).await.unwrap() {
-        let counted = &count.grants[&info.grant.id].usage;
-        if info.usage != *counted {
-            problem(format!("{}: {:?} is said to be used, {counted:?} stands", info.grant.id, info.usage));
-        }
-    }
-    for given in field.all.lock().unwrap().iter() {
-        let got = given.got.load(std::sync::atomic::Ordering::SeqCst);
-        let charged = count.grants.get(&given.id).map(|grant| grant.usage.bytes);
-        if charged.is_none_or(|charged| got > charged) {
-            problem(format!("{}: {got} bytes were got, {charged:?} charged", given.id));
-        }
-    }
-    for (grant, index) in field.revoked.lock().unwrap().iter() {
-        let revoked = count.grants.get(grant).and_then(|grant| grant.revoked);
-        if revoked != Some(*index) {
-            problem(format!("the end of {grant} was acknowledged at {index}: {revoked:?}"));
-        }
-    }
+    let grants = client.vault().await.grants(&run.tenant).await.unwrap();
+    let usages = grants.into_iter().map(|info| (info.grant.id, info.usage)).collect();
+    let got = field.all.lock().unwrap().iter().map(|given| (given.id, given.got.load(SeqCst))).collect();
+    let revoked = field.revoked.lock().unwrap().clone();
+    count.differs(&Told { got, revoked, usages }).into_iter().for_each(problem);
     let labels = field.labels.lock().unwrap();
     let receipts = labs.iter().flat_map(|lab| &lab.receipts).chain(labels.iter().map(|(_, _, done)| done));
     let mut places = BTreeSet::new();

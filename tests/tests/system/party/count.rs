@@ -51,6 +51,42 @@ pub(crate) struct Counted {
     items: BTreeSet<(Fingerprint, RequestId, u32)>,
 }
 
+/// What whoever was at work under the grants was told.
+pub(crate) struct Told {
+    /// The bytes that were got under each grant, at least.
+    pub(crate) got: Vec<(GrantId, u64)>,
+    /// The entries as which ends of grants were acknowledged.
+    pub(crate) revoked: Vec<(GrantId, Index)>,
+    /// The usage of each grant, as the vault tells it.
+    pub(crate) usages: Vec<(GrantId, Usage)>,
+}
+
+impl Count {
+    /// What was told and does not stand in the ledger.
+    pub(crate) fn differs(&self, told: &Told) -> Vec<String> {
+        let mut found = Vec::new();
+        for (id, usage) in &told.usages {
+            let counted = &self.grants[id].usage;
+            if usage != counted {
+                found.push(format!("{id}: {usage:?} is said to be used, {counted:?} stands"));
+            }
+        }
+        for (id, got) in &told.got {
+            let charged = self.grants.get(id).map(|grant| grant.usage.bytes);
+            if charged.is_none_or(|charged| *got > charged) {
+                found.push(format!("{id}: {got} bytes were got, {charged:?} charged"));
+            }
+        }
+        for (id, index) in &told.revoked {
+            let revoked = self.grants.get(id).and_then(|grant| grant.revoked);
+            if revoked != Some(*index) {
+                found.push(format!("the end of {id} was acknowledged at {index}: {revoked:?}"));
+            }
+        }
+        found
+    }
+}
+
 impl Counted {
     /// Whether a limit on its whole life is reached exactly.
     pub(crate) fn is_used_up(&self) -> bool {
