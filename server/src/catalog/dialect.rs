@@ -108,26 +108,29 @@ fn translate(statement: &str) -> String {
 const AFTER_A_CONDITION: [&str; 8] =
     [" CROSS JOIN ", " LEFT JOIN ", " WHERE ", " GROUP BY ", " ORDER BY ", " UNION ", " LIMIT ", " /*postgres "];
 
-/// Writes each `CROSS JOIN table alias ON condition` as a subquery of its own for each row before it. That fixes the order of a join as
-/// SQLite's `CROSS JOIN` does: left to itself, a planner without statistics takes a growing table for small, and reads a tenant's
-/// rows whole for each batch instead of looking them up.
+/// Writes each `CROSS JOIN` and `LEFT JOIN table alias ON condition` as a subquery of its own for each row before it. That fixes the
+/// order of a join as SQLite fixes it for these two: left to itself, a planner without statistics takes a growing table for small, and
+/// reads a tenant's rows whole for each batch instead of looking them up.
 fn looked_up(sql: &str) -> String {
-    const JOIN: &str = "CROSS JOIN ";
+    const JOIN: &str = " JOIN ";
     let mut written = String::with_capacity(sql.len() + 64);
     let mut rest = sql;
     while let Some((before, join)) = rest.split_once(JOIN) {
         written.push_str(before);
-        let Some((place, condition)) = join.split_once(" ON ").filter(|(place, _)| place.split(' ').count() == 2)
-        else {
-            // A join without a condition has no order to keep.
-            written.push_str(JOIN);
-            rest = join;
-            continue;
+        written.push_str(JOIN);
+        rest = join;
+        let on = match before {
+            before if before.ends_with("CROSS") => "",
+            before if before.ends_with("LEFT") => " ON true",
+            _ => continue,
         };
-        let (condition, after) = condition.split_at(end_of_condition(condition));
-        let alias = place.rsplit(' ').next().unwrap_or(place);
-        written.push_str(&format!("{JOIN}LATERAL (SELECT * FROM {place} WHERE {condition} OFFSET 0) {alias}"));
-        rest = after;
+        // A join without a condition has no order to keep.
+        if let Some((place, condition)) = join.split_once(" ON ").filter(|(place, _)| place.split(' ').count() == 2) {
+            let (condition, after) = condition.split_at(end_of_condition(condition));
+            let alias = place.rsplit(' ').next().unwrap_or(place);
+            written.push_str(&format!("LATERAL (SELECT * FROM {place} WHERE {condition} OFFSET 0) {alias}{on}"));
+            rest = after;
+        }
     }
     written.push_str(rest);
     written
@@ -198,6 +201,12 @@ mod tests {
                  CROSS JOIN LATERAL (SELECT * FROM d e WHERE e.x = c.x OFFSET 0) e)",
             ),
             ("SELECT 1 FROM a CROSS JOIN b", "SELECT 1 FROM a CROSS JOIN b"),
+            (
+                "SELECT 1 FROM a LEFT JOIN b c ON c.x = (SELECT max(y) FROM b WHERE y = a.x) LEFT JOIN d e ON e.x = 1 WHERE c.y = 2",
+                "SELECT 1 FROM a LEFT JOIN LATERAL (SELECT * FROM b c WHERE c.x = (SELECT max(y) FROM b WHERE y = a.x) OFFSET 0) c \
+                 ON true LEFT JOIN LATERAL (SELECT * FROM d e WHERE e.x = 1 OFFSET 0) e ON true WHERE c.y = 2",
+            ),
+            ("SELECT 1 FROM a JOIN b ON b.x = a.x", "SELECT 1 FROM a JOIN b ON b.x = a.x"),
             ("SELECT a FROM t /*postgres FOR UPDATE*/", "SELECT a FROM t FOR UPDATE"),
             ("SELECT unhex(a", "SELECT unhex(a"),
         ];
