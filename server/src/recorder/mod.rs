@@ -12,7 +12,7 @@
 //! After a revocation returns index r, the releases that can ever come out under it are those below r.
 //!
 //! Invariants:
-//! - A [`attempt::Recorded`] exists only for what is durable, and only [`append`] makes one.
+//! - A [`attempt::Recorded`] exists only for what is durable, and only what follows a commit (`append::settle`) makes one.
 //! - Within a batch, what takes away is decided first; each attempt sees the effects of those before it.
 //! - Indices have no gaps and times never go back; a batch has one time.
 //! - A ledger that contradicts what this process, this node's folder, a client or a checkpoint remembers goes no further.
