@@ -93,7 +93,7 @@ pub enum OpeningError {
 }
 
 /// What the caller says about itself; recorded, never used to authorise.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
     /// Name and version of the SDK, at most 64 bytes.

@@ -11,30 +11,35 @@
 //! What was erased is never guessed. An object whose put was erased has no name, and is inside of any dataset and prefix that is
 //! asked for. A release under a grant whose order was erased, and which may so have been theirs, is counted as unattributed.
 //!
-//! Memory holds the objects that there are (about 100 bytes each, and the paths that are asked for), what was exposed, and the
-//! calls to put of the last 15 minutes of the ledger's time; not the releases, however many there are.
+//! Memory holds the objects that there are (about 100 bytes each, and the paths that are asked for), what was exposed, what sessions
+//! claimed, and the calls to put and the requests of the last 15 minutes of the ledger's time; not the releases, however many.
 
 mod answer;
-mod fold;
+pub(super) mod fold;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
 
 use super::ranges::Ranges;
-use super::roster::{GrantStanding, Moment};
+use super::roster::{GrantStanding, Happening, Moment};
 use crate::grant::{Holder, Prefix};
 use crate::identity::Fingerprint;
 use crate::ids::{Generation, GrantId, Index, Millis, SessionId, VendorId};
-use crate::names::{DatasetName, ObjectPath, VendorName};
+use crate::names::{DatasetName, ObjectPath, TenantName, VendorName};
+use crate::session::Claims;
 
 pub use fold::Fold;
 
 /// Whose exposure, to what, and when; all that is given must hold, and what is not given is everything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Question {
     /// A vendor: its keys, those that it has and had, and whoever acts under a grant of theirs or one delegated from it.
     pub vendor: Option<VendorName>,
-    /// A key.
+    /// A key: what it did itself.
     pub key: Option<Fingerprint>,
+    /// A worker: a key, and whoever acts under a grant of its own or one that it, or those below it, delegated.
+    pub worker: Option<Fingerprint>,
     /// A grant, and those delegated from it.
     pub grant: Option<GrantId>,
     /// A session.
@@ -43,6 +48,12 @@ pub struct Question {
     pub dataset: Option<DatasetName>,
     /// A prefix, in the dataset or in any.
     pub prefix: Option<Prefix>,
+    /// What the caller's session claimed to be its SDK and its version: exactly, or from its start if this ends in `*`.
+    pub sdk: Option<String>,
+    /// What it claimed to be its host, likewise.
+    pub host: Option<String>,
+    /// What it claimed to be its job, likewise.
+    pub job: Option<String>,
     /// No release before this time.
     pub since: Option<Millis>,
     /// No release at or after this time.
@@ -61,7 +72,8 @@ pub enum ExposureError {
 }
 
 /// What became of an object since.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Since {
     /// It is what a reader of its path gets.
     Current,
@@ -74,7 +86,7 @@ pub enum Since {
 }
 
 /// An object that was exposed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exposed {
     /// The entry that put it.
     pub put: Index,
@@ -106,6 +118,8 @@ pub struct Exposed {
     pub sources: BTreeSet<String>,
     /// Releases whose source was erased.
     pub sources_erased: u64,
+    /// What the sessions claimed that it was released in: places in [`Exposure::claims`].
+    pub claims: BTreeSet<u32>,
     /// The key that wrote it, if that was one of those asked for.
     pub written: Option<Fingerprint>,
     /// What became of it.
@@ -113,7 +127,7 @@ pub struct Exposed {
 }
 
 /// What one key was released.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ByKey {
     /// The key.
     pub key: Fingerprint,
@@ -131,7 +145,7 @@ pub struct ByKey {
 
 /// What the grants of those who are asked about let them read while they lived: the bound that the exposure stays under.
 /// Suspensions, freezes and limits are not taken off.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct InScope {
     /// Objects, whatever was released of them.
     pub objects: u64,
@@ -146,7 +160,7 @@ pub struct InScope {
 }
 
 /// A grant that is not over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OpenGrant {
     /// The grant.
     pub id: GrantId,
@@ -159,7 +173,7 @@ pub struct OpenGrant {
 }
 
 /// Sums over all objects.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Objects of which something was released.
     pub objects: u64,
@@ -179,6 +193,8 @@ pub struct Totals {
     pub unnamed: u64,
     /// Entries whose source was erased.
     pub sources_erased: u64,
+    /// Refusals, each as often as it was.
+    pub denied: u64,
     /// Of the objects of which something was released, those that were overwritten since.
     pub overwritten: u64,
     /// And those that were deleted since.
@@ -195,23 +211,84 @@ pub struct Totals {
     pub erased_orders: u64,
 }
 
+/// What a key was released on one day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ByDay {
+    /// When the day begins, UTC.
+    pub day: Millis,
+    /// The key.
+    pub key: Fingerprint,
+    /// Entries.
+    pub releases: u64,
+    /// Plaintext bytes, each as often as it was released.
+    pub bytes_total: u64,
+}
+
+/// Releases to one key, each within 15 minutes of the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// The key.
+    pub key: Fingerprint,
+    /// The first entry.
+    pub first: Moment,
+    /// The last entry.
+    pub last: Moment,
+    /// How many entries.
+    pub releases: u64,
+    /// Parts of objects in them, each as often as it was released.
+    pub parts: u64,
+    /// Plaintext bytes, each as often as it was released.
+    pub bytes_total: u64,
+}
+
+/// What lies in a folder, but for what lies in folders of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Folder {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The folder, ended by a `/`; empty for the dataset's own. Where there are many, the deepest are one with those above.
+    pub folder: String,
+    /// Objects, each generation by itself.
+    pub objects: u64,
+    /// Their plaintext bytes.
+    pub bytes: u64,
+    /// Objects of which something was released.
+    pub read_objects: u64,
+    /// Plaintext bytes that were released, each once.
+    pub read_bytes: u64,
+}
+
 /// The answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exposure {
     /// How many entries it stands on: it is of the entries below.
     pub size: Index,
     /// The moment for which grants are told to be live.
     pub now: Millis,
+    /// Whose ledger; `None` if that was erased.
+    pub tenant: Option<TenantName>,
+    /// The names of the vendors that it tells of.
+    pub vendors: BTreeMap<VendorId, VendorName>,
     /// Sums.
     pub totals: Totals,
     /// By key, most bytes first.
     pub keys: Vec<ByKey>,
+    /// By day and key, in the order of days.
+    pub days: Vec<ByDay>,
+    /// The releases as runs, in the order of their first entries.
+    pub runs: Vec<Run>,
+    /// The orders about those who are asked about and their grants, and those that froze anything, in their order.
+    pub orders: Vec<Happening>,
     /// From which addresses anything was released.
     pub sources: BTreeSet<String>,
+    /// What the sessions claimed that anything was released in.
+    pub claims: Vec<Claims>,
     /// What was in scope; `None` if the question is about a session or an admin's key.
     pub scope: Option<InScope>,
     /// Their grants that are not over, those that end last first; only those over the dataset and prefix asked for.
     pub grants: Vec<OpenGrant>,
+    /// Folder by folder, of the places that are asked for: what there is, and what of it was released.
+    pub folders: Vec<Folder>,
     /// Object by object, by dataset, path and generation.
     pub objects: Vec<Exposed>,
 }

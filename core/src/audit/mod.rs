@@ -3,11 +3,16 @@
 //!
 //! They prove nothing: whether a ledger holds is for [`crate::ledger::replay`]. They read what it says, and say what was erased.
 
+pub mod blast;
+mod charges;
 pub mod exposure;
 mod ranges;
+pub mod report;
 pub mod roster;
 mod scope;
+mod whose;
 
 pub use exposure::{Exposed, Exposure, Question};
 pub use ranges::Ranges;
+pub use report::Report;
 pub use roster::Roster;

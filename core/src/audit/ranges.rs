@@ -1,10 +1,13 @@
 //! Sets of segments: ranges that neither touch nor overlap.
 
+use serde::Serialize;
+
 use crate::ids::SegmentRange;
 use crate::sealed::layout::Layout;
 
 /// Segments of one object, in as few ranges as there can be, from left to right.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct Ranges(Vec<(u32, u32)>);
 
 impl Ranges {

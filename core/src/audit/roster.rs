@@ -6,15 +6,17 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::grant::{Authority, Holder, Terms};
 use crate::identity::Fingerprint;
 use crate::ids::{GrantId, Index, Millis, VendorId};
 use crate::ledger::{Entry, Event, Outcome, Private};
-use crate::names::{DatasetName, VendorName};
+use crate::names::{DatasetName, TenantName, VendorName};
 use crate::order::Instruction;
 
 /// An entry's place and time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Moment {
     /// Its index.
     pub index: Index,
@@ -38,7 +40,8 @@ pub enum RosterError {
 }
 
 /// How a grant stands at some moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GrantStanding {
     /// It can be used.
     Live,
@@ -59,6 +62,38 @@ pub(super) enum Theirs {
     Unknown,
 }
 
+impl Theirs {
+    /// Both must hold.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::Yes, Self::Yes) => Self::Yes,
+        }
+    }
+}
+
+/// What orders changed that people tell of: who is there, who is stopped, and what nobody may touch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Happening {
+    /// When, and as which entry.
+    pub at: Moment,
+    /// What.
+    pub event: Event,
+    /// Whose key signed first.
+    pub by: Fingerprint,
+    /// The vendor that it is about.
+    pub vendor: Option<VendorId>,
+    /// The key that it is about.
+    pub key: Option<Fingerprint>,
+    /// The grant that it is about.
+    pub grant: Option<GrantId>,
+    /// The dataset that it is about.
+    pub dataset: Option<DatasetName>,
+    /// Why, in the words of the order.
+    pub note: Option<String>,
+}
+
 /// A grant, as its entries tell of it.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
@@ -68,7 +103,8 @@ pub(super) struct Known {
     pub(super) issuer: Fingerprint,
     /// None if its order was erased.
     pub(super) terms: Option<Terms>,
-    pub(super) revoked: Option<Millis>,
+    pub(super) revoked: Option<Moment>,
+    pub(super) revoker: Option<Fingerprint>,
 }
 
 /// The fold of a ledger's orders.
@@ -83,6 +119,8 @@ pub struct Roster {
     pub(super) admins: std::collections::BTreeSet<Fingerprint>,
     pub(super) grants: BTreeMap<GrantId, Known>,
     pub(super) deleted: BTreeMap<DatasetName, Moment>,
+    /// Orders that are told of, but for grants, in their order.
+    pub(super) happenings: Vec<Happening>,
     erased: u64,
 }
 
@@ -127,7 +165,8 @@ impl Roster {
                 });
                 if let Some(id) = entry.grants.first() {
                     let chain = entry.grants.clone();
-                    let known = Known { chain, issued: at, issuer: entry.actor.key, terms, revoked: None };
+                    let known =
+                        Known { chain, issued: at, issuer: entry.actor.key, terms, revoked: None, revoker: None };
                     self.grants.insert(*id, known);
                 }
                 return Ok(());
@@ -135,7 +174,8 @@ impl Roster {
             // Which one is public.
             Event::GrantRevoked => {
                 if let Some(known) = entry.grants.first().and_then(|id| self.grants.get_mut(id)) {
-                    known.revoked.get_or_insert(at.time);
+                    known.revoked.get_or_insert(at);
+                    known.revoker.get_or_insert(entry.actor.key);
                 }
                 return Ok(());
             }
@@ -154,6 +194,7 @@ impl Roster {
         }
         let order = signed.clone().verify().map_err(|error| RosterError::Order(entry.index, error))?;
         self.learn(&order.order().instruction, order.id().into(), at);
+        self.tell(entry, &order.order().instruction, order.id().into());
         self.authority.apply(entry.index, &order);
         Ok(())
     }
@@ -179,6 +220,76 @@ impl Roster {
             }
             _ => {}
         }
+    }
+
+    fn tell(&mut self, entry: &Entry, instruction: &Instruction, id: VendorId) {
+        let mut told = Happening {
+            at: Moment::of(entry),
+            event: entry.event,
+            by: entry.actor.key,
+            vendor: None,
+            key: None,
+            grant: None,
+            dataset: None,
+            note: None,
+        };
+        match instruction {
+            Instruction::AddVendor { .. } => told.vendor = Some(id),
+            Instruction::SuspendVendor { vendor, note } | Instruction::ResumeVendor { vendor, note } => {
+                (told.vendor, told.note) = (Some(*vendor), note.clone());
+            }
+            Instruction::RemoveVendor { vendor } => told.vendor = Some(*vendor),
+            Instruction::AddKey { vendor, key } | Instruction::RevokeKey { vendor, key } => {
+                (told.vendor, told.key) = (Some(*vendor), Some(*key));
+            }
+            Instruction::FreezeDataset { name, note } | Instruction::UnfreezeDataset { name, note } => {
+                (told.dataset, told.note) = (Some(name.clone()), note.clone());
+            }
+            Instruction::FreezeTenant { note } | Instruction::UnfreezeTenant { note } => told.note.clone_from(note),
+            _ => return,
+        }
+        self.happenings.push(told);
+    }
+
+    /// The tenant's name, unless its entry 0 was erased.
+    pub fn tenant(&self) -> Option<&TenantName> {
+        self.authority.tenant()
+    }
+
+    /// The orders about a vendor and its grants, in the order of the ledger; of freezes, all. With no vendor, all there are.
+    pub(super) fn told(&self, vendor: Option<VendorId>, grants: &[GrantId]) -> Vec<Happening> {
+        let about = |told: &&Happening| vendor.is_none() || told.vendor.is_none() || told.vendor == vendor;
+        let mut all: Vec<Happening> = self.happenings.iter().filter(about).cloned().collect();
+        for id in grants {
+            let Some(known) = self.grants.get(id) else { continue };
+            let holder = known.terms.as_ref().map(|terms| terms.holder);
+            let (of_vendor, of_key) = match holder {
+                Some(Holder::Vendor(id)) => (Some(id), None),
+                Some(Holder::Key(key)) => (None, Some(key)),
+                None => (None, None),
+            };
+            let issued = Happening {
+                at: known.issued,
+                event: Event::GrantIssued,
+                by: known.issuer,
+                vendor: of_vendor,
+                key: of_key,
+                grant: Some(*id),
+                dataset: None,
+                note: known.terms.as_ref().and_then(|terms| terms.purpose.clone()),
+            };
+            let revoked = known.revoked.zip(known.revoker).map(|(at, by)| Happening {
+                at,
+                event: Event::GrantRevoked,
+                by,
+                note: None,
+                ..issued.clone()
+            });
+            all.push(issued);
+            all.extend(revoked);
+        }
+        all.sort_by_key(|told| told.at);
+        all
     }
 
     /// A vendor that there is or was.
@@ -215,6 +326,26 @@ impl Roster {
         answer
     }
 
+    /// Whether a grant is a worker's: it, or one above it, is held by this key or was delegated by it.
+    pub(super) fn is_workers(&self, grant: &GrantId, worker: Fingerprint) -> Theirs {
+        let Some(known) = self.grants.get(grant) else { return Theirs::Unknown };
+        let mut answer = Theirs::No;
+        for id in &known.chain {
+            let Some(known) = self.grants.get(id) else {
+                answer = Theirs::Unknown;
+                continue;
+            };
+            let delegated = known.chain.len() > 1 && known.issuer == worker;
+            match &known.terms {
+                _ if delegated => return Theirs::Yes,
+                Some(terms) if terms.holder == Holder::Key(worker) => return Theirs::Yes,
+                Some(_) => {}
+                None => answer = Theirs::Unknown,
+            }
+        }
+        answer
+    }
+
     fn is_of(&self, holder: &Holder, vendor: VendorId) -> bool {
         match holder {
             Holder::Vendor(id) => *id == vendor,
@@ -232,6 +363,11 @@ impl Roster {
         (start <= end).then_some((start, end))
     }
 
+    /// When a grant ends, exclusive: by itself, or with one above it.
+    pub(super) fn ends(&self, known: &Known) -> Option<Millis> {
+        known.chain.iter().filter_map(|id| self.end(id)).min().map(|last| Millis(last.saturating_add(1)))
+    }
+
     /// The last moment of one grant by itself.
     fn end(&self, grant: &GrantId) -> Option<u64> {
         let known = self.grants.get(grant)?;
@@ -247,7 +383,7 @@ impl Roster {
             // A delegation lives only while the key that signed it does.
             end = end.min(self.key_end(&known.issuer).map_or(u64::MAX, |at| at.0));
         }
-        Some(end.min(known.revoked.map_or(u64::MAX, |at| at.0)))
+        Some(end.min(known.revoked.map_or(u64::MAX, |at| at.time.0)))
     }
 
     /// When a key that was a vendor's ceased to be.

@@ -28,7 +28,7 @@ impl Action {
 }
 
 /// A part of a dataset that a scope covers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// All paths that a prefix covers.
@@ -38,7 +38,7 @@ pub enum Part {
 }
 
 /// Actions on a part of a dataset.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scope {
     /// What may be done: sorted, each once, at least one.

@@ -356,6 +356,16 @@ impl Entry {
     }
 }
 
+/// The name of the event of an entry, of its exact bytes, which are not read further; `None` if they do not begin as an entry's.
+pub fn peek_event(public: &[u8]) -> Option<&str> {
+    let digits = |bytes: &[u8]| bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = public.strip_prefix(b"{\"index\":")?;
+    let rest = rest[digits(rest)..].strip_prefix(b",\"time\":")?;
+    let rest = rest[digits(rest)..].strip_prefix(b",\"event\":\"")?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    std::str::from_utf8(&rest[..end]).ok()
+}
+
 impl Private {
     /// The exact bytes.
     ///

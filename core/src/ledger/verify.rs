@@ -228,6 +228,30 @@ pub fn check_log<F: LogFiles>(
     Ok((checkpoint, key, since.map(|since| since.size)))
 }
 
+/// Reads the entries of a log again that was checked: each with its private part. `progress` as for [`verify_log`].
+///
+/// # Errors
+/// A file that is missing meanwhile, or does not hold as many as its name says.
+pub fn walk_log<F: LogFiles>(
+    files: &mut F,
+    size: Index,
+    mut progress: impl FnMut(u64, u64),
+    mut entry: impl FnMut(&[u8], &[u8]),
+) -> Result<(), LogFinding<F::Error>> {
+    let mut done = 0;
+    for entries in tiles_of(size.0).filter(|tile| tile.kind() == Kind::Entries) {
+        progress(done, size.0);
+        let private = entries.beside(Kind::Private);
+        let (public_bytes, private_bytes) = (read(files, entries)?, read(files, private)?);
+        let wrong = |tile| move |error| LogFinding::Tile { tile, error };
+        let publics = entries.parts(&public_bytes).map_err(wrong(entries))?;
+        let privates = private.parts(&private_bytes).map_err(wrong(private))?;
+        done += publics.len() as u64;
+        publics.into_iter().zip(privates).for_each(|(public, private)| entry(public, private));
+    }
+    Ok(())
+}
+
 fn open_checkpoint<F: LogFiles>(
     files: &mut F,
     expected: &Expected,

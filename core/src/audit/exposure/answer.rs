@@ -1,20 +1,26 @@
 //! What the fold comes to.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fold::{Fold, Found, Object, ObjectNo, Path, Place};
-use super::{ByKey, Exposed, Exposure, InScope, OpenGrant, Since};
+use super::{ByKey, Exposed, Exposure, Folder, InScope, OpenGrant, Since};
 use crate::audit::roster::{GrantStanding, Moment};
 use crate::audit::scope::{Coverage, meet};
 use crate::grant::{Action, Holder, Part};
-use crate::ids::{GrantId, Index, Millis};
-use crate::names::{DatasetName, ObjectPath};
+use crate::ids::{GrantId, Index, Millis, VendorId};
+use crate::names::{DatasetName, ObjectPath, VendorName};
+
+/// The most folders that are told one by one.
+const FOLDERS: usize = 4096;
 
 impl Fold {
     /// The answer, as of the first `size` entries of the ledger; grants are told as they stand at `now`.
     pub fn finish(mut self, size: Index, now: Millis) -> Exposure {
         let scope = self.in_scope();
         let grants = self.open_grants(now);
+        let folders = self.folders();
+        let orders = self.roster.told(self.whose.vendor(), &self.grants().unwrap_or_default());
         let mut totals = std::mem::take(&mut self.totals);
         let found = std::mem::take(&mut self.found);
         let mut objects: Vec<Exposed> = found.into_iter().map(|(no, found)| self.exposed(no, found)).collect();
@@ -35,10 +41,76 @@ impl Fold {
                 totals.deleted += u64::from(matches!(object.since, Since::Deleted(_)));
             }
         }
+        let vendors = self.vendors(&grants);
+        let tenant = self.roster.tenant().cloned();
+        // Numbered anew: those of sessions in which nothing was released are not told.
+        let told: BTreeSet<u32> = self.parties.iter().filter_map(|party| party.claims).collect();
+        let claims = told.iter().filter_map(|no| self.whose.claims_of(*no).cloned()).collect();
+        let renumbered: BTreeMap<u32, u32> = told.iter().copied().zip(0..).collect();
+        for object in &mut objects {
+            object.claims = object.claims.iter().filter_map(|no| renumbered.get(no).copied()).collect();
+        }
+        let (days, runs) = (self.days.into_values().collect(), self.runs);
         let mut keys: Vec<ByKey> = self.keys.into_values().collect();
         keys.sort_by_key(|key| (std::cmp::Reverse(key.bytes_total), key.key));
         let sources = self.parties.iter().filter_map(|party| party.source.as_deref().map(str::to_owned)).collect();
-        Exposure { size, now, totals, keys, sources, scope, grants, objects }
+        Exposure {
+            size,
+            now,
+            tenant,
+            vendors,
+            totals,
+            keys,
+            days,
+            runs,
+            orders,
+            sources,
+            claims,
+            scope,
+            grants,
+            folders,
+            objects,
+        }
+    }
+
+    /// The names of the vendor that is asked about and of those whose keys and grants are told of.
+    fn vendors(&self, grants: &[OpenGrant]) -> BTreeMap<VendorId, VendorName> {
+        let of_grants = grants.iter().filter_map(|grant| match grant.holder {
+            Holder::Vendor(id) => Some(id),
+            Holder::Key(key) => self.roster.vendor_of(&key),
+        });
+        let of_keys = self.keys.values().filter_map(|key| key.vendor);
+        let ids = self.whose.vendor().into_iter().chain(of_keys).chain(of_grants);
+        ids.filter_map(|id| Some((id, self.roster.vendor_name(&id)?.clone()))).collect()
+    }
+
+    /// What there is where, and what of it was released.
+    fn folders(&self) -> Vec<Folder> {
+        let mut folders: BTreeMap<(&DatasetName, &str), Folder> = BTreeMap::new();
+        for (no, object) in (0..).zip(&self.objects) {
+            let Some((dataset, path)) = self.name(object) else { continue };
+            let at = path.as_str().rfind('/').map_or(0, |slash| slash + 1);
+            let folder = &path.as_str()[..at];
+            let sum = folders.entry((dataset, folder)).or_insert_with(|| Folder {
+                dataset: dataset.clone(),
+                folder: folder.to_owned(),
+                objects: 0,
+                bytes: 0,
+                read_objects: 0,
+                read_bytes: 0,
+            });
+            sum.objects += 1;
+            sum.bytes += object.size;
+            if let Some(found) = self.found.get(&no).filter(|found| !found.read.is_empty()) {
+                sum.read_objects += 1;
+                sum.read_bytes += found.read.plain_bytes(object.size);
+            }
+        }
+        let mut folders: Vec<Folder> = folders.into_values().collect();
+        while folders.len() > FOLDERS && folders.iter().any(|folder| !folder.folder.is_empty()) {
+            folders = shallower(folders);
+        }
+        folders
     }
 
     fn exposed(&self, no: ObjectNo, found: Found) -> Exposed {
@@ -59,13 +131,14 @@ impl Fold {
             grants: parties().filter_map(|party| party.grant).collect(),
             sources: parties().filter_map(|party| party.source.as_deref().map(str::to_owned)).collect(),
             sources_erased: found.sources_erased,
+            claims: parties().filter_map(|party| party.claims).collect(),
             written: found.written,
             since: self.since(object),
             read: found.read,
         }
     }
 
-    fn name(&self, object: &Object) -> Option<&(DatasetName, Arc<ObjectPath>)> {
+    pub(in crate::audit) fn name(&self, object: &Object) -> Option<&(DatasetName, Arc<ObjectPath>)> {
         match object.place {
             Place::At(path) => Some(&self.paths[path as usize].name),
             Place::Outside | Place::Erased => None,
@@ -81,6 +154,11 @@ impl Fold {
         }
     }
 
+    /// Whether a reader may still ask for it: an older generation by its number.
+    pub(in crate::audit) fn can_be_asked_for(&self, object: &Object) -> bool {
+        matches!(self.since(object), Since::Current | Since::Overwritten(_))
+    }
+
     /// The first entry that deleted an object: by its path, or with its dataset.
     fn deleted(&self, object: &Object) -> Option<Moment> {
         let Place::At(path) = object.place else { return object.deleted };
@@ -91,25 +169,8 @@ impl Fold {
     }
 
     /// The grants of those who are asked about; `None` where these are not all that let them read.
-    fn grants(&self) -> Option<Vec<GrantId>> {
-        let asked = &self.question;
-        if asked.session.is_some() || asked.key.is_some_and(|key| self.roster.admins.contains(&key)) {
-            return None;
-        }
-        let holds = |id: &GrantId| {
-            let holder = self.roster.grants.get(id).and_then(|known| known.terms.as_ref()).map(|terms| terms.holder);
-            asked.key.is_none_or(|key| match holder {
-                Some(Holder::Key(own)) => own == key,
-                Some(Holder::Vendor(vendor)) => self.roster.vendor_of(&key) == Some(vendor),
-                None => false,
-            })
-        };
-        let below = |id: &GrantId| {
-            asked.grant.is_none_or(|grant| self.roster.grants.get(id).is_some_and(|known| known.chain.contains(&grant)))
-        };
-        let mut grants: Vec<GrantId> = self.theirs.iter().filter(|id| holds(id) && below(id)).copied().collect();
-        grants.sort_unstable();
-        Some(grants)
+    pub(in crate::audit) fn grants(&self) -> Option<Vec<GrantId>> {
+        self.whose.grants(&self.roster)
     }
 
     fn in_scope(&self) -> Option<InScope> {
@@ -128,8 +189,7 @@ impl Fold {
                 }
             }
         }
-        let is_erased = |id: &&GrantId| self.roster.grants.get(id).is_some_and(|known| known.terms.is_none());
-        let erased_grants = self.theirs.iter().chain(&self.perhaps).filter(is_erased).count() as u64;
+        let erased_grants = self.whose.erased_grants(&self.roster);
         let mut scope = InScope { erased_grants, ..InScope::default() };
         for (no, object) in (0..).zip(&self.objects) {
             let released = self.found.get(&no).is_some_and(|found| !found.read.is_empty());
@@ -169,4 +229,29 @@ impl Fold {
         grants.sort_by_key(|grant| (std::cmp::Reverse(grant.expires), grant.id));
         grants
     }
+}
+
+/// The deepest folders, each one with the one above it.
+fn shallower(folders: Vec<Folder>) -> Vec<Folder> {
+    let depth = |folder: &str| folder.matches('/').count();
+    let deepest = folders.iter().map(|folder| depth(&folder.folder)).max().unwrap_or(0);
+    let mut fewer: BTreeMap<(DatasetName, String), Folder> = BTreeMap::new();
+    for mut folder in folders {
+        if depth(&folder.folder) == deepest {
+            let inner = folder.folder.trim_end_matches('/');
+            let end = inner.rfind('/').map_or(0, |slash| slash + 1);
+            folder.folder.truncate(end);
+        }
+        let place = (folder.dataset.clone(), folder.folder.clone());
+        match fewer.get_mut(&place) {
+            None => drop(fewer.insert(place, folder)),
+            Some(sum) => {
+                sum.objects += folder.objects;
+                sum.bytes += folder.bytes;
+                sum.read_objects += folder.read_objects;
+                sum.read_bytes += folder.read_bytes;
+            }
+        }
+    }
+    fewer.into_values().collect()
 }

@@ -1,29 +1,34 @@
 //! What is taken in: puts, deletes and releases, in the order of the ledger.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{ByKey, ExposureError, Question, Totals};
+use super::{ByDay, ByKey, ExposureError, Question, Run, Totals};
+use crate::audit::charges::Charges;
 use crate::audit::ranges::Ranges;
 use crate::audit::roster::{Moment, Roster, Theirs};
+use crate::audit::whose::Whose;
 use crate::call::Work;
 use crate::identity::Fingerprint;
-use crate::ids::{CallDigest, Generation, GrantId, Index, Millis, SegmentRange, VendorId};
-use crate::ledger::{Entry, Event, ObjectRef, Private, PutFact, Role};
-use crate::names::{DatasetName, ObjectPath, VendorName};
+use crate::ids::{CallDigest, Generation, GrantId, Index, Millis, SegmentRange};
+use crate::ledger::{Entry, Event, ObjectRef, Private, PutFact};
+use crate::names::{DatasetName, ObjectPath};
 
 /// How long a call is remembered after its last entry, in milliseconds: after that it is over for good.
 const CALL_LIFE: u64 = 15 * 60 * 1000;
+/// Releases that are further apart than this, in milliseconds, are two runs.
+const PAUSE: u64 = 15 * 60 * 1000;
+const DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// An object's place in [`Fold::objects`].
-pub(super) type ObjectNo = u32;
+pub(in crate::audit) type ObjectNo = u32;
 /// A path's place in [`Fold::paths`].
-pub(super) type PathNo = u32;
+pub(in crate::audit) type PathNo = u32;
 
 /// Where an object lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(in crate::audit) enum Place {
     /// Under a path that is asked for.
     At(PathNo),
     /// Elsewhere.
@@ -33,45 +38,47 @@ pub(super) enum Place {
 }
 
 #[derive(Debug)]
-pub(super) struct Object {
-    pub(super) put: Moment,
-    pub(super) ordinal: u32,
-    pub(super) generation: Generation,
-    pub(super) size: u64,
-    pub(super) place: Place,
+pub(in crate::audit) struct Object {
+    pub(in crate::audit) put: Moment,
+    pub(in crate::audit) ordinal: u32,
+    pub(in crate::audit) generation: Generation,
+    pub(in crate::audit) size: u64,
+    pub(in crate::audit) place: Place,
     /// The one that overwrote it.
-    pub(super) next: Option<ObjectNo>,
+    pub(in crate::audit) next: Option<ObjectNo>,
     /// The entry that deleted it by itself, where no path is known.
-    pub(super) deleted: Option<Moment>,
+    pub(in crate::audit) deleted: Option<Moment>,
 }
 
 #[derive(Debug)]
-pub(super) struct Path {
-    pub(super) name: (DatasetName, Arc<ObjectPath>),
-    pub(super) newest: Option<ObjectNo>,
+pub(in crate::audit) struct Path {
+    pub(in crate::audit) name: (DatasetName, Arc<ObjectPath>),
+    pub(in crate::audit) newest: Option<ObjectNo>,
     /// The entries that deleted all that was there.
-    pub(super) deleted: Vec<Moment>,
+    pub(in crate::audit) deleted: Vec<Moment>,
 }
 
 /// Who was released something: told apart no further.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Party {
-    pub(super) key: Fingerprint,
-    pub(super) grant: Option<GrantId>,
-    pub(super) source: Option<Arc<str>>,
+pub(in crate::audit) struct Party {
+    pub(in crate::audit) key: Fingerprint,
+    pub(in crate::audit) grant: Option<GrantId>,
+    pub(in crate::audit) source: Option<Arc<str>>,
+    /// What its session claimed, as [`Whose`] numbers it.
+    pub(in crate::audit) claims: Option<u32>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) read: Ranges,
-    pub(super) bytes_total: u64,
-    pub(super) releases: u64,
-    pub(super) first: Option<Moment>,
-    pub(super) last: Option<Moment>,
+pub(in crate::audit) struct Found {
+    pub(in crate::audit) read: Ranges,
+    pub(in crate::audit) bytes_total: u64,
+    pub(in crate::audit) releases: u64,
+    pub(in crate::audit) first: Option<Moment>,
+    pub(in crate::audit) last: Option<Moment>,
     /// Places in [`Fold::parties`], sorted.
-    pub(super) parties: Vec<u32>,
-    pub(super) sources_erased: u64,
-    pub(super) written: Option<Fingerprint>,
+    pub(in crate::audit) parties: Vec<u32>,
+    pub(in crate::audit) sources_erased: u64,
+    pub(in crate::audit) written: Option<Fingerprint>,
 }
 
 /// Places that a put's call names, by item.
@@ -84,54 +91,53 @@ struct PutCall {
 /// The fold over puts, deletes and releases.
 #[derive(Debug)]
 pub struct Fold {
-    pub(super) roster: Roster,
-    pub(super) question: Question,
-    pub(super) vendor: Option<VendorId>,
-    /// Grants that are asked about; with no vendor, all.
-    pub(super) theirs: HashSet<GrantId>,
-    /// Grants that may be.
-    pub(super) perhaps: HashSet<GrantId>,
-    pub(super) objects: Vec<Object>,
+    pub(in crate::audit) roster: Roster,
+    pub(in crate::audit) question: Question,
+    pub(in crate::audit) whose: Whose,
+    pub(in crate::audit) charges: Charges,
+    pub(in crate::audit) objects: Vec<Object>,
     by_entry: HashMap<Index, ObjectNo>,
-    pub(super) paths: Vec<Path>,
+    pub(in crate::audit) paths: Vec<Path>,
     by_path: HashMap<DatasetName, HashMap<Arc<ObjectPath>, PathNo>>,
     calls: HashMap<CallDigest, PutCall>,
     /// Calls are forgotten when there are so many.
     sweep_at: usize,
-    pub(super) parties: Vec<Party>,
+    pub(in crate::audit) parties: Vec<Party>,
     by_party: HashMap<Party, u32>,
-    pub(super) found: HashMap<ObjectNo, Found>,
-    pub(super) keys: BTreeMap<Fingerprint, ByKey>,
-    pub(super) totals: Totals,
+    pub(in crate::audit) found: HashMap<ObjectNo, Found>,
+    pub(in crate::audit) keys: BTreeMap<Fingerprint, ByKey>,
+    pub(in crate::audit) totals: Totals,
+    pub(in crate::audit) days: BTreeMap<(u64, Fingerprint), ByDay>,
+    pub(in crate::audit) runs: Vec<Run>,
+    /// The newest run of each key.
+    running: HashMap<Fingerprint, usize>,
     next: Index,
 }
 
 impl Fold {
     /// The events that are looked at; all others may be left out.
-    pub const EVENTS: [Event; 4] = [Event::ObjectPut, Event::ObjectDeleted, Event::Release, Event::ReleaseRepeat];
+    pub const EVENTS: [Event; 6] = [
+        Event::SessionOpen,
+        Event::ObjectPut,
+        Event::ObjectDeleted,
+        Event::Release,
+        Event::ReleaseRepeat,
+        Event::Denied,
+    ];
 
     /// A fold that answers `question`; `roster` is of the same ledger's orders, all of them.
     ///
     /// # Errors
     /// [`ExposureError::NoVendor`].
     pub fn new(roster: Roster, question: Question) -> Result<Self, ExposureError> {
-        let named = |name: &VendorName| roster.vendor_named(name).ok_or_else(|| ExposureError::NoVendor(name.clone()));
-        let vendor = question.vendor.as_ref().map(named).transpose()?;
-        let (mut theirs, mut perhaps) = (HashSet::new(), HashSet::new());
-        for id in roster.grants.keys() {
-            match vendor.map_or(Theirs::Yes, |vendor| roster.is_vendors(id, vendor)) {
-                Theirs::Yes => drop(theirs.insert(*id)),
-                Theirs::Unknown => drop(perhaps.insert(*id)),
-                Theirs::No => {}
-            }
-        }
+        let whose = Whose::new(&roster, &question)?;
+        let charges = Charges::of(&roster, &whose.grants(&roster).unwrap_or_default());
         let totals = Totals { erased_orders: roster.erased(), ..Totals::default() };
         Ok(Self {
             roster,
             question,
-            vendor,
-            theirs,
-            perhaps,
+            whose,
+            charges,
             objects: Vec::new(),
             by_entry: HashMap::new(),
             paths: Vec::new(),
@@ -143,6 +149,9 @@ impl Fold {
             found: HashMap::new(),
             keys: BTreeMap::new(),
             totals,
+            days: BTreeMap::new(),
+            runs: Vec::new(),
+            running: HashMap::new(),
             next: Index(0),
         })
     }
@@ -156,16 +165,46 @@ impl Fold {
             return Err(ExposureError::Broken(entry.index, "its index was there before"));
         }
         self.next = Index(entry.index.0 + 1);
+        self.charges.feed(entry);
         match entry.event {
-            Event::ObjectPut => self.put(entry, private),
-            Event::ObjectDeleted => self.delete(entry),
-            Event::Release | Event::ReleaseRepeat => self.release(entry, private),
-            _ => Ok(()),
+            Event::SessionOpen => self.whose.open(entry, private),
+            Event::Denied => self.denied(entry, private),
+            Event::ObjectPut => self.put(entry, private)?,
+            Event::ObjectDeleted => self.delete(entry)?,
+            Event::Release | Event::ReleaseRepeat => self.release(entry, private)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A refusal, by whoever asked; where a place is asked for, of a call that named something there.
+    fn denied(&mut self, entry: &Entry, private: Option<&Private>) {
+        if self.whose.is_theirs(&self.roster, entry) != Theirs::Yes || !self.whose.is_in_time(entry.time) {
+            return;
+        }
+        let anywhere = self.question.dataset.is_none() && self.question.prefix.is_none();
+        let call = private.and_then(|private| private.call.as_ref());
+        let inside = || call.is_some_and(|call| self.names_asked_for(&call.call.work));
+        if anywhere || inside() {
+            self.totals.denied += entry.count;
+        }
+    }
+
+    fn names_asked_for(&self, work: &Work) -> bool {
+        let inside = |dataset: &DatasetName, path: Option<&ObjectPath>| {
+            path.is_some_and(|path| self.is_asked_for(dataset, path))
+        };
+        match work {
+            Work::Get(items) | Work::ReleaseKeys(items) => {
+                items.iter().any(|item| inside(&item.dataset, item.path.as_ref()))
+            }
+            Work::Put(items) => items.iter().any(|item| inside(&item.dataset, Some(&item.path))),
+            Work::Delete(items) => items.iter().any(|item| inside(&item.dataset, Some(&item.path))),
         }
     }
 
     fn put(&mut self, entry: &Entry, private: Option<&Private>) -> Result<(), ExposureError> {
-        let asked_for = self.is_theirs(entry) == Theirs::Yes && self.is_in_time(entry.time);
+        let asked_for = self.whose.is_theirs(&self.roster, entry) == Theirs::Yes && self.whose.is_in_time(entry.time);
         let names = self.names(entry, private);
         let first = number(self.objects.len(), entry)?;
         self.by_entry.insert(entry.index, first);
@@ -238,8 +277,8 @@ impl Fold {
     }
 
     fn release(&mut self, entry: &Entry, private: Option<&Private>) -> Result<(), ExposureError> {
-        let theirs = self.is_theirs(entry);
-        if theirs == Theirs::No || !self.is_in_time(entry.time) {
+        let theirs = self.whose.is_theirs(&self.roster, entry);
+        if theirs == Theirs::No || !self.whose.is_in_time(entry.time) {
             return Ok(());
         }
         let mut bytes = 0;
@@ -262,7 +301,9 @@ impl Fold {
         let at = Moment::of(entry);
         let erased = private.is_none();
         let source = private.and_then(|private| private.source.as_deref()).map(address);
-        let party = self.party(Party { key: entry.actor.key, grant: entry.grants.first().copied(), source });
+        let claims = self.whose.claims(entry);
+        let party = self.party(Party { key: entry.actor.key, grant: entry.grants.first().copied(), source, claims });
+        let parts = inside.len() as u64;
         for (no, ObjectRef(_, _, _, start, end, bytes)) in inside {
             let range = SegmentRange::new(start, end).ok_or(ExposureError::Broken(entry.index, "a range is empty"))?;
             let found = self.found.entry(no).or_default();
@@ -277,6 +318,7 @@ impl Fold {
             }
         }
         self.count(entry, at, bytes, erased);
+        self.run(entry.actor.key, at, parts, bytes);
         Ok(())
     }
 
@@ -297,6 +339,29 @@ impl Fold {
         by_key.last = at;
     }
 
+    fn run(&mut self, key: Fingerprint, at: Moment, parts: u64, bytes: u64) {
+        let day = at.time.0 / DAY;
+        let by_day = ByDay { day: Millis(day * DAY), key, releases: 0, bytes_total: 0 };
+        let by_day = self.days.entry((day, key)).or_insert(by_day);
+        by_day.releases += 1;
+        by_day.bytes_total += bytes;
+        let going_on = self
+            .running
+            .get(&key)
+            .copied()
+            .filter(|no| self.runs.get(*no).is_some_and(|run| at.time.0.saturating_sub(run.last.time.0) <= PAUSE));
+        let no = going_on.unwrap_or(self.runs.len());
+        if no == self.runs.len() {
+            self.runs.push(Run { key, first: at, last: at, releases: 0, parts: 0, bytes_total: 0 });
+            self.running.insert(key, no);
+        }
+        let run = &mut self.runs[no];
+        run.last = at;
+        run.releases += 1;
+        run.parts += parts;
+        run.bytes_total += bytes;
+    }
+
     fn party(&mut self, party: Party) -> u32 {
         // Far fewer than objects.
         let new = self.parties.len() as u32;
@@ -315,31 +380,6 @@ impl Fold {
             (Some(no), Some(object)) if object.put.index == put => Ok(no),
             _ => Err(ExposureError::Broken(entry.index, "it names an object that was not put")),
         }
-    }
-
-    /// Whether an entry is of somebody who is asked about.
-    fn is_theirs(&self, entry: &Entry) -> Theirs {
-        let (asked, actor) = (&self.question, &entry.actor);
-        if asked.key.is_some_and(|key| key != actor.key)
-            || asked.session.is_some_and(|session| entry.session != Some(session))
-            || asked.grant.is_some_and(|grant| !entry.grants.contains(&grant))
-        {
-            return Theirs::No;
-        }
-        let Some(vendor) = self.vendor else { return Theirs::Yes };
-        let own = actor.role == Role::Vendor(vendor) || self.roster.vendor_of(&actor.key) == Some(vendor);
-        if own || entry.grants.iter().any(|grant| self.theirs.contains(grant)) {
-            Theirs::Yes
-        } else if entry.grants.iter().any(|grant| self.perhaps.contains(grant)) {
-            Theirs::Unknown
-        } else {
-            Theirs::No
-        }
-    }
-
-    fn is_in_time(&self, time: Millis) -> bool {
-        let asked = &self.question;
-        asked.since.is_none_or(|since| time >= since) && asked.until.is_none_or(|until| time < until)
     }
 
     fn is_asked_for(&self, dataset: &DatasetName, path: &ObjectPath) -> bool {

@@ -1,0 +1,203 @@
+//! Who is asked about: which entries and which grants are theirs.
+//!
+//! A vendor's are those of its keys, and those under its grants and whatever was delegated from them; a worker's likewise. What
+//! callers claim about themselves narrows further. Where what would tell was erased, the answer is that it is unknown.
+
+use std::collections::{HashMap, HashSet};
+
+use super::exposure::{ExposureError, Question};
+use super::roster::{Roster, Theirs};
+use crate::grant::Holder;
+use crate::identity::Fingerprint;
+use crate::ids::{GrantId, Millis, SessionId, VendorId};
+use crate::ledger::{Entry, Private, Role};
+use crate::session::Claims;
+
+/// A vendor or a worker, with the grants that are theirs.
+#[derive(Debug)]
+struct Side {
+    who: Who,
+    theirs: HashSet<GrantId>,
+    /// Grants that may be theirs: an order that would tell was erased.
+    perhaps: HashSet<GrantId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    Vendor(VendorId),
+    Worker(Fingerprint),
+}
+
+/// Who is asked about, and what sessions claimed.
+#[derive(Debug)]
+pub(super) struct Whose {
+    key: Option<Fingerprint>,
+    grant: Option<GrantId>,
+    session: Option<SessionId>,
+    since: Option<Millis>,
+    until: Option<Millis>,
+    claimed: [Option<String>; 3],
+    sides: Vec<Side>,
+    claims: Vec<Claims>,
+    numbers: HashMap<Claims, u32>,
+    /// By session, the place of its claims in [`Whose::claims`].
+    sessions: HashMap<SessionId, u32>,
+}
+
+impl Whose {
+    /// # Errors
+    /// [`ExposureError::NoVendor`].
+    pub(super) fn new(roster: &Roster, asked: &Question) -> Result<Self, ExposureError> {
+        let mut sides = Vec::new();
+        if let Some(name) = &asked.vendor {
+            let id = roster.vendor_named(name).ok_or_else(|| ExposureError::NoVendor(name.clone()))?;
+            sides.push(Side::of(roster, Who::Vendor(id)));
+        }
+        sides.extend(asked.worker.map(|key| Side::of(roster, Who::Worker(key))));
+        Ok(Self {
+            key: asked.key,
+            grant: asked.grant,
+            session: asked.session,
+            since: asked.since,
+            until: asked.until,
+            claimed: [asked.sdk.clone(), asked.host.clone(), asked.job.clone()],
+            sides,
+            claims: Vec::new(),
+            numbers: HashMap::new(),
+            sessions: HashMap::new(),
+        })
+    }
+
+    /// The vendor that is asked about.
+    pub(super) fn vendor(&self) -> Option<VendorId> {
+        self.sides.iter().find_map(|side| match side.who {
+            Who::Vendor(id) => Some(id),
+            Who::Worker(_) => None,
+        })
+    }
+
+    /// Takes in the opening of a session.
+    pub(super) fn open(&mut self, entry: &Entry, private: Option<&Private>) {
+        let claims = private.and_then(|private| private.claims.as_ref());
+        if let (Some(session), Some(claims)) = (entry.session, claims) {
+            // There are no more than sessions, and of these fewer than fit into memory.
+            let new = self.claims.len() as u32;
+            let no = *self.numbers.entry(claims.clone()).or_insert(new);
+            if no == new {
+                self.claims.push(claims.clone());
+            }
+            self.sessions.insert(session, no);
+        }
+    }
+
+    /// What the session of an entry claimed.
+    pub(super) fn claims(&self, entry: &Entry) -> Option<u32> {
+        self.sessions.get(&entry.session?).copied()
+    }
+
+    /// Claims by their number.
+    pub(super) fn claims_of(&self, no: u32) -> Option<&Claims> {
+        self.claims.get(no as usize)
+    }
+
+    /// Whether what an entry tells was done by somebody who is asked about.
+    pub(super) fn is_theirs(&self, roster: &Roster, entry: &Entry) -> Theirs {
+        let actor = &entry.actor;
+        if self.key.is_some_and(|key| key != actor.key)
+            || self.session.is_some_and(|session| entry.session != Some(session))
+            || self.grant.is_some_and(|grant| !entry.grants.contains(&grant))
+        {
+            return Theirs::No;
+        }
+        let sides = self.sides.iter().map(|side| side.is_theirs(roster, entry));
+        sides.chain([self.fits_claims(entry)]).fold(Theirs::Yes, Theirs::and)
+    }
+
+    /// Whether an entry lies in the time that is asked for.
+    pub(super) fn is_in_time(&self, time: Millis) -> bool {
+        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
+    }
+
+    fn fits_claims(&self, entry: &Entry) -> Theirs {
+        if self.claimed.iter().all(Option::is_none) {
+            return Theirs::Yes;
+        }
+        let Some(claims) = self.claims(entry).and_then(|no| self.claims_of(no)) else { return Theirs::Unknown };
+        let told = [&claims.sdk, &claims.host, &claims.job];
+        let fits =
+            self.claimed.iter().zip(told).all(|(asked, told)| asked.as_ref().is_none_or(|asked| fits(asked, told)));
+        if fits { Theirs::Yes } else { Theirs::No }
+    }
+
+    /// The grants of those who are asked about; `None` where these are not all that let them read: of a session, or an admin.
+    pub(super) fn grants(&self, roster: &Roster) -> Option<Vec<GrantId>> {
+        let is_admin = |key: Option<Fingerprint>| key.is_some_and(|key| roster.admins.contains(&key));
+        let worker = self.sides.iter().find_map(|side| match side.who {
+            Who::Worker(key) => Some(key),
+            Who::Vendor(_) => None,
+        });
+        if self.session.is_some() || is_admin(self.key) || is_admin(worker) {
+            return None;
+        }
+        let holds = |id: &GrantId| {
+            let holder = roster.grants.get(id).and_then(|known| known.terms.as_ref()).map(|terms| terms.holder);
+            self.key.is_none_or(|key| match holder {
+                Some(Holder::Key(own)) => own == key,
+                Some(Holder::Vendor(vendor)) => roster.vendor_of(&key) == Some(vendor),
+                None => false,
+            })
+        };
+        let below = |id: &GrantId| {
+            self.grant.is_none_or(|grant| roster.grants.get(id).is_some_and(|known| known.chain.contains(&grant)))
+        };
+        let theirs = |id: &GrantId| self.sides.iter().all(|side| side.theirs.contains(id));
+        Some(roster.grants.keys().filter(|id| theirs(id) && holds(id) && below(id)).copied().collect())
+    }
+
+    /// Grants that are or may be theirs and whose own order was erased.
+    pub(super) fn erased_grants(&self, roster: &Roster) -> u64 {
+        let may_be = |id: &GrantId| self.sides.iter().all(|side| side.theirs.contains(id) || side.perhaps.contains(id));
+        roster.grants.iter().filter(|(id, known)| known.terms.is_none() && may_be(id)).count() as u64
+    }
+}
+
+impl Side {
+    fn of(roster: &Roster, who: Who) -> Self {
+        let (mut theirs, mut perhaps) = (HashSet::new(), HashSet::new());
+        for id in roster.grants.keys() {
+            let is = match who {
+                Who::Vendor(vendor) => roster.is_vendors(id, vendor),
+                Who::Worker(key) => roster.is_workers(id, key),
+            };
+            match is {
+                Theirs::Yes => drop(theirs.insert(*id)),
+                Theirs::Unknown => drop(perhaps.insert(*id)),
+                Theirs::No => {}
+            }
+        }
+        Self { who, theirs, perhaps }
+    }
+
+    fn is_theirs(&self, roster: &Roster, entry: &Entry) -> Theirs {
+        let actor = &entry.actor;
+        let own = match self.who {
+            Who::Vendor(vendor) => actor.role == Role::Vendor(vendor) || roster.vendor_of(&actor.key) == Some(vendor),
+            Who::Worker(key) => actor.key == key,
+        };
+        if own || entry.grants.iter().any(|grant| self.theirs.contains(grant)) {
+            Theirs::Yes
+        } else if entry.grants.iter().any(|grant| self.perhaps.contains(grant)) {
+            Theirs::Unknown
+        } else {
+            Theirs::No
+        }
+    }
+}
+
+/// Whether a claim is the one asked for, or begins with what stands before a `*`.
+fn fits(asked: &str, told: &str) -> bool {
+    match asked.strip_suffix('*') {
+        Some(start) => told.starts_with(start),
+        None => asked == told,
+    }
+}
