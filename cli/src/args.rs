@@ -42,7 +42,7 @@ pub struct Globals {
     /// Tables for people or JSON for programs; lists are JSON Lines.
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = EVERYWHERE)]
     pub output: Format,
-    /// The grant to act under; for `audit log` and `audit exposure`, the grant to look for. Without it the fitting one is found.
+    /// The grant to act under; for `audit log`, `exposure` and `blast`, the grant to look for. Without it the fitting one is found.
     #[arg(long, global = true, value_name = "gr_…", help_heading = EVERYWHERE)]
     pub grant: Option<GrantId>,
 }

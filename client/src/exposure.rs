@@ -6,6 +6,7 @@
 
 use futures::TryStreamExt;
 use strongroom_core::audit::exposure::{Exposure, ExposureError, Fold, Question};
+use strongroom_core::audit::report::Report;
 use strongroom_core::audit::roster::{Roster, RosterError};
 use strongroom_core::ids::{Index, Millis};
 use strongroom_core::ledger::Event;
@@ -29,6 +30,21 @@ impl Vault {
     /// # Errors
     /// `OUT_OF_SCOPE` if the caller is no admin; `NOT_FOUND` if there is no such vendor; `INTEGRITY` if what comes is no ledger.
     pub async fn exposure(&self, tenant: &TenantName, question: Question, now: Millis) -> Result<Exposure> {
+        let (fold, size) = self.folded(tenant, question).await?;
+        Ok(fold.finish(size, now))
+    }
+
+    /// The exposure with what could be taken from now on. To admins.
+    ///
+    /// # Errors
+    /// As [`Vault::exposure`].
+    pub async fn report(&self, tenant: &TenantName, question: Question, now: Millis) -> Result<Report> {
+        let (fold, size) = self.folded(tenant, question).await?;
+        Ok(fold.report(size, now))
+    }
+
+    /// All entries that there are, taken in; and how many that are.
+    async fn folded(&self, tenant: &TenantName, question: Question) -> Result<(Fold, Index)> {
         let size = self.ledger_size(tenant).await?;
         let up_to = |events: &[Event]| Query { to: Some(size), events: events.to_vec(), ..Query::default() };
         let mut roster = Roster::default();
@@ -41,7 +57,7 @@ impl Vault {
         while let Some(line) = entries.try_next().await? {
             fold.feed(&line.entry, line.private.as_ref())?;
         }
-        Ok(fold.finish(size, now))
+        Ok((fold, size))
     }
 
     /// How many entries a tenant's ledger has. To admins.

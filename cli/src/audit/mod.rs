@@ -1,5 +1,7 @@
 //! The ledger, read, and copied to be verified.
 
+mod asked;
+mod blast;
 mod export;
 mod exported;
 mod exposure;
@@ -9,6 +11,7 @@ mod mine;
 pub(crate) mod names;
 mod prove;
 mod receipt;
+mod source;
 mod tail;
 mod verify;
 
@@ -31,6 +34,9 @@ pub enum Audit {
     ///
     /// It is of all time unless --since or --until narrow it. A release counts whether its bytes arrived or not.
     Exposure(exposure::Exposure),
+    /// Show what somebody could take from now on, at most: under the live grants of a vendor with all its workers, a worker or a key,
+    /// by what is left of their budgets, by their rates and until they end; and what they had so far.
+    Blast(blast::Blast),
     /// Show what one's own keys were released, in each tenant: one's own key and, for a vendor's, all keys that the vendor has or
     /// had there. What a vendor asks first when it was breached.
     Mine(mine::Mine),
@@ -64,6 +70,7 @@ impl Audit {
         match self {
             Self::Log(log) => log.run(globals),
             Self::Exposure(exposure) => exposure.run(globals),
+            Self::Blast(blast) => blast.run(globals),
             Self::Mine(mine) => mine.run(globals),
             Self::Tail(tail) => tail.run(globals),
             Self::Export(export) => export.run(globals),
