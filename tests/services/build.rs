@@ -5,7 +5,7 @@
 mod find;
 
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(has_postgres, has_moto, has_azurite, has_python)");
+    println!("cargo::rustc-check-cfg=cfg(has_postgres, has_moto, has_azurite, has_python, has_readers, has_chromium)");
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed=STRONGROOM_TEST_SERVICES");
     println!("cargo::rerun-if-changed=build.rs");
@@ -16,8 +16,14 @@ fn main() {
     }
     // What is no package of the system: its installer touches this file.
     let python = find::program("python3");
-    let found =
-        [("postgres", find::postgres()), ("moto", find::moto()), ("azurite", find::azurite()), ("python", python)];
+    let found = [
+        ("postgres", find::postgres()),
+        ("moto", find::moto()),
+        ("azurite", find::azurite()),
+        ("python", python),
+        ("readers", find::readers()),
+        ("chromium", find::chromium()),
+    ];
     for (name, found) in found {
         if found.is_some() {
             println!("cargo::rustc-cfg=has_{name}");

@@ -2,6 +2,7 @@
 
 mod asked;
 mod blast;
+mod entries;
 mod export;
 mod exported;
 mod exposure;

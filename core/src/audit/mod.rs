@@ -6,6 +6,7 @@
 pub mod blast;
 mod charges;
 pub mod exposure;
+pub mod naming;
 mod ranges;
 pub mod report;
 pub mod roster;
@@ -13,6 +14,7 @@ mod scope;
 mod whose;
 
 pub use exposure::{Exposed, Exposure, Question};
+pub use naming::Naming;
 pub use ranges::Ranges;
 pub use report::Report;
 pub use roster::Roster;

@@ -32,6 +32,16 @@ pub(crate) fn azurite() -> Option<PathBuf> {
     is_program(&installed().join("azurite/node_modules/.bin/azurite-blob")).or_else(|| program("azurite-blob"))
 }
 
+/// A Python with what reads exports: DuckDB, and the schemas of OCSF, as `tests/services/install` installed it.
+pub(crate) fn readers() -> Option<PathBuf> {
+    is_program(&installed().join("readers/bin/python"))
+}
+
+/// A browser without a window.
+pub(crate) fn chromium() -> Option<PathBuf> {
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(program)
+}
+
 /// Where `tests/services/install` puts what is no package of the system.
 pub(crate) fn installed() -> PathBuf {
     let set = std::env::var_os("STRONGROOM_TEST_SERVICES").map(PathBuf::from);

@@ -2,7 +2,7 @@
 //! with the process that started it, however that ends.
 //!
 //! A machine without a service ignores the tests that need it and says in one line what to install: wrap them in
-//! [`on_postgres!`], [`on_moto!`], [`on_postgres_and_moto!`], [`on_azurite!`] or [`on_python!`].
+//! [`on_postgres!`], [`on_moto!`], [`on_postgres_and_moto!`], [`on_azurite!`], [`on_python!`], [`on_readers!`] or [`on_chromium!`].
 
 pub mod azurite;
 pub mod engine;
@@ -21,6 +21,14 @@ pub use moto::Moto;
 pub use postgres::Postgres;
 pub use store::Store;
 pub use watched::Watched;
+
+/// The Python of [`on_readers!`].
+///
+/// # Panics
+/// If it is not installed.
+pub fn readers() -> std::path::PathBuf {
+    find::readers().expect("the readers are not installed: tests/services/install")
+}
 
 /// A port of the loopback interface that nobody listens on just now.
 fn free_port() -> u16 {
@@ -95,4 +103,32 @@ macro_rules! on_python {
 #[macro_export]
 macro_rules! on_python {
     ($($test:item)*) => { $(#[ignore = "needs Python: apt-get install python3"] $test)* };
+}
+
+/// Tests that need what reads exports, DuckDB and the schemas of OCSF: ignored, with what to install, where it is missing.
+#[cfg(has_readers)]
+#[macro_export]
+macro_rules! on_readers {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need what reads exports, DuckDB and the schemas of OCSF: ignored, with what to install, where it is missing.
+#[cfg(not(has_readers))]
+#[macro_export]
+macro_rules! on_readers {
+    ($($test:item)*) => { $(#[ignore = "needs DuckDB and OCSF's schemas: tests/services/install"] $test)* };
+}
+
+/// Tests that need Chromium: ignored, with what to install, where it is missing.
+#[cfg(has_chromium)]
+#[macro_export]
+macro_rules! on_chromium {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need Chromium: ignored, with what to install, where it is missing.
+#[cfg(not(has_chromium))]
+#[macro_export]
+macro_rules! on_chromium {
+    ($($test:item)*) => { $(#[ignore = "needs Chromium: apt-get install chromium"] $test)* };
 }

@@ -13,7 +13,7 @@ use strongroom_tests::tamper;
 use crate::STRONGROOM;
 
 /// A shell beside a vault with some activity, exported to `acme-ledger`.
-fn exported() -> Shell {
+pub(super) fn exported() -> Shell {
     let mut shell = Shell::new(STRONGROOM);
     shell.write("items.jsonl", sample::lines(20).concat());
     shell.run("strongroom init ./vault").ok();
@@ -48,7 +48,7 @@ fn copied(shell: &Shell, name: &str) -> PathBuf {
     to
 }
 
-fn size_of(shell: &Shell) -> u64 {
+pub(super) fn size_of(shell: &Shell) -> u64 {
     shell.read("acme-ledger/checkpoint").lines().nth(1).unwrap().parse().unwrap()
 }
 

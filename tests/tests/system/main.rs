@@ -13,6 +13,7 @@ mod discovery;
 mod export;
 mod exposure;
 mod faults;
+mod forms;
 mod limits;
 mod migrate;
 mod nodes;

@@ -6,17 +6,16 @@ use std::sync::Arc;
 
 use super::{ByDay, ByKey, ExposureError, Question, Run, Totals};
 use crate::audit::charges::Charges;
+use crate::audit::naming::PutCalls;
 use crate::audit::ranges::Ranges;
 use crate::audit::roster::{Moment, Roster, Theirs};
 use crate::audit::whose::Whose;
 use crate::call::Work;
 use crate::identity::Fingerprint;
-use crate::ids::{CallDigest, Generation, GrantId, Index, Millis, SegmentRange};
+use crate::ids::{Generation, GrantId, Index, Millis, SegmentRange};
 use crate::ledger::{Entry, Event, ObjectRef, Private, PutFact};
 use crate::names::{DatasetName, ObjectPath};
 
-/// How long a call is remembered after its last entry, in milliseconds: after that it is over for good.
-const CALL_LIFE: u64 = 15 * 60 * 1000;
 /// Releases that are further apart than this, in milliseconds, are two runs.
 const PAUSE: u64 = 15 * 60 * 1000;
 const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -81,13 +80,6 @@ pub(in crate::audit) struct Found {
     pub(in crate::audit) written: Option<Fingerprint>,
 }
 
-/// Places that a put's call names, by item.
-#[derive(Debug)]
-struct PutCall {
-    items: Vec<(DatasetName, ObjectPath)>,
-    last: Millis,
-}
-
 /// The fold over puts, deletes and releases.
 #[derive(Debug)]
 pub struct Fold {
@@ -99,9 +91,7 @@ pub struct Fold {
     by_entry: HashMap<Index, ObjectNo>,
     pub(in crate::audit) paths: Vec<Path>,
     by_path: HashMap<DatasetName, HashMap<Arc<ObjectPath>, PathNo>>,
-    calls: HashMap<CallDigest, PutCall>,
-    /// Calls are forgotten when there are so many.
-    sweep_at: usize,
+    calls: PutCalls,
     pub(in crate::audit) parties: Vec<Party>,
     by_party: HashMap<Party, u32>,
     pub(in crate::audit) found: HashMap<ObjectNo, Found>,
@@ -142,8 +132,7 @@ impl Fold {
             by_entry: HashMap::new(),
             paths: Vec::new(),
             by_path: HashMap::new(),
-            calls: HashMap::new(),
-            sweep_at: 1024,
+            calls: PutCalls::default(),
             parties: Vec::new(),
             by_party: HashMap::new(),
             found: HashMap::new(),
@@ -205,7 +194,7 @@ impl Fold {
 
     fn put(&mut self, entry: &Entry, private: Option<&Private>) -> Result<(), ExposureError> {
         let asked_for = self.whose.is_theirs(&self.roster, entry) == Theirs::Yes && self.whose.is_in_time(entry.time);
-        let names = self.names(entry, private);
+        let names = self.calls.places(entry, private);
         let first = number(self.objects.len(), entry)?;
         self.by_entry.insert(entry.index, first);
         for (ordinal, fact) in (0_u32..).zip(&entry.puts) {
@@ -224,23 +213,6 @@ impl Fold {
             }
         }
         Ok(())
-    }
-
-    /// The places that the call of a put names: from its first entry, or as remembered from there. None if that was erased.
-    fn names(&mut self, entry: &Entry, private: Option<&Private>) -> Vec<(DatasetName, ObjectPath)> {
-        let Some(digest) = entry.call else { return Vec::new() };
-        if let Some(Work::Put(items)) = private.and_then(|private| private.call.as_ref()).map(|call| &call.call.work) {
-            let items = items.iter().map(|item| (item.dataset.clone(), item.path.clone())).collect();
-            self.calls.insert(digest, PutCall { items, last: entry.time });
-        }
-        if self.calls.len() > self.sweep_at {
-            self.calls.retain(|_, call| call.last.0.saturating_add(CALL_LIFE) >= entry.time.0);
-            self.sweep_at = 1024.max(2 * self.calls.len());
-        }
-        self.calls.get_mut(&digest).map_or_else(Vec::new, |call| {
-            call.last = entry.time;
-            call.items.clone()
-        })
     }
 
     /// Enters an object at its path, where it overwrites the one before.

@@ -1,4 +1,4 @@
-//! `audit export`: a copy of the ledger that can be verified without the vault.
+//! A copy of the ledger, as its files.
 
 use std::path::PathBuf;
 
@@ -19,17 +19,19 @@ use crate::exit::{Failure, Outcome};
 use crate::output::note;
 use crate::progress::Progress;
 
-/// The flags of `audit export`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  strongroom audit export acme -o acme-ledger/ && strongroom audit verify acme-ledger/")]
-pub struct Export {
-    /// The tenant.
+/// A copy to be made.
+struct Export {
     tenant: TenantName,
     /// The folder to write, new or with an earlier export of the same ledger.
-    #[arg(short = 'o', long = "out", value_name = "DIR")]
     folder: PathBuf,
+}
+
+/// Copies a tenant's log into a folder.
+///
+/// # Errors
+/// The caller is no admin of the tenant, the folder holds something else, or the ledger does not continue what it holds.
+pub(super) fn run(tenant: TenantName, folder: PathBuf, globals: &Globals) -> Outcome {
+    Export { tenant, folder }.run(globals)
 }
 
 #[derive(Debug, Serialize)]
@@ -42,11 +44,7 @@ struct Done {
 }
 
 impl Export {
-    /// Does it.
-    ///
-    /// # Errors
-    /// The caller is no admin of the tenant, the folder holds something else, or the ledger does not continue what it holds.
-    pub fn run(self, globals: &Globals) -> Outcome {
+    fn run(self, globals: &Globals) -> Outcome {
         globals.with_vault(async |vault| {
             let mut folder = Exported::at(&self.folder);
             let before = self.before(&mut folder)?;
