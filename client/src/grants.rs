@@ -7,7 +7,7 @@ use std::time::Duration;
 use strongroom_core::exact;
 use strongroom_core::grant::{Grant, Policy, Terms, Usage};
 use strongroom_core::ids::{GrantId, Index, Millis};
-use strongroom_core::names::{TenantName, VendorName};
+use strongroom_core::names::{DatasetName, TenantName, VendorName};
 use strongroom_core::order::Instruction;
 use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
@@ -17,11 +17,14 @@ use tokio::time::Instant;
 use crate::admin::{OrderDone, next_token, now, optional, parse};
 use crate::connect::Vault;
 use crate::error::{Error, Result};
+use crate::name::PrefixName;
 use crate::picking::{OwnStanding, Want, delegated};
 use crate::retry::Safety;
 
 /// How long a caller's standing is believed before it is asked for again.
 const FRESH: Duration = Duration::from_secs(10);
+/// Of how many of the caller's own grants, the newest, one is picked.
+const MAX_PICKED_FROM: usize = 10_000;
 /// No honest answer holds longer terms.
 const MAX_TERMS: usize = 32 * 1024;
 
@@ -40,6 +43,26 @@ pub enum GrantState {
     Suspended,
     /// It is live, but not to be used from where the caller is. Told of the caller's own grants only.
     Elsewhere,
+    /// All that it is for is frozen: see [`GrantInfo::frozen`].
+    Frozen,
+    /// An operator of the server blocked the key that holds it, or one that passed it on.
+    Blocked,
+}
+
+impl GrantState {
+    /// Whether nothing about the grant itself stands in the way: what is frozen is frozen to everybody.
+    pub(crate) fn is_live(self) -> bool {
+        matches!(self, Self::Live | Self::Frozen)
+    }
+}
+
+/// What of a grant's places is frozen: nobody reads or writes there until it is unfrozen, whatever they were granted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Frozen {
+    /// The whole tenant.
+    pub tenant: bool,
+    /// Datasets that the grant has scopes in.
+    pub datasets: Vec<DatasetName>,
 }
 
 /// A grant, and how it stands.
@@ -51,6 +74,8 @@ pub struct GrantInfo {
     pub vendor: Option<VendorName>,
     /// How it stands.
     pub state: GrantState,
+    /// What of it is frozen, also where it is not all.
+    pub frozen: Frozen,
     /// What has been charged to it.
     pub usage: Usage,
     /// When it was issued; none where the vault does not know any more.
@@ -152,7 +177,15 @@ impl Vault {
     /// # Errors
     /// `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn grants(&self, tenant: &TenantName) -> Result<Vec<GrantInfo>> {
-        self.grants_by(tenant, false).await
+        self.grants_by(tenant, false, None, usize::MAX).await
+    }
+
+    /// The grants that allow something in a place, newest first: who could touch what lies there. To admins.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn grants_touching(&self, place: &PrefixName) -> Result<Vec<GrantInfo>> {
+        self.grants_by(&place.tenant, false, Some(place), usize::MAX).await
     }
 
     /// The caller's own grants, newest first; ended ones too, for a day.
@@ -160,7 +193,7 @@ impl Vault {
     /// # Errors
     /// `UNAUTHENTICATED` if the tenant does not know the caller.
     pub async fn my_grants(&self, tenant: &TenantName) -> Result<Vec<GrantInfo>> {
-        self.grants_by(tenant, true).await
+        self.grants_by(tenant, true, None, usize::MAX).await
     }
 
     /// What was delegated from a grant, newest first; to those who may see that grant.
@@ -168,7 +201,7 @@ impl Vault {
     /// # Errors
     /// `NOT_FOUND` if there is none, or it is somebody else's.
     pub async fn delegated(&self, tenant: &TenantName, grant: GrantId) -> Result<Vec<GrantInfo>> {
-        self.grant_pages(|page| {
+        self.grant_pages(usize::MAX, |page| {
             let request = v1::ListDelegatedRequest { tenant: tenant.to_string(), grant: grant.to_string(), page };
             self.with_channel(Safety::Idempotent, move |channel| {
                 let request = request.clone();
@@ -178,9 +211,18 @@ impl Vault {
         .await
     }
 
-    async fn grants_by(&self, tenant: &TenantName, mine: bool) -> Result<Vec<GrantInfo>> {
-        self.grant_pages(|page| {
-            let request = v1::ListGrantsRequest { tenant: tenant.to_string(), page };
+    async fn grants_by(
+        &self,
+        tenant: &TenantName,
+        mine: bool,
+        place: Option<&PrefixName>,
+        most: usize,
+    ) -> Result<Vec<GrantInfo>> {
+        let dataset = place.map(|place| place.dataset.to_string()).unwrap_or_default();
+        let prefix = place.map(|place| place.prefix.to_string()).unwrap_or_default();
+        self.grant_pages(most, |page| {
+            let (dataset, prefix) = (dataset.clone(), prefix.clone());
+            let request = v1::ListGrantsRequest { tenant: tenant.to_string(), page, dataset, prefix };
             self.with_channel(Safety::Idempotent, move |channel| {
                 let request = request.clone();
                 async move {
@@ -192,7 +234,7 @@ impl Vault {
         .await
     }
 
-    async fn grant_pages<F>(&self, ask: impl Fn(Option<v1::Page>) -> F) -> Result<Vec<GrantInfo>>
+    async fn grant_pages<F>(&self, most: usize, ask: impl Fn(Option<v1::Page>) -> F) -> Result<Vec<GrantInfo>>
     where
         F: Future<Output = Result<tonic::Response<v1::ListGrantsResponse>>>,
     {
@@ -204,7 +246,7 @@ impl Vault {
                 grants.push(info(grant)?);
             }
             token = next_token(&token, answer.next)?;
-            if token.is_empty() {
+            if token.is_empty() || grants.len() >= most {
                 return Ok(grants);
             }
         }
@@ -225,7 +267,7 @@ impl Vault {
             return Ok(standing);
         }
         let admin = self.who_am_i(tenant).await?.admin;
-        let grants = if admin { Vec::new() } else { self.my_grants(tenant).await? };
+        let grants = if admin { Vec::new() } else { self.grants_by(tenant, true, None, MAX_PICKED_FROM).await? };
         let standing = Arc::new(OwnStanding { admin, grants });
         self.grant_cache().keep(tenant, standing.clone());
         Ok(standing)
@@ -311,6 +353,8 @@ pub(crate) fn info(message: &v1::Grant) -> Result<GrantInfo> {
         v1::GrantState::Revoked => GrantState::Revoked,
         v1::GrantState::Suspended => GrantState::Suspended,
         v1::GrantState::Elsewhere => GrantState::Elsewhere,
+        v1::GrantState::Frozen => GrantState::Frozen,
+        v1::GrantState::Blocked => GrantState::Blocked,
         v1::GrantState::Unspecified => return Err(Error::integrity("the vault does not say how a grant stands")),
     };
     Ok(GrantInfo {
@@ -322,6 +366,10 @@ pub(crate) fn info(message: &v1::Grant) -> Result<GrantInfo> {
         },
         vendor: optional("vendor", &message.vendor)?,
         state,
+        frozen: Frozen {
+            tenant: message.frozen_tenant,
+            datasets: message.frozen_datasets.iter().map(|name| parse("dataset", name)).collect::<Result<_>>()?,
+        },
         usage: Usage { bytes: message.used_bytes, objects: message.used_objects, uses: message.used_uses },
         issued: Some(Millis(message.issued_time)).filter(|time| time.0 > 0),
         used: Some(Millis(message.used_time)).filter(|time| time.0 > 0),

@@ -13,7 +13,7 @@ use strongroom_core::names::{DatasetName, ObjectPath};
 use strongroom_core::reason::Reason;
 
 use crate::error::{Error, Result};
-use crate::grants::{GrantInfo, GrantState};
+use crate::grants::GrantInfo;
 
 /// Who the caller is to a tenant, and with which grants.
 pub(crate) struct OwnStanding {
@@ -72,7 +72,7 @@ impl OwnStanding {
             let reading = scopes.filter(|scope| scope.dataset == *dataset && scope.actions.contains(&Action::Read));
             reading.filter_map(|scope| narrowness(&scope.part)).min()
         };
-        let rank = |info: &GrantInfo| Some((info.state != GrantState::Live, widest(info)?, Some(info.grant.id)));
+        let rank = |info: &GrantInfo| Some((!info.state.is_live(), widest(info)?, Some(info.grant.id)));
         let mut found: Vec<_> = self.grants.iter().filter_map(rank).collect();
         found.sort_unstable();
         found.into_iter().map(|(.., id)| id).collect()
@@ -85,7 +85,7 @@ impl OwnStanding {
         let rank = |info: &&GrantInfo| {
             let narrow = want.narrowness(&info.grant, want.action)?;
             let besides = want.besides.is_none_or(|action| want.narrowness(&info.grant, action).is_some());
-            let live = info.state == GrantState::Live;
+            let live = info.state.is_live();
             Some((live, besides, narrow, info.grant.terms.expires, Reverse(info.grant.id)))
         };
         let ranked = self.grants.iter().filter_map(|info| rank(&info).map(|rank| (rank, info.grant.id)));
@@ -94,7 +94,7 @@ impl OwnStanding {
 
     /// The live grant that covers all of these, picked as for each of them alone by the one that it covers least narrowly.
     pub(crate) fn pick_for_all(&self, wants: &[Want<'_>]) -> Option<GrantId> {
-        let live = self.grants.iter().filter(|info| info.state == GrantState::Live);
+        let live = self.grants.iter().filter(|info| info.state.is_live());
         let rank = |info: &GrantInfo| {
             let widest = wants.iter().map(|want| want.narrowness(&info.grant, want.action)).min()??;
             Some((widest, info.grant.terms.expires, Reverse(info.grant.id)))
@@ -106,12 +106,12 @@ impl OwnStanding {
     /// covers is asked for under one, and refused as out of scope.
     fn any_of_key(&self) -> Option<GrantId> {
         let of_key = self.grants.iter().filter(|info| info.vendor.is_none());
-        of_key.max_by_key(|info| (info.state == GrantState::Live, info.grant.id)).map(|info| info.grant.id)
+        of_key.max_by_key(|info| (info.state.is_live(), info.grant.id)).map(|info| info.grant.id)
     }
 
     /// These terms, delegated from the grant that allows them the longest.
     pub(crate) fn pick_parent(&self, terms: &Terms, now: Millis) -> Result<Terms> {
-        let may = |info: &&GrantInfo| info.state == GrantState::Live && info.grant.terms.delegable;
+        let may = |info: &&GrantInfo| info.state.is_live() && info.grant.terms.delegable;
         let mut parents: Vec<&Grant> = self.grants.iter().filter(may).map(|info| &info.grant).collect();
         parents.sort_by_key(|grant| (Reverse(grant.terms.expires), grant.id));
         let mut wider = None;
@@ -145,6 +145,7 @@ mod tests {
     use strongroom_core::ids::Index;
 
     use super::*;
+    use crate::grants::{Frozen, GrantState};
 
     const KEY: Fingerprint = Fingerprint::from_bytes([1; 32]);
 
@@ -169,6 +170,7 @@ mod tests {
             grant,
             vendor: Some("labelco".parse().unwrap()),
             state,
+            frozen: Frozen::default(),
             usage: Usage::default(),
             issued: None,
             used: None,

@@ -111,7 +111,7 @@ impl Answer {
             }
             for (at, shown) in told.chain.iter().enumerate() {
                 let from = if at == 0 { "" } else { "from " };
-                text.push_str(&format!("\n  {from}{} ({}): {}", shown.grant, shown.state, shown.sentence()));
+                text.push_str(&format!("\n  {from}{} ({}): {}", shown.grant, shown.state_words(), shown.sentence()));
             }
         }
         if self.others > 0 {

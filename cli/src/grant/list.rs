@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
-use strongroom_client::Vault;
 use strongroom_client::grants::{GrantInfo, GrantState};
+use strongroom_client::{Action, Part, PrefixName, Scope, Vault};
 use strongroom_core::ids::{GrantId, Millis};
 use strongroom_core::names::TenantName;
 
 use super::{Left, Shown};
 use crate::args::Globals;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
+use crate::name;
 use crate::output::Row;
 use crate::when::{self, Length, Moment};
 
@@ -21,10 +22,16 @@ Examples:
   strongroom grant list acme
   strongroom grant list acme --live
   strongroom grant list acme --unused 30d
+  strongroom grant list --live --touching acme/rlhf/math/
   strongroom --home labelco grant list acme --mine --output json")]
 pub struct List {
     /// The tenant.
-    tenant: TenantName,
+    #[arg(required_unless_present = "touching")]
+    tenant: Option<TenantName>,
+    /// Only those that allow something here, such as acme/rlhf/math/: who could touch what lies there. Of those that allow a part
+    /// of it or more, with what each came from.
+    #[arg(long, value_name = "PLACE", conflicts_with = "tenant", value_parser = name::parse::<PrefixName>)]
+    touching: Option<PrefixName>,
     /// Only the caller's own, and what was delegated from them.
     #[arg(long)]
     mine: bool,
@@ -63,8 +70,21 @@ impl List {
     /// # Errors
     /// The tenant does not know the caller.
     pub async fn run(self, globals: &Globals, vault: &Vault) -> Outcome {
-        let all = !self.mine && vault.who_am_i(&self.tenant).await?.admin;
-        let grants = if all { vault.grants(&self.tenant).await? } else { own(vault, &self.tenant).await? };
+        let place = self.touching.as_ref();
+        let named = place.map(|place| &place.tenant).or(self.tenant.as_ref());
+        let tenant =
+            named.ok_or_else(|| Failure::usage("no tenant is named", "name one, or a place with --touching"))?;
+        let all = !self.mine && vault.who_am_i(tenant).await?.admin;
+        let mut grants = match place {
+            Some(place) if all => vault.grants_touching(place).await?,
+            None if all => vault.grants(tenant).await?,
+            _ => own(vault, tenant).await?,
+        };
+        if let Some(PrefixName { dataset, prefix, .. }) = place {
+            let (actions, part) = (Action::ALL.to_vec(), Part::Prefix(prefix.clone()));
+            let place = Scope { actions, dataset: dataset.clone(), part };
+            grants.retain(|info| info.grant.touches(&place));
+        }
         let now = when::millis(when::now());
         let before = self.unused.map(|length| Moment::Ago(length.0).millis(when::now()));
         let rows = tree(grants, |info| {
@@ -74,7 +94,7 @@ impl List {
         let rows: Vec<Listed> = rows
             .into_iter()
             .map(|(depth, left, info)| {
-                let shown = Shown { left, ..Shown::new(&self.tenant, info) };
+                let shown = Shown { left, ..Shown::new(tenant, info) };
                 Listed { depth, shown }
             })
             .collect();
@@ -133,6 +153,7 @@ fn tree(grants: Vec<GrantInfo>, listed: impl Fn(&GrantInfo) -> bool) -> Vec<(usi
 
 #[cfg(test)]
 mod tests {
+    use strongroom_client::grants::Frozen;
     use strongroom_core::grant::{Grant, Holder, Limits, Terms, Usage};
     use strongroom_core::identity::Fingerprint;
     use strongroom_core::ids::Index;
@@ -156,6 +177,7 @@ mod tests {
             grant: Grant { id: of(id), issued: Index(id.into()), issuer: key, terms },
             vendor: None,
             state: GrantState::Live,
+            frozen: Frozen::default(),
             usage: Usage { bytes: used, ..Usage::default() },
             issued: Some(Millis(u64::from(id) * 100)),
             used: (used > 0).then_some(Millis(u64::from(id) * 100 + 50)),

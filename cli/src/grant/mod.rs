@@ -11,7 +11,7 @@ use strongroom_client::grants::{GrantInfo, GrantState};
 use strongroom_core::grant::{Holder, Limits, Terms, Usage};
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::GrantId;
-use strongroom_core::names::TenantName;
+use strongroom_core::names::{DatasetName, TenantName};
 use strongroom_core::reason::Reason;
 
 use crate::amount::{Size, counted};
@@ -99,6 +99,9 @@ struct Shown {
     /// The vendor that holds it, by name, if a vendor does.
     vendor: Option<String>,
     state: &'static str,
+    /// What of it is frozen, if anything.
+    #[serde(skip_serializing_if = "Halted::is_nothing")]
+    frozen: Halted,
     issued: u64,
     issuer: Fingerprint,
     expires: String,
@@ -111,6 +114,30 @@ struct Shown {
     /// What it came from, its parent first; told by `show` alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     above: Vec<Shown>,
+}
+
+/// What of a grant is frozen.
+#[derive(Debug, Serialize)]
+struct Halted {
+    /// The whole tenant.
+    tenant: bool,
+    datasets: Vec<DatasetName>,
+}
+
+impl Halted {
+    fn is_nothing(&self) -> bool {
+        !self.tenant && self.datasets.is_empty()
+    }
+
+    /// `acme/rlhf and acme/evals are frozen`.
+    fn words(&self, tenant: &TenantName) -> Option<String> {
+        let names: Vec<String> = match self.tenant {
+            true => vec![tenant.to_string()],
+            false => self.datasets.iter().map(|dataset| format!("{tenant}/{dataset}")).collect(),
+        };
+        let are = if names.len() > 1 { "are" } else { "is" };
+        (!names.is_empty()).then(|| format!("{} {are} frozen", sentence::and(&names)))
+    }
 }
 
 /// How much may still be charged; none is no limit.
@@ -162,7 +189,10 @@ impl Shown {
                 GrantState::Revoked => "revoked",
                 GrantState::Suspended => "suspended",
                 GrantState::Elsewhere => "elsewhere",
+                GrantState::Frozen => "frozen",
+                GrantState::Blocked => "blocked",
             },
+            frozen: Halted { tenant: info.frozen.tenant, datasets: info.frozen.datasets },
             issued: info.grant.issued.0,
             issuer: info.grant.issuer,
             expires: when::rfc3339(info.grant.terms.expires),
@@ -201,16 +231,29 @@ impl Shown {
         sentence::sentence(&self.tenant, &self.holder(), &self.terms, &self.usage, when::now())
     }
 
+    /// `live`, `frozen`, `live, acme/evals is frozen`.
+    fn state_words(&self) -> String {
+        let more = self.frozen.words(&self.tenant).filter(|_| self.state != "frozen");
+        more.map_or_else(|| self.state.to_owned(), |words| format!("{}, {words}", self.state))
+    }
+
     fn own_words(&self) -> String {
         let sentence = self.sentence();
-        let state = match self.state {
-            "live" => "",
+        let mut state = match self.state {
+            "live" | "frozen" => "",
             "not-yet" => "\nIts time has not begun.",
             "expired" => "\nIts time is over.",
             "elsewhere" => "\nIt may not be used from here.",
             "revoked" => "\nIt was revoked: none of this holds any more.",
+            "blocked" => {
+                "\nAn operator of the server blocked its key, or one that passed it on: none of this holds until it is unblocked."
+            }
             _ => "\nIts holder is suspended: none of this holds until it is resumed.",
-        };
+        }
+        .to_owned();
+        if let Some(words) = self.frozen.words(&self.tenant) {
+            state.push_str(&format!("\n{words}: nobody reads or writes there until an admin unfreezes it."));
+        }
         let parent = self.terms.parent.map(|parent| format!(", delegated from {parent}")).unwrap_or_default();
         format!("{sentence}{state}\n{}{parent}, entry {}, signed by {}", self.grant, self.issued, self.issuer)
     }
@@ -222,7 +265,7 @@ impl Row for Shown {
     fn cells(&self) -> Vec<String> {
         vec![
             self.grant.to_string(),
-            self.state.to_owned(),
+            self.state_words(),
             self.holder(),
             sentence::scopes(&self.tenant, &self.terms),
             sentence::usage_words(&self.terms.limits, &self.usage).join(", "),

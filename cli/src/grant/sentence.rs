@@ -91,7 +91,7 @@ fn pace_words(limits: &Limits) -> Vec<String> {
 }
 
 /// `a, b and c`.
-fn and(parts: &[String]) -> String {
+pub(super) fn and(parts: &[String]) -> String {
     match parts.split_last() {
         None => String::new(),
         Some((last, [])) => last.clone(),

@@ -86,4 +86,9 @@ impl Grant {
     pub fn covers(&self, action: Action, dataset: &crate::names::DatasetName, path: &crate::names::ObjectPath) -> bool {
         self.terms.scopes.iter().any(|scope| scope.covers(action, dataset, path))
     }
+
+    /// Whether it allows something of what `place` does, if only in a part of it.
+    pub fn touches(&self, place: &Scope) -> bool {
+        self.terms.scopes.iter().any(|scope| scope.intersects(place))
+    }
 }

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use strongroom_core::exact;
-use strongroom_core::grant::{Action, Authority, Blocked, Grant, Holder, Principal, Tally};
+use strongroom_core::grant::{Action, Authority, Grant, Holder, Part, Prefix, Principal, Scope, Tally};
 use strongroom_core::identity::Fingerprint;
-use strongroom_core::ids::{GrantId, Millis};
+use strongroom_core::ids::GrantId;
 use strongroom_core::order::Instruction;
 use strongroom_proto::v1;
-use strongroom_proto::v1::GrantState;
 use tonic::{Request, Response, Status};
 
+use super::state::Standing;
 use super::{answer, caller, optional, order, page_size, parse, reason_of, tenant_name};
 use crate::error::Error;
 use crate::tenants::Tenant;
@@ -22,6 +22,11 @@ pub(super) struct GrantsApi(pub(super) Arc<Vault>);
 
 /// How long an ended grant is still told to its holder: one day, in milliseconds.
 const TOLD_AFTER_END: u64 = 24 * 60 * 60 * 1000;
+
+/// The most pages of grants that are looked at for one answer, where few of them may be what is asked for.
+const MAX_PAGES: usize = 10;
+/// About how many bytes of terms one answer tells: whoever delegates may write long ones, and a message has 4 MiB at most.
+const MAX_TOLD: usize = 2 << 20;
 
 #[tonic::async_trait]
 impl v1::grants_server::Grants for GrantsApi {
@@ -87,7 +92,8 @@ async fn get(vault: &Vault, request: &Request<v1::GetGrantRequest>) -> Result<v1
         return Err(Error::UnknownTenant);
     }
     let chain = visible(vault, &tenant, &authority, &caller.key, &request.get_ref().grant).await?;
-    let grant = message(vault.recorder.now(), &authority, vault.recorder.operators().blocked(), &chain, None)?;
+    let operators = vault.recorder.operators();
+    let grant = message(&stands(vault, &authority, &operators, None), &chain)?;
     Ok(with_times(vault, &tenant, vec![grant]).await?.pop().unwrap_or_default())
 }
 
@@ -165,7 +171,6 @@ async fn explain(vault: &Vault, request: &Request<v1::ExplainRequest>) -> Result
     };
     let explained = crate::vault::explain::explain(vault, &tenant, &question).await?;
     let authority = vault.recorder.view(&tenant).await?.authority;
-    let now = vault.recorder.now();
     let (role, vendor) = match explained.principal {
         Principal::Admin => ("admin", None),
         Principal::Vendor(id) => ("vendor", authority.vendor(&id).map(|vendor| vendor.name.to_string())),
@@ -173,14 +178,18 @@ async fn explain(vault: &Vault, request: &Request<v1::ExplainRequest>) -> Result
         Principal::Key => ("key", None),
     };
     let operators = vault.recorder.operators();
-    let blocked = operators.blocked();
+    let standing = stands(vault, &authority, &operators, None);
     let allowed = explained.verdicts.iter().any(|(_, verdict)| verdict.is_ok());
     let mut verdicts = Vec::with_capacity(explained.verdicts.len());
+    let mut bytes = 0;
     for (chain, verdict) in &explained.verdicts {
+        if bytes > MAX_TOLD {
+            break;
+        }
         // Each with what is above it, which may be what ended it.
-        let above = (0..chain.len())
-            .map(|at| message(now, &authority, blocked, &chain[at..], None))
-            .collect::<Result<_, _>>()?;
+        let above: Vec<v1::Grant> =
+            (0..chain.len()).map(|at| message(&standing, &chain[at..])).collect::<Result<_, _>>()?;
+        bytes += above.iter().map(|grant| grant.terms.len()).sum::<usize>();
         let (reason, detail) = verdict.as_ref().err().map(reason_of).unwrap_or_default();
         verdicts.push(v1::Verdict { chain: above, reason, detail });
     }
@@ -188,8 +197,8 @@ async fn explain(vault: &Vault, request: &Request<v1::ExplainRequest>) -> Result
         allowed,
         role: role.to_owned(),
         vendor: vendor.unwrap_or_default(),
+        others: (explained.others + explained.verdicts.len() - verdicts.len()) as u64,
         verdicts,
-        others: explained.others as u64,
     })
 }
 
@@ -197,10 +206,32 @@ async fn list(vault: &Vault, request: &Request<v1::ListGrantsRequest>) -> Result
     let (_, caller) = caller(request)?;
     let tenant = vault.tenants.find(&tenant_name(&request.get_ref().tenant)?).await?;
     standing::check_admin(vault, &tenant, &caller.key).await?;
-    let (after, limit) = page_of(request.get_ref().page.as_ref())?;
-    let grants = vault.catalog.list_grants(&tenant.id, &tenant.ledger_key, after, limit).await?;
-    let next = next_of(&grants, limit);
-    messages(vault, &tenant, grants, next, None).await
+    let place = place_of(request.get_ref())?;
+    let (mut before, limit) = page_of(request.get_ref().page.as_ref())?;
+    let mut found = Vec::new();
+    let mut next = String::new();
+    for _ in 0..place.as_ref().map_or(1, |_| MAX_PAGES) {
+        let grants = vault.catalog.list_grants(&tenant.id, &tenant.ledger_key, before, limit).await?;
+        next = next_of(&grants, limit);
+        before = grants.last().map(|grant| grant.issued.0);
+        let allows = |grant: &Grant| place.as_ref().is_none_or(|place| grant.touches(place));
+        found.extend(grants.into_iter().filter(allows));
+        // What was looked at is told whole: the next page begins behind it.
+        if next.is_empty() || found.len() >= limit as usize {
+            break;
+        }
+    }
+    messages(vault, &tenant, found, next, None).await
+}
+
+/// The place that listed grants are to allow something in, whatever it is.
+fn place_of(request: &v1::ListGrantsRequest) -> Result<Option<Scope>, Error> {
+    if request.dataset.is_empty() {
+        return Ok(None);
+    }
+    let prefix: Prefix = parse("prefix", &request.prefix)?;
+    let dataset = parse("dataset", &request.dataset)?;
+    Ok(Some(Scope { actions: Action::ALL.to_vec(), dataset, part: Part::Prefix(prefix) }))
 }
 
 async fn mine(vault: &Vault, request: &Request<v1::ListGrantsRequest>) -> Result<v1::ListGrantsResponse, Error> {
@@ -208,36 +239,40 @@ async fn mine(vault: &Vault, request: &Request<v1::ListGrantsRequest>) -> Result
     let tenant = vault.tenants.find(&tenant_name(&request.get_ref().tenant)?).await?;
     let authority = vault.recorder.view(&tenant).await?.authority;
     let principal = authority.principal(&caller.key);
-    let mut held = standing::held_by(vault, &tenant, principal, caller.key).await?;
-    if held.is_empty() && principal == Principal::Key {
+    let (before, limit) = page_of(request.get_ref().page.as_ref())?;
+    let mut held = standing::held_before(vault, &tenant, principal, caller.key, before, limit).await?;
+    if held.is_empty() && before.is_none() && principal == Principal::Key {
         return Err(Error::UnknownTenant);
     }
+    let next = next_of(&held, limit);
     let now = vault.recorder.now();
     held.retain(|grant| grant.terms.expires.0.saturating_add(TOLD_AFTER_END) > now.0);
-    let (before, limit) = page_of(request.get_ref().page.as_ref())?;
-    held.retain(|grant| before.is_none_or(|before| grant.issued.0 < before));
-    held.truncate(limit as usize);
-    let next = next_of(&held, limit);
     messages(vault, &tenant, held, next, Some(caller.source.ip())).await
 }
 
+/// A page of grants as they are told, cut where it would be too long; `next` is where the one after it begins.
 async fn messages(
     vault: &Vault,
     tenant: &Arc<Tenant>,
     grants: Vec<Grant>,
-    next: String,
+    mut next: String,
     from: Option<IpAddr>,
 ) -> Result<v1::ListGrantsResponse, Error> {
     let authority = vault.recorder.view(tenant).await?.authority;
-    let now = vault.recorder.now();
     let operators = vault.recorder.operators();
-    let mut messages = Vec::with_capacity(grants.len());
-    for grant in grants {
-        let mut chain = vault.recorder.standing(tenant, grant.id).await?;
-        if chain.is_empty() {
-            chain.push((Arc::new(grant), Tally::default()));
+    let standing = stands(vault, &authority, &operators, from);
+    let mut messages: Vec<v1::Grant> = Vec::with_capacity(grants.len());
+    let mut bytes = 0;
+    let ids: Vec<GrantId> = grants.iter().map(|grant| grant.id).collect();
+    for chain in vault.recorder.standings(tenant, &ids).await? {
+        if bytes > MAX_TOLD {
+            // Behind the last one that is told.
+            next = messages.last().map(|last| last.issued.to_string()).unwrap_or_default();
+            break;
         }
-        messages.push(message(now, &authority, operators.blocked(), &chain, from)?);
+        let told = message(&standing, &chain)?;
+        bytes += told.terms.len();
+        messages.push(told);
     }
     Ok(v1::ListGrantsResponse { grants: with_times(vault, tenant, messages).await?, next })
 }
@@ -253,18 +288,17 @@ async fn with_times(vault: &Vault, tenant: &Tenant, mut grants: Vec<v1::Grant>) 
     Ok(grants)
 }
 
-/// A grant as it is told; `chain` is it and all above it, `from` where its holder is.
-fn message(
-    now: Millis,
-    authority: &Authority,
-    blocked: &Blocked,
-    chain: &[(Arc<Grant>, Tally)],
-    from: Option<IpAddr>,
-) -> Result<v1::Grant, Error> {
+/// What the state of grants stands on now; `from` is where their holder is.
+fn stands<'a>(vault: &Vault, authority: &'a Authority, operators: &'a Authority, from: Option<IpAddr>) -> Standing<'a> {
+    Standing { now: vault.recorder.now(), authority, blocked: operators.blocked(), from }
+}
+
+/// A grant as it is told; `chain` is it and all above it.
+fn message(standing: &Standing<'_>, chain: &[(Arc<Grant>, Tally)]) -> Result<v1::Grant, Error> {
     let (grant, tally) = chain.first().ok_or(Error::NotFound("no such grant".into()))?;
     let terms = exact::to_vec(&grant.terms).map_err(|error| Error::Integrity(error.to_string().into()))?;
     let vendor = match &grant.terms.holder {
-        Holder::Vendor(id) => authority.vendor(id).map(|vendor| vendor.name.to_string()).unwrap_or_default(),
+        Holder::Vendor(id) => standing.authority.vendor(id).map(|vendor| vendor.name.to_string()).unwrap_or_default(),
         Holder::Key(_) => String::new(),
     };
     Ok(v1::Grant {
@@ -273,40 +307,12 @@ fn message(
         issuer: grant.issuer.to_string(),
         terms: terms.into(),
         vendor,
-        state: state(now, authority, blocked, chain, from).into(),
+        state: standing.state(chain).into(),
         used_bytes: tally.total.bytes,
         used_objects: tally.total.objects,
         used_uses: tally.total.uses,
+        frozen_datasets: standing.frozen(grant).into_iter().map(ToString::to_string).collect(),
+        frozen_tenant: standing.authority.frozen().is_some(),
         ..v1::Grant::default()
     })
-}
-
-/// What ended one of them ended all that came from it.
-fn state(
-    now: Millis,
-    authority: &Authority,
-    blocked: &Blocked,
-    chain: &[(Arc<Grant>, Tally)],
-    from: Option<IpAddr>,
-) -> GrantState {
-    let any = |ends: &dyn Fn(&Grant) -> bool| chain.iter().any(|(grant, _)| ends(grant));
-    let orphaned = chain.windows(2).any(|pair| !authority.is_holder(&pair[1].0.terms.holder, &pair[0].0.issuer));
-    let by_blocked = |grant: &Grant| grant.terms.parent.is_some() && blocked.contains(&grant.issuer);
-    let is_stopped = |grant: &Grant| {
-        let key_is_blocked = matches!(&grant.terms.holder, Holder::Key(key) if blocked.contains(key));
-        key_is_blocked || authority.suspended(&grant.terms.holder).is_some()
-    };
-    if orphaned || any(&|grant| authority.revoked(&grant.id).is_some() || by_blocked(grant)) {
-        GrantState::Revoked
-    } else if any(&|grant| now >= grant.terms.expires) {
-        GrantState::Expired
-    } else if any(&is_stopped) {
-        GrantState::Suspended
-    } else if any(&|grant| grant.terms.not_before.is_some_and(|start| now < start)) {
-        GrantState::NotYet
-    } else if from.is_some_and(|from| any(&|grant| !grant.terms.limits.allow_source(from))) {
-        GrantState::Elsewhere
-    } else {
-        GrantState::Live
-    }
 }

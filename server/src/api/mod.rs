@@ -6,6 +6,7 @@ mod grants;
 mod keys;
 mod log;
 mod sessions;
+mod state;
 mod vault;
 mod vendors;
 

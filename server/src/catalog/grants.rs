@@ -45,17 +45,31 @@ impl Catalog {
         ));
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(&grant_id.as_bytes()[..]);
         let Some(row) = query.fetch_optional(self.reader()).await? else { return Ok(None) };
-        let grant = checked(&row, key)?;
-        if grant.id != *grant_id {
-            return Err(CatalogError::integrity(format!("the row of grant {grant_id} holds another grant")));
-        }
-        let used =
-            |column| row.try_get::<Option<i64>, _>(column).map(|n| n.map_or(0, |n| u64::try_from(n).unwrap_or(0)));
-        let total = Usage { bytes: used(4)?, objects: used(5)?, uses: used(6)? };
-        Ok(Some((grant, Tally { total, minute: used(7)?, minute_bytes: used(8)? })))
+        with_tally(&row, key, *grant_id).map(Some)
     }
 
-    /// The grants of one holder, newest first.
+    /// Those of `grants` that there are, each with what has been charged to it: in one statement, however many.
+    ///
+    /// # Errors
+    /// [`CatalogError::Integrity`] if a row was changed.
+    pub async fn grants_and_usages(
+        &self,
+        tenant: &TenantId,
+        key: &LedgerKey,
+        grants: &[GrantId],
+    ) -> Result<Vec<(Grant, Tally)>, CatalogError> {
+        let sql = self.sql(concat!(
+            "SELECT g.content, g.mac, r.content, r.mac, u.bytes, u.objects, u.uses, u.minute, u.minute_bytes, g.id \
+             FROM jsonb_each($1) j CROSS JOIN grants g ON g.tenant = $2 AND g.id = unhex(j.value->>0) ",
+            renewed!(),
+            " LEFT JOIN usages u ON u.tenant = g.tenant AND u.grant_id = g.id",
+        ));
+        let query = sqlx::query(sql).bind(ids(grants)).bind(&tenant.as_bytes()[..]);
+        let rows = query.fetch_all(self.reader()).await?;
+        rows.iter().map(|row| with_tally(row, key, GrantId::from_bytes(id(row, 9)?))).collect()
+    }
+
+    /// The newest grants of one holder, newest first: those issued before entry `before`.
     ///
     /// # Errors
     /// [`CatalogError::Integrity`] if a row was changed.
@@ -64,13 +78,16 @@ impl Catalog {
         tenant: &TenantId,
         key: &LedgerKey,
         holder: &Holder,
+        before: Option<u64>,
+        limit: u32,
     ) -> Result<Vec<Grant>, CatalogError> {
         let sql = self.sql(concat!(
             "SELECT g.content, g.mac, r.content, r.mac FROM grants g ",
             renewed!(),
-            " WHERE g.tenant = $1 AND g.holder = $2 ORDER BY g.issued DESC LIMIT 10000",
+            " WHERE g.tenant = $1 AND g.holder = $2 AND g.issued < $3 ORDER BY g.issued DESC LIMIT $4",
         ));
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(holder_bytes(holder));
+        let query = query.bind(before.map_or(i64::MAX, signed)).bind(i64::from(limit));
         let rows = query.fetch_all(self.reader()).await?;
         let grants: Vec<Grant> = rows.iter().map(|row| checked(row, key)).collect::<Result<_, _>>()?;
         match grants.iter().find(|grant| grant.terms.holder != *holder) {
@@ -321,6 +338,17 @@ fn holder_bytes(holder: &Holder) -> Vec<u8> {
         Holder::Key(key) => [&[0], &key.as_bytes()[..]].concat(),
         Holder::Vendor(vendor) => [&[1], &vendor.as_bytes()[..]].concat(),
     }
+}
+
+/// The grant in the first four columns, which must be this one, and what has been charged to it, in the next five.
+fn with_tally(row: &AnyRow, key: &LedgerKey, grant_id: GrantId) -> Result<(Grant, Tally), CatalogError> {
+    let grant = checked(row, key)?;
+    if grant.id != grant_id {
+        return Err(CatalogError::integrity(format!("the row of grant {grant_id} holds another grant")));
+    }
+    let used = |column| row.try_get::<Option<i64>, _>(column).map(|n| n.map_or(0, |n| u64::try_from(n).unwrap_or(0)));
+    let total = Usage { bytes: used(4)?, objects: used(5)?, uses: used(6)? };
+    Ok((grant, Tally { total, minute: used(7)?, minute_bytes: used(8)? }))
 }
 
 /// The grant in columns 0 and 1, as the renewal in columns 2 and 3 left it, if they carry their marks.

@@ -46,7 +46,7 @@ pub(crate) use load::check_authority;
 pub use memory::NodeMemory;
 pub use prove::{Included, Signed};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use strongroom_core::grant::{Authority, Grant, Refusal, Tally};
@@ -230,6 +230,37 @@ impl Recorder {
             chain.extend(found);
         }
         Ok(chain)
+    }
+
+    /// These grants, each with all above it, as [`Recorder::standing`] has them one by one: a statement for each generation of
+    /// ancestors, however many grants there are.
+    ///
+    /// # Errors
+    /// As [`Recorder::standing`]; also if one of them is missing.
+    pub async fn standings(
+        &self,
+        tenant: &Arc<Tenant>,
+        ids: &[GrantId],
+    ) -> Result<Vec<Vec<(Arc<Grant>, Tally)>>, RecordError> {
+        self.check_running(&tenant.id)?;
+        let mut known: HashMap<GrantId, (Arc<Grant>, Tally)> = HashMap::with_capacity(ids.len());
+        let mut wanted = ids.to_vec();
+        while !wanted.is_empty() {
+            let found = self.inner.catalog.grants_and_usages(&tenant.id, &tenant.ledger_key, &wanted).await;
+            let found = found.map_err(RecordError::of_catalog)?;
+            let parents: HashSet<GrantId> = found.iter().filter_map(|(grant, _)| grant.terms.parent).collect();
+            known.extend(found.into_iter().map(|(grant, tally)| (grant.id, (Arc::new(grant), tally))));
+            if let Some(missing) = wanted.iter().find(|id| !known.contains_key(id)) {
+                return Err(RecordError::Integrity(format!("the row of grant {missing} is missing")));
+            }
+            // A parent is issued before its child, so this ends.
+            wanted = parents.into_iter().filter(|id| !known.contains_key(id)).collect();
+        }
+        let chain = |id: &GrantId| {
+            let above = |(grant, _): &&(Arc<Grant>, Tally)| known.get(&grant.terms.parent?);
+            std::iter::successors(known.get(id), above).cloned().collect()
+        };
+        Ok(ids.iter().map(chain).collect())
     }
 
     /// The most bytes that one entry may release under a grant: the lowest rate of it and those above it; none if none has one.

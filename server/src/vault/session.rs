@@ -92,6 +92,6 @@ pub(crate) async fn is_known(
     if authority.principal(key) != Principal::Key {
         return Ok(true);
     }
-    let own = vault.catalog.grants_of(&tenant.id, &tenant.ledger_key, &Holder::Key(*key)).await?;
+    let own = vault.catalog.grants_of(&tenant.id, &tenant.ledger_key, &Holder::Key(*key), None, 1).await?;
     Ok(!own.is_empty())
 }

@@ -17,6 +17,11 @@ use crate::recorder::attempt::Caller;
 use crate::tenants::Tenant;
 use crate::vault::Vault;
 
+/// The most grants of one holder that are looked at where none is named.
+const MAX_HELD: u32 = 10_000;
+/// How many of them are decided on at once.
+const AT_ONCE: usize = 100;
+
 /// Decides whether the caller may do all of `places` under the grant it names.
 pub(crate) async fn check(
     vault: &Vault,
@@ -47,41 +52,67 @@ pub(crate) async fn check_list(
     if principal == Principal::Admin && grant.is_none() {
         return Ok(());
     }
-    let candidates = match grant {
-        Some(id) => vec![id],
-        None => held_by(vault, tenant, principal, caller.key).await?.iter().map(|grant| grant.id).collect(),
-    };
     let covers =
         |grant: &Grant| grant.terms.scopes.iter().any(|scope| scope.covers_prefix(Action::List, dataset, prefix));
+    let mut chains = Vec::new();
+    let mut candidates = Vec::new();
+    match grant {
+        Some(id) => chains.push(vault.recorder.standing(tenant, id).await?),
+        None => {
+            let held = held_by(vault, tenant, principal, caller.key).await?;
+            candidates.extend(held.iter().filter(|grant| covers(grant)).map(|grant| grant.id));
+        }
+    }
     let none = Refusal::new(Reason::OutOfScope, "no grant of this key covers it");
     // A suspended vendor, or an unknown key, is told so before anything else.
     let mut refusal = decided(vault, &authority, caller, None, &[], &[]).err().unwrap_or_else(|| none.clone());
-    for id in candidates {
-        let chain = vault.recorder.standing(tenant, id).await?;
-        if chain.is_empty() || !chain.iter().all(|(grant, _)| covers(grant)) {
-            continue;
+    let mut rest = candidates.chunks(AT_ONCE);
+    loop {
+        for chain in chains.drain(..) {
+            let Some(id) = chain.first().map(|(grant, _)| grant.id) else { continue };
+            if !chain.iter().all(|(grant, _)| covers(grant)) {
+                continue;
+            }
+            match decided(vault, &authority, caller, Some(id), &chain, &[]) {
+                Ok(()) if authority.is_frozen(dataset) => refusal = Refusal::frozen(dataset),
+                Ok(()) => return Ok(()),
+                Err(ended) => refusal = ended,
+            }
         }
-        match decided(vault, &authority, caller, Some(id), &chain, &[]) {
-            Ok(()) if authority.is_frozen(dataset) => refusal = Refusal::frozen(dataset),
-            Ok(()) => return Ok(()),
-            Err(ended) => refusal = ended,
+        match rest.next() {
+            Some(some) => chains = vault.recorder.standings(tenant, some).await?,
+            None => return Err(refusal.into()),
         }
     }
-    Err(refusal.into())
 }
 
-/// The grants that a key holds: its vendor's, and its own.
+/// The newest grants that a key holds, its vendor's and its own, newest first.
 pub(crate) async fn held_by(
     vault: &Vault,
     tenant: &Tenant,
     principal: Principal,
     key: Fingerprint,
 ) -> Result<Vec<Grant>, Error> {
-    let mut held = vault.catalog.grants_of(&tenant.id, &tenant.ledger_key, &Holder::Key(key)).await?;
+    held_before(vault, tenant, principal, key, None, MAX_HELD).await
+}
+
+/// Those of them that were issued before entry `before`, and at most so many.
+pub(crate) async fn held_before(
+    vault: &Vault,
+    tenant: &Tenant,
+    principal: Principal,
+    key: Fingerprint,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<Vec<Grant>, Error> {
+    let of =
+        |holder| async move { vault.catalog.grants_of(&tenant.id, &tenant.ledger_key, &holder, before, limit).await };
+    let mut held = of(Holder::Key(key)).await?;
     if let Principal::Vendor(id) = principal {
-        held.extend(vault.catalog.grants_of(&tenant.id, &tenant.ledger_key, &Holder::Vendor(id)).await?);
+        held.extend(of(Holder::Vendor(id)).await?);
     }
     held.sort_by_key(|grant| std::cmp::Reverse(grant.issued));
+    held.truncate(limit as usize);
     Ok(held)
 }
 

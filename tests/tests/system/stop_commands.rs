@@ -47,8 +47,18 @@ fn json(ran: &Ran) -> Vec<Value> {
     ran.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Whether both grants are told to stand so, and the vendor's is with these words.
+fn stands(state: &str, words: &str, root: &str, shell: &mut Shell) {
+    let listed = json(&shell.run("strongroom --home lab grant list acme --output json").ok());
+    assert!(listed.len() == 2 && listed.iter().all(|line| line["state"] == state), "{state}: {listed:?}");
+    let shown = shell.run(&format!("strongroom --home lab grant show acme {root}")).ok();
+    assert!(shown.text().contains(words), "{words} in {}", shown.text());
+    let live = json(&shell.run("strongroom --home lab grant list acme --live --output json").ok());
+    assert_eq!(live.len(), if state == "live" { 2 } else { 0 });
+}
+
 async fn who_is_stopped_is_told_so() {
-    let Site { mut shell, labelco, .. } = site();
+    let Site { mut shell, labelco, root, .. } = site();
     let read =
         |home: &str, shell: &mut Shell| shell.run(&format!("strongroom --home {home} cat acme/rlhf/math/000001.json"));
 
@@ -60,13 +70,20 @@ async fn who_is_stopped_is_told_so() {
     assert!(listed.text().contains("frozen (entry "), "{}", listed.text());
     let listed = json(&shell.run("strongroom --home lab dataset show acme/rlhf --output json").ok());
     assert!(listed[0]["frozen"].is_u64(), "{listed:?}");
+    stands("frozen", "acme/rlhf is frozen: nobody reads or writes there", &root, &mut shell);
     shell.run("strongroom --home lab dataset delete acme/rlhf --yes").fails(4, "FROZEN");
     shell.run("strongroom --home labelco dataset unfreeze acme/rlhf").fails(4, "OUT_OF_SCOPE");
+    let text =
+        shell.run(&format!("strongroom --home lab grant explain acme/rlhf/math/000001.json --as {labelco}")).ok();
+    assert!(text.text().contains("no, FROZEN") && text.text().contains("(frozen)"), "{}", text.text());
     shell.run("strongroom --home lab dataset unfreeze acme/rlhf").ok();
     shell.run("strongroom --home lab dataset unfreeze acme/rlhf").fails(3, "PRECONDITION_FAILED");
     read("worker", &mut shell).ok();
 
+    stands("live", "", &root, &mut shell);
+
     shell.run("strongroom --home lab tenant freeze acme --note everything").ok();
+    stands("frozen", "acme is frozen", &root, &mut shell);
     read("lab", &mut shell).fails(4, "FROZEN");
     read("worker", &mut shell).fails(4, "FROZEN");
     shell.run("strongroom --home ./vault/operator tenant unfreeze acme").fails(4, "OUT_OF_SCOPE");
@@ -78,6 +95,7 @@ async fn who_is_stopped_is_told_so() {
     shell.run("strongroom --home labelco vendor suspend acme/labelco").fails(4, "OUT_OF_SCOPE");
     let stopped = shell.run("strongroom --home labelco vendor suspend --self acme --note \"a laptop is gone\"").ok();
     assert!(stopped.text().starts_with("acme/labelco is suspended"), "{}", stopped.text());
+    stands("suspended", "until it is resumed", &root, &mut shell);
     read("labelco", &mut shell).fails(4, "VENDOR_SUSPENDED");
     read("worker", &mut shell).fails(4, "VENDOR_SUSPENDED");
     shell.run("strongroom --home lab vendor resume acme/labelco").ok();
@@ -88,6 +106,7 @@ async fn who_is_stopped_is_told_so() {
     read("labelco", &mut shell).fails(4, "KEY_BLOCKED");
     read("worker", &mut shell).fails(4, "GRANT_REVOKED");
     shell.run("strongroom --home labelco whoami").fails(4, "KEY_BLOCKED");
+    stands("blocked", "until it is unblocked", &root, &mut shell);
     let blocked = json(&shell.run("strongroom --home ./vault/operator key blocked --output json").ok());
     assert_eq!(blocked[0]["key"], labelco.as_str());
     shell.run(&format!("strongroom --home ./vault/operator key unblock {labelco}")).ok();
@@ -134,6 +153,18 @@ async fn what_stands_and_why_is_told() {
     );
     assert!(shell.run("strongroom --home lab grant list acme --unused 30d --output json").ok().text().is_empty());
     assert_eq!(json(&shell.run("strongroom --home lab grant list acme --live --output json").ok()).len(), 2);
+
+    let touching = |home: &str, place: &str, shell: &mut Shell| {
+        json(&shell.run(&format!("strongroom --home {home} grant list --touching {place} --output json")).ok()).len()
+    };
+    let cases =
+        [("acme/rlhf/", 2), ("acme/rlhf/math/", 2), ("'acme/rlhf/math/00001*'", 1), ("acme/rlhf/math/000007.json", 2)];
+    for (place, count) in cases.into_iter().chain([("'acme/rlhf/ma*'", 2), ("acme/rlhf/labels/", 0), ("acme/none/", 0)])
+    {
+        assert_eq!(touching("lab", place, &mut shell), count, "{place}");
+        assert_eq!(touching("labelco", place, &mut shell), count, "{place}");
+    }
+    shell.run("strongroom --home lab grant list").fails(2, "USAGE");
 
     let shown = shell.run(&format!("strongroom --home labelco grant show acme {child}")).ok();
     for words in [

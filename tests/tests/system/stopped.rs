@@ -433,7 +433,7 @@ async fn a_blocked_key_is_stopped_everywhere() {
     };
     stopped(&vault).await;
     let told = lab.vault.grant(&lab.tenant, passed_on).await.unwrap();
-    assert_eq!(told.state, GrantState::Revoked, "as long as it is blocked");
+    assert_eq!(told.state, GrantState::Blocked, "as long as it is");
     // The connection that stood is worth nothing, and its sessions are over.
     assert_eq!(read(&worker.vault, &lab, "rlhf/a").await, Err(Reason::KeyBlocked));
     let (_, call) = session.get(Some(parent), "rlhf", &["a"]);

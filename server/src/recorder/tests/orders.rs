@@ -52,7 +52,11 @@ async fn a_grant_can_be_used_in_the_batch_that_issues_it() {
         tokio::join!(lab.record(Attempt::Order(Box::new(order))), lab.record(Attempt::Release(release)));
     assert!(issued.unwrap().index() < released.unwrap().index());
     // The holder finds it, and so does an admin.
-    let own = lab.catalog.grants_of(&lab.tenant.id, &lab.tenant.ledger_key, &Holder::Key(person.key())).await.unwrap();
+    let own = lab
+        .catalog
+        .grants_of(&lab.tenant.id, &lab.tenant.ledger_key, &Holder::Key(person.key()), None, 10)
+        .await
+        .unwrap();
     assert_eq!(own.iter().map(|grant| grant.id).collect::<Vec<_>>(), [grant]);
     let all = lab.catalog.list_grants(&lab.tenant.id, &lab.tenant.ledger_key, None, 10).await.unwrap();
     assert_eq!(all, own);
@@ -95,7 +99,11 @@ async fn a_renewed_grant_goes_on_on_every_node() {
     person.reconnect();
     read(&lab).await.unwrap();
     assert_eq!(lab.usage(grant).await.uses, 4, "it is the same grant");
-    let held = lab.catalog.grants_of(&lab.tenant.id, &lab.tenant.ledger_key, &Holder::Key(person.key())).await.unwrap();
+    let held = lab
+        .catalog
+        .grants_of(&lab.tenant.id, &lab.tenant.ledger_key, &Holder::Key(person.key()), None, 10)
+        .await
+        .unwrap();
     assert_eq!((held.len(), held[0].terms.expires), (1, expires));
     // Twice, and in one batch with what it allows: the newest holds, also after a restart.
     let later = Millis(expires.0 + 60_000);

@@ -42,7 +42,7 @@ async fn everything(raw: &Raw, by: &Identity, origin: strongroom_core::origin::O
     add("List", raw.vault().list(list).await.err());
     add("ListDatasets", raw.vault().list_datasets(v1::ListDatasetsRequest { tenant: tenant() }).await.err());
     add("CreateDataset", raw.vault().create_dataset(signed(Instruction::CreateDataset { name: name() })).await.err());
-    let grants = || v1::ListGrantsRequest { tenant: tenant(), page: None };
+    let grants = || v1::ListGrantsRequest { tenant: tenant(), ..Default::default() };
     add("Grants.List", GrantsClient::new(channel()).list(grants()).await.err());
     add("Grants.Mine", GrantsClient::new(channel()).mine(grants()).await.err());
     let vendors = v1::ListVendorsRequest { tenant: tenant() };
