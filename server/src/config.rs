@@ -42,6 +42,7 @@ use strongroom_core::reason::Reason;
 
 pub use self::bucket::{BucketUrl, Provider};
 use self::settings::{KEYS, Settings, is_misspelled, variable};
+use crate::recorder::LedgerLimits;
 
 /// The name of the configuration's file in a vault's folder.
 pub const CONFIG_FILE: &str = "strongroom.toml";
@@ -130,6 +131,8 @@ pub struct Limits {
     pub key_cache: Duration,
     /// How long a generation is kept after it was overwritten or deleted; then its key is destroyed.
     pub retention: Duration,
+    /// What ledgers are kept within.
+    pub ledger: LedgerLimits,
 }
 
 impl Default for Limits {
@@ -142,6 +145,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             key_cache: Duration::from_secs(300),
             retention: Duration::from_secs(30 * 24 * 3600),
+            ledger: LedgerLimits::default(),
         }
     }
 }

@@ -94,7 +94,7 @@ impl Server {
             return Err(Error::Setup(format!("limits.max_object: an object in a bucket has at most {most} bytes")));
         }
         blobs.probe().await?;
-        let recorder = Recorder::open(catalog.clone(), node, clock, memory, blobs.logs());
+        let recorder = Recorder::open(catalog.clone(), node, clock, memory, blobs.logs(), config.limits.ledger);
         let keys = LocalKeyHolder::start(catalog.clone(), root.clone(), file.vault, config.limits.key_cache);
         let sweeper = Sweeper {
             catalog: catalog.clone(),

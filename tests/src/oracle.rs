@@ -9,11 +9,16 @@ use std::path::Path;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Connection, Executor, Row};
 use strongroom_core::ids::{Index, TenantId};
+use strongroom_core::keys::secret::open_box;
+use strongroom_core::keys::wrap::{Purpose, RootTuple};
 use strongroom_core::ledger::batch::split;
 use strongroom_core::ledger::replay::{Finding, Replay, Summary};
-use strongroom_core::ledger::{Entry, Event, Head, Outcome, Private};
+use strongroom_core::ledger::tile::{Kind, Tile, WIDTH};
+use strongroom_core::ledger::{Entry, Event, Head, LedgerKey, Outcome, Private};
 use strongroom_core::origin::Origin;
 use strongroom_server::config::{BlobsUrl, CatalogUrl, Config};
+use strongroom_server::keys::root::RootKey;
+use strongroom_server::keys::root::file::FileRootKey;
 use strongroom_server::keys::vault::VaultFile;
 use strongroom_test_services::Moto;
 
@@ -48,8 +53,15 @@ impl Ledger {
             "SELECT b.first, b.entries, p.parts FROM batches b JOIN privates p USING (tenant, size) \
              WHERE b.tenant = $1 ORDER BY b.size",
         );
+        let batches = batches.bind(id.as_bytes().to_vec()).fetch_all(&mut *read).await.unwrap();
+        let oldest = batches.first().map_or(0, |row| row.get::<i64, _>(0));
         let mut entries = Vec::new();
-        for row in batches.bind(id.as_bytes().to_vec()).fetch_all(&mut *read).await.unwrap() {
+        if oldest > 0 {
+            let key = sqlx::query("SELECT ledger_key FROM tenants WHERE id = $1").bind(id.as_bytes().to_vec());
+            let key = bytes(&key.fetch_one(&mut *read).await.unwrap(), 0);
+            entries = shelved(folder, (id, tenant), &key, usize::try_from(oldest).unwrap()).await;
+        }
+        for row in batches {
             assert_eq!(row.get::<i64, _>(0), entries.len() as i64, "a gap before a batch");
             let (public, private) = (bytes(&row, 1), bytes(&row, 2));
             let (public, private) = (split(&public).unwrap(), split(&private).unwrap());
@@ -111,6 +123,43 @@ impl Ledger {
     /// How many entries there are.
     pub fn size(&self) -> Index {
         Index(self.entries.len() as u64)
+    }
+}
+
+/// The first entries of a ledger, whose batches have left the catalog: out of their bundles. That they are the ledger's is shown by
+/// what all of them come to.
+async fn shelved(
+    folder: &Path,
+    (id, name): (TenantId, &str),
+    wrapped: &[u8],
+    count: usize,
+) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let root = FileRootKey::open(folder, || None).unwrap();
+    let vault = VaultFile::read(folder).unwrap().vault;
+    let place = RootTuple { purpose: Purpose::LedgerKey, vault, tenant: Some((id, name)), version: 1 };
+    let key = LedgerKey::new(&root.unwrap(&place, wrapped).await.unwrap()).private_parts();
+    let mut entries = Vec::new();
+    while entries.len() < count {
+        let number = entries.len() as u64 / WIDTH;
+        let tile = |kind| Tile::new(kind, number, WIDTH).unwrap();
+        let (public, private) = (tile(Kind::Entries), tile(Kind::Private));
+        let aad = [&b"strongroom/v1/private-parts"[..], id.as_bytes(), private.to_string().as_bytes()].concat();
+        let open =
+            open_box(&key, &aad, &log_file(folder, id, private)).expect("private parts lie sealed for their place");
+        let bundle = log_file(folder, id, public);
+        for (public, private) in public.parts(&bundle).unwrap().into_iter().zip(private.parts(&open).unwrap()) {
+            entries.push((public.to_vec(), (!private.is_empty()).then(|| private.to_vec())));
+        }
+    }
+    entries.truncate(count);
+    entries
+}
+
+fn log_file(folder: &Path, tenant: TenantId, tile: Tile) -> Vec<u8> {
+    let name = format!("ledgers/{tenant}/{tile}");
+    match config(folder).blobs {
+        BlobsUrl::File(root) => std::fs::read(root.join(name)).unwrap(),
+        BlobsUrl::Bucket(url) => Moto::shared().read(&url.bucket, &format!("{}/{name}", url.prefix)),
     }
 }
 

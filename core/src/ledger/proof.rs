@@ -210,6 +210,34 @@ impl Hashes for TileHashes {
     }
 }
 
+/// The hashes of a log with one bundle's computed from its entries: a proof of its first entry, made from these, is one of all of
+/// them, since the siblings below the bundle's root are theirs. So the bundle's own tile need not be had.
+#[derive(Debug, Clone, Copy)]
+pub struct WithBundle<'a> {
+    above: &'a TileHashes,
+    number: u64,
+    leaves: &'a [Digest],
+}
+
+impl<'a> WithBundle<'a> {
+    /// With the leaf hashes of the entries of full bundle `number`.
+    pub fn new(above: &'a TileHashes, number: u64, leaves: &'a [Digest]) -> Self {
+        Self { above, number, leaves }
+    }
+}
+
+impl Hashes for WithBundle<'_> {
+    type Error = Lacking;
+
+    fn hash(&self, level: u32, index: u64) -> Result<Digest, Lacking> {
+        if level > 8 || (index << level) / WIDTH != self.number {
+            return self.above.hash(level, index);
+        }
+        let (at, count) = (((index << level) % WIDTH) as usize, 1 << level);
+        Ok(self.leaves.get(at..at + count).map_or_else(empty_root, perfect_root))
+    }
+}
+
 /// What proves offline that an entry is in a log: C2SP's `tlog-proof`.
 ///
 /// ```text

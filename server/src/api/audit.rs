@@ -187,7 +187,7 @@ async fn run(vault: &Vault, query: Query, sender: &cuts::Sender<v1::QueryFrame>)
             }
             limit -= 1;
             bytes += public.len() + private.len() + names.iter().map(String::len).sum::<usize>();
-            entries.push(v1::LedgerEntry { public: public.into(), private: private.into(), names });
+            entries.push(v1::LedgerEntry { public, private, names });
             if bytes >= FRAME {
                 sender.send(v1::QueryFrame { entries: std::mem::take(&mut entries), seen: None }).await?;
                 bytes = 0;

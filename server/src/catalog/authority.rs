@@ -34,6 +34,17 @@ impl Tx {
         query.fetch_all(self.connection()).await?.iter().map(row).collect()
     }
 
+    /// The exact bytes of the public part of an entry of the authority log.
+    pub(crate) async fn authority_entry(
+        &mut self,
+        tenant: &TenantId,
+        entry: Index,
+    ) -> Result<Option<Vec<u8>>, CatalogError> {
+        let sql = self.sql("SELECT public FROM authority WHERE tenant = $1 AND entry = $2");
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(entry.0));
+        Ok(query.fetch_optional(self.connection()).await?.map(|row| row.try_get(0)).transpose()?)
+    }
+
     /// Appends to the authority log.
     pub(crate) async fn insert_authority(
         &mut self,

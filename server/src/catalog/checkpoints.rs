@@ -1,5 +1,7 @@
 //! The newest checkpoint of each ledger, and who makes them.
 
+use std::time::Duration;
+
 use sqlx::Row;
 use strongroom_core::ids::{Digest, Index, Millis, NodeId, TenantId};
 
@@ -62,20 +64,23 @@ impl Catalog {
         rows.iter().map(|row| Ok(TenantId::from_bytes(id(row, 0)?))).collect()
     }
 
-    /// Takes a lease, or keeps it, until `until`; false if another node has it and its time is not over.
+    /// Takes a lease for a while, or keeps it; false if another node has it and its time is not over. The time is the database's,
+    /// so that nodes whose clocks are apart agree; `now` is the node's.
     pub(crate) async fn lease(
         &self,
         name: &'static str,
         node: &NodeId,
         now: Millis,
-        until: Millis,
+        life: Duration,
     ) -> Result<bool, CatalogError> {
         let mut tx = self.begin().await?;
+        let now = tx.time(now).await?;
+        let until = now.0.saturating_add(u64::try_from(life.as_millis()).unwrap_or(u64::MAX));
         let sql = tx.sql(
             "INSERT INTO leases (name, holder, until) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
              SET holder = $2, until = $3 WHERE leases.holder = $2 OR leases.until <= $4",
         );
-        let query = sqlx::query(sql).bind(name).bind(&node.as_bytes()[..]).bind(signed(until.0)).bind(signed(now.0));
+        let query = sqlx::query(sql).bind(name).bind(&node.as_bytes()[..]).bind(signed(until)).bind(signed(now.0));
         let taken = query.execute(tx.connection()).await?.rows_affected() == 1;
         tx.commit().await?;
         Ok(taken)

@@ -246,6 +246,18 @@ impl Tx {
         Ok(())
     }
 
+    /// When a grant was issued, as its row says without a mark.
+    pub(crate) async fn issued_at(
+        &mut self,
+        tenant: &TenantId,
+        grant: &GrantId,
+    ) -> Result<Option<Millis>, CatalogError> {
+        let sql = self.sql("SELECT since FROM grants WHERE tenant = $1 AND id = $2");
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(&grant.as_bytes()[..]);
+        let row = query.fetch_optional(self.connection()).await?;
+        row.map(|row| number(&row, 0).map(Millis)).transpose()
+    }
+
     /// Keeps renewals, each with its mark.
     pub(crate) async fn insert_renewals<'a>(
         &mut self,

@@ -7,7 +7,7 @@ use strongroom_core::ledger::{Head, LedgerKey};
 
 use super::bulk::Bulk;
 use super::dialect::Dialect;
-use super::{AuthorityRow, Catalog, CatalogError, Tx, id, number, signed};
+use super::{AuthorityRow, Boundary, Catalog, CatalogError, Tx, id, number, signed};
 
 /// A head as it is kept, before its mark is checked.
 pub(crate) struct HeadRow<'a> {
@@ -28,8 +28,8 @@ impl HeadRow<'_> {
 pub(crate) struct Since {
     /// The head.
     pub(crate) head: Head,
-    /// Its root when it had that size, if a commit ended there.
-    pub(crate) boundary: Option<Digest>,
+    /// Its root when it had that size.
+    pub(crate) boundary: Boundary,
     /// The authority log from there on.
     pub(crate) authority: Vec<AuthorityRow>,
 }
@@ -56,23 +56,27 @@ impl Catalog {
         size: Index,
     ) -> Result<Option<Since>, CatalogError> {
         let sql = self.sql(
-            "SELECT h.head, h.mac, b.tip, a.entry, a.public, a.signed FROM heads h \
-             LEFT JOIN batches b ON b.tenant = h.tenant AND b.size = $2 \
+            "SELECT h.head, h.mac, b.size, b.first, b.tip, a.entry, a.public, a.signed FROM heads h \
+             LEFT JOIN batches b ON b.tenant = h.tenant AND b.size = \
+             (SELECT min(n.size) FROM batches n WHERE n.tenant = h.tenant AND n.size >= $2) \
              LEFT JOIN authority a ON a.tenant = h.tenant AND a.entry >= $2 WHERE h.tenant = $1 ORDER BY a.entry",
         );
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(size.0));
         let rows = query.fetch_all(self.reader()).await?;
         let Some(first) = rows.first() else { return Ok(None) };
         let head = HeadRow { head: first.try_get(0)?, mac: first.try_get(1)? }.check(tenant, key)?;
-        let boundary = match first.try_get::<Option<&[u8]>, _>(2)? {
-            Some(_) => Some(Digest::from_bytes(id(first, 2)?)),
-            None => None,
+        let boundary = match first.try_get::<Option<i64>, _>(2)? {
+            Some(_) => {
+                let (ends, begins) = (Index(number(first, 2)?), Index(number(first, 3)?));
+                Boundary::of(size, ends, begins, Digest::from_bytes(id(first, 4)?))
+            }
+            None => Boundary::None,
         };
         let mut authority = Vec::new();
         for row in &rows {
-            if row.try_get::<Option<i64>, _>(3)?.is_some() {
-                let entry = Index(number(row, 3)?);
-                authority.push(AuthorityRow { entry, public: row.try_get(4)?, signed: row.try_get(5)? });
+            if row.try_get::<Option<i64>, _>(5)?.is_some() {
+                let entry = Index(number(row, 5)?);
+                authority.push(AuthorityRow { entry, public: row.try_get(6)?, signed: row.try_get(7)? });
             }
         }
         Ok(Some(Since { head, boundary, authority }))

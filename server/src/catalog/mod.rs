@@ -45,7 +45,7 @@ mod tx;
 pub mod uploads;
 
 pub(crate) use authority::AuthorityRow;
-pub(crate) use batches::NewBatch;
+pub(crate) use batches::{BatchRow, Boundary, NewBatch};
 pub(crate) use checkpoints::CheckpointRow;
 pub(crate) use notices::Notices;
 pub(crate) use paths::{PathRow, PathWrites};

@@ -11,6 +11,7 @@ use strongroom_core::sealed::layout::MAX_SIZE;
 
 use super::bucket::{self, BucketUrl};
 use super::{BlobsUrl, CatalogUrl, Config, ConfigError, DEFAULT_LISTEN, Limits, ROOT_PASSPHRASE, RootProvider, name};
+use crate::recorder::LedgerLimits;
 
 /// The variables, and where the rest comes from.
 pub(super) struct Settings {
@@ -44,6 +45,14 @@ impl Settings {
                 handshake: self.seconds("limits.handshake", limits.handshake, defaults.handshake)?,
                 key_cache: self.seconds("limits.key_cache", limits.key_cache, defaults.key_cache)?,
                 retention: self.seconds("limits.retention", limits.retention, defaults.retention)?,
+                ledger: LedgerLimits {
+                    recent: self.number(
+                        "limits.recent_entries",
+                        limits.recent_entries,
+                        0..=1 << 32,
+                        defaults.ledger.recent,
+                    )?,
+                },
             },
         })
     }
@@ -228,10 +237,11 @@ pub(super) struct LimitsTable {
     handshake: Option<u64>,
     key_cache: Option<u64>,
     retention: Option<u64>,
+    recent_entries: Option<u64>,
 }
 
 /// Every key there is.
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 15] = [
     "name",
     "listen",
     "operators",
@@ -246,6 +256,7 @@ pub(super) const KEYS: [&str; 14] = [
     "limits.handshake",
     "limits.key_cache",
     "limits.retention",
+    "limits.recent_entries",
 ];
 
 /// The variable that sets a key.

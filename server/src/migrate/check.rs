@@ -3,22 +3,26 @@
 use strongroom_core::identity::sha256;
 use strongroom_core::ids::{Digest, Index};
 use strongroom_core::ledger::batch::split;
+use strongroom_core::ledger::proof::TileHashes;
+use strongroom_core::ledger::tile::WIDTH;
 use strongroom_core::ledger::tree::{CompactRange, leaf_hash};
 use strongroom_core::ledger::{Entry, Head};
 
 use super::{MigrateError, Place, Tell, Told};
 use crate::catalog::{Catalog, CatalogError};
-use crate::recorder::check_authority;
+use crate::error::Error;
+use crate::recorder::{Parts, Shelf, Unread, check_authority, signed_row};
 use crate::tenants::Tenant;
 
-/// Batches, and rows with marks, that are read in one go.
-const BATCHES: u32 = 16;
+/// Bytes of batches, and rows with marks, that are read in one go.
+const BATCHES: u64 = 4 << 20;
 const ROWS: u32 = 1000;
 
 /// One tenant of one catalog, to be checked.
 #[derive(Clone, Copy)]
 pub(super) struct Check<'a> {
     pub(super) catalog: &'a Catalog,
+    pub(super) shelf: &'a Shelf,
     pub(super) place: Place,
     pub(super) tenant: &'a Tenant,
     pub(super) tell: Tell<'a>,
@@ -38,7 +42,8 @@ impl Check<'_> {
     }
 
     /// The ledger: its head carries its mark, the authority log comes to the head's authority tip, and all entries, each with its
-    /// private part unless that was erased, come to the head's tip by way of what every batch says.
+    /// private part unless that was erased, come to the head's tip by way of what every batch says. Those whose batches have left are
+    /// read out of the object store.
     pub(super) async fn ledger(&self, size: Index) -> Result<Head, MigrateError> {
         let Self { catalog, tenant, .. } = self;
         let since = self.of(catalog.since(&tenant.id, &tenant.ledger_key, Index(0)).await)?;
@@ -48,7 +53,7 @@ impl Check<'_> {
             return Err(self.broken(format!("the head's row says {size} entries, the head {}", head.size())));
         }
         check_authority(&since.authority, &head).map_err(|why| self.broken(why))?;
-        let mut range = CompactRange::default();
+        let mut range = self.shelved().await?;
         loop {
             let batches = self.of(catalog.batches_from(&tenant.id, Index(range.size()), BATCHES).await)?;
             if batches.is_empty() {
@@ -78,6 +83,36 @@ impl Check<'_> {
             }
         }
         if range == head.range { Ok(head) } else { Err(self.broken("the entries do not come to the head's tip")) }
+    }
+
+    /// The entries before the oldest batch, out of their bundles; each of those is found under the checkpoint.
+    async fn shelved(&self) -> Result<CompactRange, MigrateError> {
+        let Self { catalog, shelf, tenant, .. } = self;
+        let mut range = CompactRange::default();
+        let oldest = self.of(catalog.batch_of(&tenant.id, Index(0)).await)?;
+        let Some(end) = oldest.map(|batch| batch.first).filter(|first| *first > Index(0)) else { return Ok(range) };
+        let row = self.of(catalog.checkpoint(&tenant.id).await)?;
+        let row = row.ok_or_else(|| self.broken(format!("the batches before entry {end} are missing")))?;
+        let signed = signed_row(tenant, &row).map_err(|why| self.broken(why))?;
+        let mut hashes = TileHashes::new(signed.size.0);
+        while range.size() < end.0 {
+            let before = range.size();
+            let bundle = shelf.bundle(tenant, before / WIDTH, &signed, &mut hashes, Parts::Both).await;
+            let bundle = bundle.map_err(|unread| match unread {
+                Unread::Later(error) => Error::from(error).into(),
+                Unread::Changed(why) => self.broken(format!("the log's files: {why}")),
+            })?;
+            for public in bundle.public.iter().take(bundle.places(Index(before), end).len()) {
+                let index = Index(range.size());
+                if Entry::from_bytes(public).is_ok_and(|entry| entry.index == index) {
+                    range.append(leaf_hash(public));
+                } else {
+                    return Err(self.broken(format!("entry {index} is not what its bundle says")));
+                }
+            }
+            (self.tell)(Told::More(range.size() - before));
+        }
+        Ok(range)
     }
 
     /// The marks of every grant and of every generation of every object; how many objects there are.

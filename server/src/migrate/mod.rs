@@ -26,6 +26,7 @@ use crate::config::{CatalogUrl, Config};
 use crate::error::Error;
 use crate::keys::root::RootKey;
 use crate::keys::vault::VaultFile;
+use crate::recorder::Shelf;
 use crate::serve::open_root;
 use crate::tenants::{Tenant, Tenants};
 
@@ -212,6 +213,7 @@ pub async fn migrate(folder: &Path, options: Options, tell: Tell<'_>) -> Result<
     let root: Arc<dyn RootKey> = Arc::new(open_root(folder.to_owned(), ask).await?);
     let blobs = Blobs::open(&config.blobs).map_err(Error::from)?;
     blobs.probe().await.map_err(Error::from)?;
+    let shelf = Shelf::new(blobs.logs());
     let target = Catalog::open(&options.to).await?;
     let of = Unfinished { vault, of: source.ledgers().await? };
     let copying = Copying { source: source.clone(), target: target.clone(), of, page: options.page.max(1) };
@@ -227,7 +229,7 @@ pub async fn migrate(folder: &Path, options: Options, tell: Tell<'_>) -> Result<
     let marks = source.marked_rows().await?;
     tell(Told::Begins { stage: Stage::Checking, total: entries + marks, done: 0 });
     for (tenant, size) in &here {
-        let check = check::Check { catalog: &source, place: Place::File, tenant, tell };
+        let check = check::Check { catalog: &source, shelf: &shelf, place: Place::File, tenant, tell };
         check.ledger(*size).await?;
         objects += check.marks().await?;
     }
@@ -245,7 +247,7 @@ pub async fn migrate(folder: &Path, options: Options, tell: Tell<'_>) -> Result<
     tell(Told::Begins { stage: Stage::CheckingCopy, total: entries, done: 0 });
     let mut ledgers = Vec::with_capacity(there.len());
     for (tenant, size) in &there {
-        let check = check::Check { catalog: &target, place: Place::Copy, tenant, tell };
+        let check = check::Check { catalog: &target, shelf: &shelf, place: Place::Copy, tenant, tell };
         let head = check.ledger(*size).await?;
         ledgers.push(CheckedLedger { tenant: tenant.name.clone(), size: head.size(), tip: head.tip() });
     }
@@ -254,7 +256,7 @@ pub async fn migrate(folder: &Path, options: Options, tell: Tell<'_>) -> Result<
     tell(Told::Begins { stage: Stage::Sampling, total, done: 0 });
     let mut sampled = 0;
     for ((tenant, size), count) in there.iter().zip(counts) {
-        let sample = sample::Sample { catalog: &target, blobs: &blobs, tenant, tell };
+        let sample = sample::Sample { catalog: &target, blobs: &blobs, shelf: &shelf, tenant, tell };
         sampled += sample.check(*size, count, options.sample).await?;
     }
     if begun != Begun::Whole {

@@ -14,6 +14,7 @@ use crate::catalog::Catalog;
 use crate::catalog::objects::ObjectRow;
 use crate::error::Error;
 use crate::keys::KeyError;
+use crate::recorder::Shelf;
 use crate::tenants::Tenant;
 
 /// Rows that are looked at for one that can be opened.
@@ -27,6 +28,7 @@ const SEGMENTS: usize = 16;
 pub(super) struct Sample<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) blobs: &'a Blobs,
+    pub(super) shelf: &'a Shelf,
     pub(super) tenant: &'a Tenant,
     pub(super) tell: Tell<'a>,
 }
@@ -70,7 +72,7 @@ impl Sample<'_> {
     }
 
     fn as_check(&self) -> Check<'_> {
-        Check { catalog: self.catalog, place: Place::Copy, tenant: self.tenant, tell: self.tell }
+        Check { catalog: self.catalog, shelf: self.shelf, place: Place::Copy, tenant: self.tenant, tell: self.tell }
     }
 
     async fn object(&self, object: &ObjectRow) -> Result<(), MigrateError> {

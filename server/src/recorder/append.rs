@@ -13,16 +13,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use strongroom_core::grant::Authority;
-use strongroom_core::ids::{Millis, TenantId};
+use strongroom_core::ids::{Index, Millis, TenantId};
 use strongroom_core::ledger::charge::REQUEST_LIFE;
 use strongroom_core::ledger::{Head, Seen};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, timeout};
 
 use super::attempt::Attempt;
 use super::draft::{Draft, Drafted, KeyChange, Verdict};
 use super::gather::gather;
 use super::ledger::{Ledger, State, Unresolved, seen_of};
-use super::load::{LoadError, load};
+use super::load::{LoadError, load, root_at};
 use super::queue::{Group, Waiting};
 use super::{Inner, RecordError, View};
 use crate::catalog::{CatalogError, NewBatch, Tx};
@@ -34,6 +34,8 @@ use settle::{answer_all, fail_all};
 const MAX_BEHIND: u64 = 2000;
 /// How often a batch is tried that the database took back for the sake of others.
 const ATTEMPTS: u32 = 4;
+/// How long an old root may be looked up in the object store.
+const FIND_ROOT: Duration = Duration::from_secs(5);
 /// How many forgotten requests go with one batch.
 const SWEEP: u32 = 20_000;
 
@@ -88,12 +90,15 @@ enum Failure {
     Before { error: RecordError, is_passing: bool },
     /// It failed at its commit, or may never be tried again.
     Lost(RecordError),
+    /// Nothing happened yet: the root that this ledger had at this size has left the catalog, and is to be looked up first.
+    Left(Arc<Tenant>, Index),
 }
 
 impl From<Failure> for RecordError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Before { error, .. } | Failure::Lost(error) => error,
+            Failure::Left(_, size) => Self::Unavailable(format!("the root at {size} entries was not looked up yet")),
         }
     }
 }
@@ -139,6 +144,7 @@ impl Writer {
                     tracing::debug!(detail = %error, attempt, "a batch is tried again");
                     attempt += 1;
                 }
+                Err(Failure::Left(tenant, size)) => self.find_root(&tenant, size).await?,
                 done => return done,
             }
         }
@@ -146,18 +152,34 @@ impl Writer {
 
     /// Reads a ledger's standing and shows it.
     pub(super) async fn load(&mut self, tenant: &Arc<Tenant>) -> Result<View, RecordError> {
+        loop {
+            match self.try_load(tenant).await {
+                Err(Failure::Left(tenant, size)) => self.find_root(&tenant, size).await?,
+                done => return done.map_err(RecordError::from),
+            }
+        }
+    }
+
+    async fn try_load(&mut self, tenant: &Arc<Tenant>) -> Result<View, Failure> {
         let mut tx = match self.inner.catalog.begin().await {
             Ok(tx) => tx,
-            Err(CatalogError::Replaced) => return Err(self.inner.stop_all()),
-            Err(error) => return Err(RecordError::of_catalog(error)),
+            Err(CatalogError::Replaced) => return Err(Failure::Lost(self.inner.stop_all())),
+            Err(error) => return Err(Failure::before(error)),
         };
         let ledger = self.inner.ledger(&tenant.id);
-        let state = self.state(&mut tx, tenant, &ledger).await.map_err(RecordError::of_catalog)??;
-        let state = state.ok_or_else(|| no_ledger(tenant))?;
+        let state = self.state(&mut tx, tenant, &ledger).await?.map_err(Failure::Lost)?;
+        let state = state.ok_or_else(|| Failure::Lost(no_ledger(tenant)))?;
         let view = view_of(tenant, &state);
         ledger.publish(view.clone());
         self.ledgers.insert(tenant.id, (tenant.clone(), state));
         Ok(view)
+    }
+
+    /// Looks an old root up where it still stands. Nothing is locked meanwhile, and nobody is kept waiting for long.
+    async fn find_root(&self, tenant: &Arc<Tenant>, size: Index) -> Result<(), Failure> {
+        let late = || RecordError::Unavailable(format!("the root at {size} entries cannot be looked up"));
+        let found = timeout(FIND_ROOT, self.inner.find_root(tenant, size)).await.unwrap_or_else(|_| Err(late()));
+        found.map_err(|error| Failure::Before { error, is_passing: false })
     }
 
     /// Gives denials that had no entry of their own one together: those of minutes that are over, or all.
@@ -198,13 +220,13 @@ impl Writer {
         }
         for made in prepared.iter_mut().filter_map(Prepared::made_mut).filter(|made| made.appends()) {
             if failed.is_none() {
-                failed = write(&mut tx, made).await.err();
+                failed = write(&mut tx, made).await.err().map(Failure::before);
             }
         }
         if let Some(error) = failed {
             drop(tx);
             self.put_back(prepared);
-            return Err(Failure::before(error));
+            return Err(error);
         }
         if prepared.iter_mut().filter_map(Prepared::made_mut).any(|made| made.appends()) {
             failpoint::hit("record.committing");
@@ -230,7 +252,7 @@ impl Writer {
         Ok(committed)
     }
 
-    async fn prepare(&mut self, tx: &mut Tx, group: &Group, sums: Option<bool>) -> Result<Prepared, CatalogError> {
+    async fn prepare(&mut self, tx: &mut Tx, group: &Group, sums: Option<bool>) -> Result<Prepared, Failure> {
         let tenant = &group.tenant;
         let ledger = self.inner.ledger(&tenant.id);
         if let Some(stop) = ledger.stopped() {
@@ -251,7 +273,8 @@ impl Writer {
                 if let Some(state) = state {
                     self.ledgers.insert(tenant.id, (tenant.clone(), state));
                 }
-                other.map(|result| Prepared::Failed(result.err().unwrap_or(RecordError::Closed)))
+                let failed = other.map_err(Failure::before)?.err();
+                Ok(Prepared::Failed(failed.unwrap_or(RecordError::Closed)))
             }
         }
     }
@@ -281,39 +304,69 @@ impl Writer {
     async fn state(
         &mut self,
         tx: &mut Tx,
+        tenant: &Arc<Tenant>,
+        ledger: &Ledger,
+    ) -> Result<Result<Option<State>, RecordError>, Failure> {
+        let mut state = self.ledgers.remove(&tenant.id).map(|(_, state)| state);
+        match self.refresh(tx, tenant, ledger, &mut state).await {
+            Ok(()) => Ok(Ok(state)),
+            Err(LoadError::Stop(stop)) => Ok(Err(ledger.stop(&tenant.id, stop))),
+            Err(passing) => {
+                // What is only known here must not be forgotten because something could not be read.
+                if let Some(state) = state {
+                    self.ledgers.insert(tenant.id, (tenant.clone(), state));
+                }
+                Err(match passing {
+                    LoadError::Catalog(error) => Failure::before(error),
+                    LoadError::Left(size) => Failure::Left(tenant.clone(), size),
+                    LoadError::Stop(stop) => Failure::Lost(stop.into()),
+                })
+            }
+        }
+    }
+
+    async fn refresh(
+        &mut self,
+        tx: &mut Tx,
         tenant: &Tenant,
         ledger: &Ledger,
-    ) -> Result<Result<Option<State>, RecordError>, CatalogError> {
-        let left = self.ledgers.remove(&tenant.id).map(|(_, state)| state);
-        let size = left.as_ref().map(|state| state.head.size());
+        state: &mut Option<State>,
+    ) -> Result<(), LoadError> {
+        let size = state.as_ref().map(|state| state.head.size());
         let Some(floors) = ledger.floors.get() else {
-            return Ok(Err(RecordError::Unavailable("the ledger's checkpoints were not looked at yet".into())));
+            let why = std::io::Error::other("the ledger's checkpoints were not looked at yet");
+            return Err(CatalogError::from(why).into());
         };
-        let mut state = match load(tx, tenant, &self.inner.memory, floors, left).await {
-            Ok(state) => state,
-            Err(LoadError::Catalog(error)) => return Err(error),
-            Err(LoadError::Stop(stop)) => return Ok(Err(ledger.stop(&tenant.id, stop))),
-        };
-        if let Some(state) = &mut state {
-            if size != Some(state.head.size()) {
-                ledger.forget_usages();
-                match size {
-                    Some(size) => ledger.forget_grants(Some(&tx.renewed_since(&tenant.id, size).await?)),
-                    None => ledger.forget_grants(None),
-                }
+        load(tx, tenant, &self.inner.memory, ledger, floors, state).await?;
+        let Some(state) = state else { return Ok(()) };
+        if size != Some(state.head.size()) {
+            ledger.forget_usages();
+            match size {
+                Some(size) => match tx.renewed_since(&tenant.id, size).await {
+                    Ok(renewed) => ledger.forget_grants(Some(&renewed)),
+                    Err(error) => {
+                        ledger.forget_grants(None);
+                        return Err(error.into());
+                    }
+                },
+                None => ledger.forget_grants(None),
             }
-            for unresolved in self.unresolved.remove(&tenant.id).unwrap_or_default() {
-                let tip = if state.head.size() == unresolved.size {
-                    Some(state.head.tip())
-                } else {
-                    tx.boundary(&tenant.id, unresolved.size).await?
-                };
-                if tip == Some(unresolved.tip) {
-                    unresolved.marks.apply(&mut state.calls);
+        }
+        while let Some(unresolved) = self.unresolved.get_mut(&tenant.id).and_then(|all| all.pop()) {
+            let root = match state.head.size() == unresolved.size {
+                true => Ok(Some(state.head.tip())),
+                false => root_at(tx, tenant, ledger, unresolved.size).await,
+            };
+            match root {
+                Ok(Some(tip)) if tip == unresolved.tip => unresolved.marks.apply(&mut state.calls),
+                Ok(_) => {}
+                Err(error) => {
+                    self.unresolved.entry(tenant.id).or_default().push(unresolved);
+                    return Err(error);
                 }
             }
         }
-        Ok(Ok(state))
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use strongroom_core::ledger::checkpoint::Checkpoint;
 
 use super::ledger::Stop;
 use super::{Inner, RecordError};
-use crate::catalog::{CatalogError, CheckpointRow};
+use crate::catalog::{Boundary, CatalogError, CheckpointRow};
 use crate::tenants::Tenant;
 
 /// A size that the ledger had, with the root at that size.
@@ -30,14 +30,36 @@ impl Inner {
     /// What the checkpoints said when this process first looked; a failure to look is tried again.
     pub(super) async fn floors(&self, tenant: &Arc<Tenant>) -> Result<(), RecordError> {
         let ledger = self.ledger(&tenant.id);
-        ledger.floors.get_or_try_init(|| self.read_floors(tenant)).await?;
+        ledger.floors.get_or_try_init(|| self.first_floors(tenant)).await?;
+        Ok(())
+    }
+
+    /// Reads them, and what the writer cannot look up under its lock: the roots at sizes whose batches have left.
+    async fn first_floors(&self, tenant: &Arc<Tenant>) -> Result<Vec<Floor>, RecordError> {
+        let floors = self.read_floors(tenant).await?;
+        let remembered = self.memory.recall(&tenant.id, &tenant.ledger_key).map_err(CatalogError::from);
+        let remembered = remembered.map_err(RecordError::of_catalog)?;
+        let sizes = floors.iter().map(|floor| floor.size).chain(remembered.map(|seen| seen.size));
+        for size in sizes {
+            let boundary = self.catalog.boundary(&tenant.id, size).await.map_err(RecordError::of_catalog)?;
+            if boundary == Boundary::Left {
+                self.find_root(tenant, size).await?;
+            }
+        }
+        Ok(floors)
+    }
+
+    /// Has the root at a size whose batches have left looked up, and kept for the writer.
+    pub(super) async fn find_root(&self, tenant: &Tenant, size: Index) -> Result<(), RecordError> {
+        let root = self.root_at(tenant, size, Boundary::Left).await?;
+        self.ledger(&tenant.id).keep_root(size, root);
         Ok(())
     }
 
     async fn read_floors(&self, tenant: &Arc<Tenant>) -> Result<Vec<Floor>, RecordError> {
         let stop = |stop| self.ledger(&tenant.id).stop(&tenant.id, stop);
         let row = self.catalog.checkpoint(&tenant.id).await.map_err(RecordError::of_catalog)?;
-        let copy = self.logs.checkpoint(&tenant.id).await;
+        let copy = self.shelf.logs().checkpoint(&tenant.id).await;
         let copy = copy.map_err(|error| RecordError::Unavailable(format!("the checkpoint: {error}")))?;
         let mut floors = Vec::new();
         if let Some(row) = row {
@@ -66,7 +88,8 @@ impl Inner {
             let Some(since) = since else {
                 return Err(stop(Stop::Diverged(format!("{who} {size} entries, and the ledger's head is gone"))));
             };
-            check(who, size, root, since.head.size(), since.boundary).map_err(stop)?;
+            let boundary = self.root_at(tenant, size, since.boundary).await?;
+            check(who, size, root, since.head.size(), boundary).map_err(stop)?;
         }
         Ok(is_behind)
     }
@@ -91,6 +114,11 @@ pub(super) fn open_row(tenant: &Tenant, row: &CheckpointRow) -> Result<Checkpoin
         return Err(broken("its note is of another size or root than its row"));
     }
     Ok(checkpoint)
+}
+
+/// As [`open_row`], for who has no ledger to stop; what is wrong, if it is not.
+pub(crate) fn signed_row(tenant: &Tenant, row: &CheckpointRow) -> Result<Checkpoint, String> {
+    open_row(tenant, row).map_err(|stop| stop.why().to_owned())
 }
 
 /// The checkpoint in the object store, if this vault signed it.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::append::view_of_head;
 use super::ledger::{Ledger, Stop};
-use super::load::{LoadError, fold};
+use super::load::fold;
 use super::{Inner, RecordError, View};
 use crate::catalog::CatalogError;
 use crate::tenants::Tenant;
@@ -49,16 +49,12 @@ impl Inner {
             let why = format!("this process saw {size} entries, and the ledger has {has} or others: it was put back");
             return Err(stop(Stop::Diverged(why)));
         }
-        if since.boundary != Some(view.seen.tip) {
+        if self.root_at(tenant, size, since.boundary).await? != Some(view.seen.tip) {
             let why = format!("this process saw another ledger up to entry {size}: it was rewritten");
             return Err(stop(Stop::Diverged(why)));
         }
         let mut authority = view.authority.clone();
-        match fold(Arc::make_mut(&mut authority), view.head.authority_tip, &since.authority, &since.head) {
-            Ok(()) => {}
-            Err(LoadError::Stop(why)) => return Err(stop(why)),
-            Err(LoadError::Catalog(error)) => return Err(RecordError::of_catalog(error)),
-        }
+        fold(Arc::make_mut(&mut authority), view.head.authority_tip, &since.authority, &since.head).map_err(stop)?;
         let view = view_of_head(tenant, authority, since.head);
         ledger.publish(view.clone());
         Ok(view)

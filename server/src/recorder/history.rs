@@ -1,38 +1,140 @@
 //! The ledger, read back: entries in their order, public and private parts.
+//!
+//! The newest are in SQL. What has left it stands in bundles, which are held against the checkpoint before anything of them is told.
 
 use std::sync::Arc;
 
-use strongroom_core::ids::Index;
+use bytes::Bytes;
+use strongroom_core::ids::{Digest, Index};
 use strongroom_core::ledger::batch::{BrokenBatch, split};
+use strongroom_core::ledger::checkpoint::Checkpoint;
+use strongroom_core::ledger::proof::TileHashes;
+use strongroom_core::ledger::tile::WIDTH;
 
-use super::{RecordError, Recorder};
+use super::floors::open_row;
+use super::ledger::Stop;
+use super::shelf::{Bundle, Parts, Unread};
+use super::{Inner, RecordError, Recorder};
+use crate::catalog::{BatchRow, Boundary};
 use crate::tenants::Tenant;
 
+/// The exact bytes of an entry: its public part, and its private part, empty if it was erased.
+pub type EntryBytes = (Bytes, Bytes);
+
 impl Recorder {
-    /// Entries from `from` on and before `to`: the exact bytes of the public part, and those of the private part, none if it was
-    /// erased. As many as one commit appended, so that a caller goes on where the answer ends; none where the ledger does.
+    /// Entries from `from` on and before `to`. As many as lie together, so that a caller goes on where the answer ends; none where
+    /// the ledger does.
     ///
     /// # Errors
-    /// [`RecordError::Integrity`] if a batch does not hold what it says; [`RecordError::Unavailable`] if it cannot be read.
-    pub async fn history(
+    /// [`RecordError::Integrity`] if a batch does not hold what it says, or a file was changed, which stops the tenant;
+    /// [`RecordError::Unavailable`] if they cannot be read.
+    pub async fn history(&self, tenant: &Arc<Tenant>, from: Index, to: Index) -> Result<Vec<EntryBytes>, RecordError> {
+        self.inner.history(tenant, from, to, Parts::Both).await
+    }
+
+    /// As [`Recorder::history`], the public parts alone.
+    ///
+    /// # Errors
+    /// As [`Recorder::history`].
+    pub async fn public_history(
         &self,
         tenant: &Arc<Tenant>,
         from: Index,
         to: Index,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RecordError> {
+    ) -> Result<Vec<Bytes>, RecordError> {
+        let found = self.inner.history(tenant, from, to, Parts::Public).await?;
+        Ok(found.into_iter().map(|(public, _)| public).collect())
+    }
+}
+
+impl Inner {
+    async fn history(
+        &self,
+        tenant: &Arc<Tenant>,
+        from: Index,
+        to: Index,
+        parts: Parts,
+    ) -> Result<Vec<EntryBytes>, RecordError> {
         if from >= to {
             return Ok(Vec::new());
         }
-        let found = self.catalog().batch_of(&tenant.id, from).await.map_err(RecordError::of_catalog)?;
-        let Some(batch) = found else { return Ok(Vec::new()) };
-        let broken = |BrokenBatch| RecordError::Integrity(format!("the batch of entry {from} is cut"));
-        let (public, private) = (split(&batch.entries).map_err(broken)?, split(&batch.parts).map_err(broken)?);
-        if public.len() != private.len() || batch.first > from {
-            return Err(RecordError::Integrity(format!("the batch of entry {from} does not hold it")));
+        let found = self.catalog.batch_of(&tenant.id, from).await.map_err(RecordError::of_catalog)?;
+        match found {
+            Some(batch) if batch.first <= from => out_of_batch(&batch, from, to),
+            found => match self.shelved(tenant, from, parts).await? {
+                Some(bundle) => {
+                    let places = bundle.places(from, to);
+                    let none = std::iter::repeat(Bytes::new());
+                    let private: Box<dyn Iterator<Item = Bytes> + Send> = match parts {
+                        Parts::Both => Box::new(bundle.private.into_iter()),
+                        Parts::Public => Box::new(none),
+                    };
+                    Ok(bundle.public.into_iter().zip(private).skip(places.start).take(places.len()).collect())
+                }
+                None if found.is_none() => Ok(Vec::new()),
+                None => Err(RecordError::Integrity(format!("the batch of entry {from} does not hold it"))),
+            },
         }
-        let skip = usize::try_from(from.0 - batch.first.0).unwrap_or(usize::MAX);
-        let most = usize::try_from(to.0 - from.0).unwrap_or(usize::MAX);
-        let entries = public.into_iter().zip(private).skip(skip).take(most);
-        Ok(entries.map(|(public, private)| (public.to_vec(), private.to_vec())).collect())
     }
+
+    /// The full bundle that holds an entry; none if the newest checkpoint has none.
+    async fn shelved(&self, tenant: &Tenant, index: Index, parts: Parts) -> Result<Option<Bundle>, RecordError> {
+        let number = index.0 / WIDTH;
+        let Some(signed) = self.signed(tenant).await?.filter(|signed| number < signed.size.0 / WIDTH) else {
+            return Ok(None);
+        };
+        let mut hashes = TileHashes::new(signed.size.0);
+        let bundle = self.shelf.bundle(tenant, number, &signed, &mut hashes, parts).await;
+        bundle.map(Some).map_err(|unread| self.unread(tenant, unread))
+    }
+
+    /// The newest checkpoint; none before the first.
+    pub(super) async fn signed(&self, tenant: &Tenant) -> Result<Option<Checkpoint>, RecordError> {
+        let row = self.catalog.checkpoint(&tenant.id).await.map_err(RecordError::of_catalog)?;
+        let stop = |stop| self.ledger(&tenant.id).stop(&tenant.id, stop);
+        row.map(|row| open_row(tenant, &row)).transpose().map_err(stop)
+    }
+
+    /// The root that a ledger had at some size; none if no commit ended there.
+    pub(super) async fn root_at(
+        &self,
+        tenant: &Tenant,
+        size: Index,
+        boundary: Boundary,
+    ) -> Result<Option<Digest>, RecordError> {
+        match boundary {
+            Boundary::Tip(tip) => Ok(Some(tip)),
+            Boundary::None => Ok(None),
+            Boundary::Left => match self.signed(tenant).await? {
+                // What is not under the newest checkpoint cannot have left, and neither can that checkpoint's own batch.
+                Some(signed) if size < signed.size => {
+                    let root = self.shelf.root_at(tenant, size, &signed).await;
+                    root.map(Some).map_err(|unread| self.unread(tenant, unread))
+                }
+                _ => Ok(None),
+            },
+        }
+    }
+
+    /// What was not read was changed, which stops the tenant, or cannot be had now.
+    pub(super) fn unread(&self, tenant: &Tenant, unread: Unread) -> RecordError {
+        match unread {
+            Unread::Later(error) => RecordError::Unavailable(error.to_string()),
+            Unread::Changed(why) => {
+                self.ledger(&tenant.id).stop(&tenant.id, Stop::Integrity(format!("the log's files: {why}")))
+            }
+        }
+    }
+}
+
+fn out_of_batch(batch: &BatchRow, from: Index, to: Index) -> Result<Vec<EntryBytes>, RecordError> {
+    let broken = |BrokenBatch| RecordError::Integrity(format!("the batch of entry {from} is cut"));
+    let (public, private) = (split(&batch.entries).map_err(broken)?, split(&batch.parts).map_err(broken)?);
+    if public.len() != private.len() {
+        return Err(RecordError::Integrity(format!("the batch of entry {from} does not hold it")));
+    }
+    let skip = usize::try_from(from.0 - batch.first.0).unwrap_or(usize::MAX);
+    let most = usize::try_from(to.0 - from.0).unwrap_or(usize::MAX);
+    let entries = public.into_iter().zip(private).skip(skip).take(most);
+    Ok(entries.map(|(public, private)| (batch.entries.slice_ref(public), batch.parts.slice_ref(private))).collect())
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use strongroom_core::ids::{Digest, Index, Millis, TenantId};
+use strongroom_core::ids::{Digest, Index, TenantId};
 use strongroom_core::ledger::batch::split;
 use strongroom_core::ledger::checkpoint::Checkpoint;
 use strongroom_core::ledger::tile::{Growing, RestoreError, Tile};
@@ -32,6 +32,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::floors::{check, open_copy, open_row};
+use super::leave::Shelver;
 use super::ledger::Stop;
 use super::{Inner, RecordError, Recorder};
 use crate::blobs::BlobError;
@@ -42,7 +43,7 @@ use crate::tenants::{Tenant, Tenants};
 /// How long after a commit its entries wait for others to be integrated with them.
 const GATHER: Duration = Duration::from_millis(250);
 /// How often nodes look for what others appended.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often what failed, or is owed to a bucket, is tried.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often ledgers are held against their checkpoints.
@@ -51,10 +52,10 @@ const COMPARE_EVERY: Duration = Duration::from_secs(10);
 const COPY_EVERY: Duration = Duration::from_secs(10);
 /// How long the last pass of a process may take.
 const LAST_PASS: Duration = Duration::from_secs(5);
-/// How long a node has the lease, in milliseconds.
-const LEASE: u64 = 5000;
-/// Batches that are read at once.
-const BATCHES: u32 = 32;
+/// What the lease is for.
+const WORK: &str = "integrate";
+/// Bytes of batches that are read at once.
+const BATCHES: u64 = 4 << 20;
 /// Files that are written at once.
 const WRITES: usize = 8;
 /// Bytes of full tiles that are kept until the entries were found to be the head's. More is written before.
@@ -124,9 +125,17 @@ impl From<Stop> for Broken {
 }
 
 impl Recorder {
-    /// Integrates in the background. After `stop` it passes once more, and the task ends.
+    /// Integrates in the background, and has old batches leave. After `stop` it passes once more, and the task ends.
     pub(crate) fn integrate(&self, tenants: Tenants, stop: CancellationToken) -> JoinHandle<()> {
-        tokio::spawn(Integrator::new(self.inner.clone(), tenants).run(stop))
+        let integrator = Integrator::new(self.inner.clone(), tenants.clone());
+        let shelver = Shelver::new(self.inner.clone(), tenants);
+        let leaving = tokio::spawn(shelver.run(stop.clone()));
+        tokio::spawn(async move {
+            integrator.run(stop).await;
+            if let Err(error) = leaving.await {
+                tracing::error!(%error, "the task that has batches leave the catalog failed");
+            }
+        })
     }
 }
 
@@ -171,7 +180,7 @@ impl Integrator {
     pub(super) async fn pass(&mut self) -> bool {
         let found = async {
             let found = self.inner.catalog.unintegrated().await?;
-            let leads = !found.is_empty() && self.leads().await?;
+            let leads = !found.is_empty() && self.inner.leads(WORK).await?;
             Ok::<_, CatalogError>(if leads { found } else { Vec::new() })
         };
         let found = match found.await {
@@ -181,22 +190,18 @@ impl Integrator {
                 return false;
             }
         };
-        let mut is_done = true;
-        for id in found {
-            if self.inner.ledger(&id).stopped().is_none() {
-                is_done &= self.one(id).await;
+        let inner = self.inner.clone();
+        let all = async {
+            let mut is_done = true;
+            for id in found {
+                if inner.ledger(&id).stopped().is_none() {
+                    is_done &= self.one(id).await;
+                }
             }
-        }
+            is_done
+        };
+        let is_done = inner.leading(WORK, all).await;
         self.pay().await && is_done
-    }
-
-    /// Whether this node is the one that works.
-    async fn leads(&self) -> Result<bool, CatalogError> {
-        if !self.inner.catalog.is_shared() {
-            return Ok(true);
-        }
-        let now = self.inner.clock.now();
-        self.inner.catalog.lease("integrate", &self.inner.node, now, Millis(now.0 + LEASE)).await
     }
 
     /// Integrates one log; false if that failed for now.
@@ -251,13 +256,8 @@ impl Integrator {
         let since = catalog.since(id, &tenant.ledger_key, size).await?;
         let head = since.as_ref().map(|since| since.head.clone()).unwrap_or_default();
         if from.is_some() {
-            check(
-                "the checkpoint in the database has",
-                size,
-                root,
-                head.size(),
-                since.and_then(|since| since.boundary),
-            )?;
+            let boundary = since.and_then(|since| since.boundary.tip());
+            check("the checkpoint in the database has", size, root, head.size(), boundary)?;
         }
         if head.size() == size {
             return Ok(None);
@@ -289,7 +289,7 @@ impl Integrator {
     async fn restore(&self, tenant: &Arc<Tenant>, size: Index, root: Digest) -> Result<Growing, Broken> {
         let mut tiles = HashMap::new();
         for tile in Growing::tail(size.0) {
-            let bytes = self.inner.file(tenant, tile).await?;
+            let bytes = self.inner.shelf.file(tenant, tile).await?;
             tiles.insert(tile, bytes);
         }
         let read = |tile: Tile| tiles.get(&tile).map(|bytes| bytes.to_vec()).ok_or(tile);
@@ -343,20 +343,20 @@ impl Integrator {
         }
         for tile in from.into_iter().flat_map(|(size, _)| Growing::tail(size.0)) {
             if Tile::of(tile.kind(), tile.index(), size).is_some_and(Tile::is_full) {
-                self.inner.logs.drop_partials(&tenant.id, tile.full()).await?;
+                self.inner.shelf.logs().drop_partials(&tenant.id, tile.full()).await?;
             }
         }
         Ok(true)
     }
 
     async fn write(&self, tenant: &Arc<Tenant>, tiles: Vec<(Tile, Vec<u8>)>) -> Result<(), BlobError> {
-        let put = |(tile, bytes): (Tile, Vec<u8>)| self.inner.put_file(tenant, tile, bytes);
+        let put = |(tile, bytes): (Tile, Vec<u8>)| self.inner.shelf.put(tenant, tile, bytes);
         stream::iter(tiles).map(put).buffer_unordered(WRITES).try_collect().await
     }
 
     /// Replaces the object store's copies of checkpoints: at once on a disk, now and then in a bucket; false if some are owed yet.
     async fn pay(&mut self) -> bool {
-        let is_near = self.inner.logs.is_near();
+        let is_near = self.inner.shelf.logs().is_near();
         let mut is_done = true;
         for (id, kept) in &mut self.kept {
             let is_due = is_near || kept.copied.is_none_or(|copied| copied.elapsed() >= COPY_EVERY);
@@ -368,7 +368,7 @@ impl Integrator {
                 (kept.tenant.clone(), Checkpoint::peek(&note).map(|owed| owed.size).unwrap_or_default());
             // One that was not signed here is left for whoever compares: it stops the tenant.
             let replaces = move |there: &[u8]| open_copy(&tenant, there).is_ok_and(|there| there.size < size);
-            match self.inner.logs.put_checkpoint(id, note, replaces).await {
+            match self.inner.shelf.logs().put_checkpoint(id, note, replaces).await {
                 Ok(()) => {
                     kept.owed = None;
                     kept.copied = Some(Instant::now());

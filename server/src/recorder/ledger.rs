@@ -19,6 +19,8 @@ use crate::tenants::Tenant;
 
 /// The most grants that are kept in memory; past it, all are read anew.
 const MAX_CACHED: usize = 100_000;
+/// The most old roots that are kept: a node asks for a few when it comes back.
+const MAX_ROOTS: usize = 64;
 /// The most calls of one session: their digests are kept while it lives.
 const MAX_CALLS: usize = 1 << 20;
 
@@ -36,6 +38,8 @@ pub(super) struct Ledger {
     pub(super) looked: tokio::sync::Mutex<Option<Instant>>,
     /// What checkpoints said when this process first looked.
     pub(super) floors: OnceCell<Vec<Floor>>,
+    /// Roots at sizes whose batches have left the catalog, as they were looked up for the writer; none where no commit ended.
+    roots: Mutex<HashMap<Index, Option<Digest>>>,
     stopped: OnceLock<Stop>,
 }
 
@@ -130,6 +134,19 @@ impl Ledger {
     /// Forgets what is only exact while nobody else writes.
     pub(super) fn forget_usages(&self) {
         lock(&self.usages).clear();
+    }
+
+    /// The root at a size whose batches have left, if it was looked up.
+    pub(super) fn root(&self, size: Index) -> Option<Option<Digest>> {
+        lock(&self.roots).get(&size).copied()
+    }
+
+    pub(super) fn keep_root(&self, size: Index, root: Option<Digest>) {
+        let mut roots = lock(&self.roots);
+        if roots.len() >= MAX_ROOTS {
+            roots.clear();
+        }
+        roots.insert(size, root);
     }
 
     pub(super) fn stopped(&self) -> Option<&Stop> {

@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use strongroom_core::grant::Authority;
 use strongroom_core::grant::authority::is_authority;
-use strongroom_core::ids::Index;
+use strongroom_core::ids::{Digest, Index};
 use strongroom_core::ledger::head::chain;
 use strongroom_core::ledger::{Entry, Event, Head};
 use strongroom_core::order::SignedOrder;
 
 use super::floors::Floor;
-use super::ledger::{Calls, State, Stop};
+use super::ledger::{Calls, Ledger, State, Stop};
 use super::memory::NodeMemory;
-use crate::catalog::{AuthorityRow, CatalogError, Tx};
+use crate::catalog::{AuthorityRow, Boundary, CatalogError, Tx};
 use crate::tenants::Tenant;
 
 /// Why a ledger's standing could not be had.
@@ -25,6 +25,14 @@ pub(super) enum LoadError {
     Catalog(CatalogError),
     /// The ledger must go no further.
     Stop(Stop),
+    /// The batches that ended at this size have left: the root there is to be looked up first.
+    Left(Index),
+}
+
+impl From<Stop> for LoadError {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
 }
 
 impl From<CatalogError> for LoadError {
@@ -40,59 +48,71 @@ fn diverged<T>(why: String) -> Result<T, LoadError> {
     Err(LoadError::Stop(Stop::Diverged(why)))
 }
 
-/// The standing of a ledger as it is in the catalog now, `state` being what this process left there. `None` before entry 0.
+/// Brings what this process left of a ledger's standing to what the catalog has now; none before entry 0. On a failure it is left
+/// as it was.
 pub(super) async fn load(
     tx: &mut Tx,
     tenant: &Tenant,
     memory: &NodeMemory,
+    ledger: &Ledger,
     floors: &[Floor],
-    state: Option<State>,
-) -> Result<Option<State>, LoadError> {
+    state: &mut Option<State>,
+) -> Result<(), LoadError> {
     let head = tx.head(&tenant.id, &tenant.ledger_key).await?;
-    match (head, state) {
-        (Some(head), Some(state)) if head == state.head => Ok(Some(state)),
-        (Some(head), Some(state)) => catch_up(tx, tenant, head, state).await.map(Some),
+    match (head, &mut *state) {
+        (Some(head), Some(state)) if head == state.head => Ok(()),
+        (Some(head), Some(state)) => catch_up(tx, tenant, ledger, head, state).await,
         (None, Some(state)) => diverged(format!("the ledger had {} entries, and its head is gone", state.head.size())),
         (head, None) => {
             let remembered = memory.recall(&tenant.id, &tenant.ledger_key).map_err(CatalogError::from)?;
             if let Some(seen) = remembered {
-                check_boundary(tx, tenant, head.as_ref(), seen.size, seen.tip, "this node remembers").await?;
+                let root = (seen.size, seen.tip);
+                check_boundary(tx, tenant, ledger, head.as_ref(), root, "this node remembers").await?;
             }
             for floor in floors {
-                check_boundary(tx, tenant, head.as_ref(), floor.size, floor.root, floor.who).await?;
+                let root = (floor.size, floor.root);
+                check_boundary(tx, tenant, ledger, head.as_ref(), root, floor.who).await?;
             }
-            let Some(head) = head else { return Ok(None) };
+            let Some(head) = head else { return Ok(()) };
             let rows = tx.authority_from(&tenant.id, Index(0)).await?;
             let mut authority = Authority::default();
             fold(&mut authority, [0; 32], &rows, &head)?;
-            Ok(Some(State {
+            *state = Some(State {
                 head,
                 authority: Arc::new(authority),
                 denials: Default::default(),
                 calls: Calls::default(),
                 swept: 0,
-            }))
+            });
+            Ok(())
         }
     }
 }
 
 /// Somebody else wrote: takes in what is newer.
-async fn catch_up(tx: &mut Tx, tenant: &Tenant, head: Head, mut state: State) -> Result<State, LoadError> {
+async fn catch_up(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    ledger: &Ledger,
+    head: Head,
+    state: &mut State,
+) -> Result<(), LoadError> {
     let old = &state.head;
-    check_boundary(tx, tenant, Some(&head), old.size(), old.tip(), "this process left").await?;
+    let root = (old.size(), old.tip());
+    check_boundary(tx, tenant, ledger, Some(&head), root, "this process left").await?;
     let rows = tx.authority_from(&tenant.id, old.size()).await?;
     fold(Arc::make_mut(&mut state.authority), old.authority_tip, &rows, &head)?;
     state.head = head;
-    Ok(state)
+    Ok(())
 }
 
 /// Whether the ledger with this head once ended at `size` with `tip`.
 async fn check_boundary(
     tx: &mut Tx,
     tenant: &Tenant,
+    ledger: &Ledger,
     head: Option<&Head>,
-    size: Index,
-    tip: strongroom_core::ids::Digest,
+    (size, tip): (Index, Digest),
     who: &str,
 ) -> Result<(), LoadError> {
     let Some(head) = head else {
@@ -101,30 +121,36 @@ async fn check_boundary(
     if head.size() < size {
         return diverged(format!("{who} {size} entries, and the ledger has {}: it was put back", head.size()));
     }
-    let found = if head.size() == size { Some(head.tip()) } else { tx.boundary(&tenant.id, size).await? };
+    let found = if head.size() == size { Some(head.tip()) } else { root_at(tx, tenant, ledger, size).await? };
     match found {
         Some(found) if found == tip => Ok(()),
         _ => diverged(format!("{who} another ledger up to entry {size}: it was rewritten")),
     }
 }
 
-/// Whether these rows are the whole authority log of a ledger with this head; what is wrong, if they are not.
-pub(crate) fn check_authority(rows: &[AuthorityRow], head: &Head) -> Result<(), String> {
-    match fold(&mut Authority::default(), [0; 32], rows, head) {
-        Err(LoadError::Stop(Stop::Diverged(why) | Stop::Integrity(why))) => Err(why),
-        Err(LoadError::Catalog(error)) => Err(error.to_string()),
-        Ok(()) => Ok(()),
+/// The root that the ledger had at `size`; none if no commit ended there.
+pub(super) async fn root_at(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    ledger: &Ledger,
+    size: Index,
+) -> Result<Option<Digest>, LoadError> {
+    match tx.boundary(&tenant.id, size).await? {
+        Boundary::Tip(tip) => Ok(Some(tip)),
+        Boundary::None => Ok(None),
+        // Nothing that is far away is asked while the head is locked.
+        Boundary::Left => ledger.root(size).ok_or(LoadError::Left(size)),
     }
 }
 
+/// Whether these rows are the whole authority log of a ledger with this head; what is wrong, if they are not.
+pub(crate) fn check_authority(rows: &[AuthorityRow], head: &Head) -> Result<(), String> {
+    fold(&mut Authority::default(), [0; 32], rows, head).map_err(|stop| stop.why().to_owned())
+}
+
 /// Takes rows of the authority log in; they must come to exactly what the head says.
-pub(super) fn fold(
-    authority: &mut Authority,
-    from: [u8; 32],
-    rows: &[AuthorityRow],
-    head: &Head,
-) -> Result<(), LoadError> {
-    let broken = |why: String| LoadError::Stop(Stop::Integrity(why));
+pub(super) fn fold(authority: &mut Authority, from: [u8; 32], rows: &[AuthorityRow], head: &Head) -> Result<(), Stop> {
+    let broken = Stop::Integrity;
     let mut tip = from;
     let mut next = Index(0);
     for row in rows {

@@ -5,6 +5,7 @@
 //! view, standing  ◄───────────── what the last commit came to
 //!                 ◄───────────── what other nodes committed (fresh, watch)
 //! what was committed ─► integrate: tiles ─► signed checkpoint ─► floors: no ledger falls behind it
+//!                                                └─► leave: what is old leaves the catalog; shelf, history read it from there
 //! ```
 //!
 //! One task of a node writes; whatever queued while its last commit ran is the next batch, of all tenants in one transaction.
@@ -29,6 +30,8 @@ mod fresh;
 mod gather;
 mod history;
 mod integrate;
+mod lease;
+mod leave;
 mod ledger;
 mod load;
 mod memory;
@@ -42,9 +45,12 @@ mod shelf;
 mod watch;
 
 pub use clock::{Clock, SystemClock};
+pub(crate) use floors::signed_row;
+pub use history::EntryBytes;
 pub(crate) use load::check_authority;
 pub use memory::NodeMemory;
 pub use prove::{Included, Signed};
+pub(crate) use shelf::{Parts, Shelf, Unread};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -76,7 +82,8 @@ struct Inner {
     node: NodeId,
     clock: Arc<dyn Clock>,
     memory: NodeMemory,
-    logs: Logs,
+    shelf: Shelf,
+    limits: LedgerLimits,
     /// Told of each commit.
     appended: Notify,
     ledgers: RwLock<HashMap<TenantId, Arc<Ledger>>>,
@@ -87,6 +94,19 @@ struct Inner {
     /// Whether the catalog has been silent for too long to know what other nodes took away.
     blind: channel::Sender<bool>,
     ended: CancellationToken,
+}
+
+/// What ledgers are kept within.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerLimits {
+    /// So many of the newest entries of each ledger stay in the catalog, at least.
+    pub recent: u64,
+}
+
+impl Default for LedgerLimits {
+    fn default() -> Self {
+        Self { recent: 4096 }
+    }
 }
 
 /// A ledger as of this node's last commit.
@@ -152,9 +172,18 @@ impl RecordError {
 
 impl Recorder {
     /// Starts the writer over this catalog; `logs` is where the ledgers' checkpoints lie beside it.
-    pub fn open(catalog: Catalog, node: NodeId, clock: Arc<dyn Clock>, memory: NodeMemory, logs: Logs) -> Self {
+    pub fn open(
+        catalog: Catalog,
+        node: NodeId,
+        clock: Arc<dyn Clock>,
+        memory: NodeMemory,
+        logs: Logs,
+        limits: LedgerLimits,
+    ) -> Self {
         let (appended, ledgers, operators, stopped, blind, ended) = Default::default();
-        let inner = Inner { catalog, node, clock, memory, logs, appended, ledgers, operators, stopped, blind, ended };
+        let shelf = Shelf::new(logs);
+        let inner =
+            Inner { catalog, node, clock, memory, shelf, limits, appended, ledgers, operators, stopped, blind, ended };
         let inner = Arc::new(inner);
         let (jobs, waiting) = mpsc::channel(MAX_QUEUE);
         tokio::spawn(queue::run(Writer::new(inner.clone()), waiting));
@@ -311,7 +340,9 @@ impl Recorder {
         let tip = if seen.size == view.head.size() {
             Some(view.seen.tip)
         } else {
-            self.inner.catalog.boundary(&tenant.id, seen.size).await.map_err(RecordError::of_catalog)?
+            let boundary = self.inner.catalog.boundary(&tenant.id, seen.size).await;
+            let boundary = boundary.map_err(RecordError::of_catalog)?;
+            self.inner.root_at(tenant, seen.size, boundary).await?
         };
         if tip != Some(seen.tip) {
             return stop(format!("a client was told of another ledger up to entry {}: it was rewritten", seen.size));

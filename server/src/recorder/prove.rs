@@ -79,15 +79,15 @@ impl Recorder {
     pub async fn inclusion(&self, tenant: &Arc<Tenant>, index: Index) -> Result<Included, RecordError> {
         let none = || not_found(format!("the ledger has no entry {index}"));
         let next = Index(index.0.checked_add(1).ok_or_else(none)?);
-        let found = self.history(tenant, index, next).await?;
-        let (public, _) = found.into_iter().next().ok_or_else(none)?;
+        let found = self.public_history(tenant, index, next).await?;
+        let public = found.into_iter().next().ok_or_else(none)?;
         let signed = self.checkpoint(tenant, next).await?;
         let (size, top) = (signed.checkpoint.size.0, signed.checkpoint.root);
         let proof = self.out_of_tiles(tenant, size, |hashes| inclusion(hashes, index.0, size)).await?;
         if check_inclusion(leaf_hash(&public), index.0, size, &top, &proof).is_err() {
             return Err(self.changed(tenant, format!("entry {index} is not the one under the checkpoint of {size}")));
         }
-        Ok(Included { signed, public, proof })
+        Ok(Included { signed, public: public.to_vec(), proof })
     }
 
     /// The proof that the newest checkpoint continues the ledger as it was at `size`.
@@ -116,7 +116,7 @@ impl Recorder {
     /// tenant.
     pub async fn log_file(&self, tenant: &Arc<Tenant>, tile: Tile) -> Result<Bytes, RecordError> {
         self.check_running(&tenant.id)?;
-        match self.inner.file(tenant, tile).await {
+        match self.inner.shelf.file(tenant, tile).await {
             Ok(bytes) => Ok(bytes),
             Err(error @ (BlobError::Missing(_) | BlobError::Altered(_))) => {
                 let newest = self.checkpoint(tenant, Index(0)).await?.checkpoint.size.0;
@@ -130,22 +130,15 @@ impl Recorder {
         }
     }
 
-    /// Computes something from the tiles of a log, fetching those that it needs.
+    /// Computes something from the tiles of a log.
     async fn out_of_tiles<T>(
         &self,
         tenant: &Arc<Tenant>,
         size: u64,
         work: impl Fn(&TileHashes) -> Result<T, Lacking>,
     ) -> Result<T, RecordError> {
-        let mut hashes = TileHashes::new(size);
-        loop {
-            let Lacking(tile) = match work(&hashes) {
-                Ok(done) => return Ok(done),
-                Err(lacking) => lacking,
-            };
-            let bytes = self.log_file(tenant, tile).await?;
-            hashes.insert(tile, &bytes).map_err(|error| self.changed(tenant, format!("{tile}: {error}")))?;
-        }
+        let found = self.inner.shelf.out_of_tiles(tenant, &mut TileHashes::new(size), work).await;
+        found.map_err(|unread| self.inner.unread(tenant, unread))
     }
 
     fn changed(&self, tenant: &Tenant, why: String) -> RecordError {

@@ -51,13 +51,21 @@ async fn issued(tx: &mut Tx, tenant: &Tenant, order: OrderId) -> Result<Option<I
     Ok(found.into_iter().find_map(|(_, grant)| grant.ok()).map(|grant| grant.issued))
 }
 
-/// The time of the entry that accepted an order.
+/// The time of the entry that accepted an order. Where its batch has left, the authority log has the entry too; a grant's row has
+/// the time alone, which carries no mark, but vouches for nothing either.
 async fn time_of(tx: &mut Tx, tenant: &Tenant, index: Index, order: OrderId) -> Result<Option<Millis>, CatalogError> {
-    let Some(batch) = tx.batch_of(&tenant.id, index).await? else { return Ok(None) };
-    let time = || {
-        let at = usize::try_from(index.0.checked_sub(batch.first.0)?).ok()?;
-        let entry = Entry::from_bytes(split(&batch.entries).ok()?.get(at)?).ok()?;
+    let time = |public: &[u8]| {
+        let entry = Entry::from_bytes(public).ok()?;
         (entry.index == index && entry.order == Some(order)).then_some(entry.time)
     };
-    Ok(time())
+    match tx.batch_of(&tenant.id, index).await? {
+        Some(batch) if batch.first <= index => {
+            let at = usize::try_from(index.0 - batch.first.0).unwrap_or(usize::MAX);
+            Ok(split(&batch.entries).ok().and_then(|entries| time(entries.get(at)?)))
+        }
+        _ => match tx.authority_entry(&tenant.id, index).await? {
+            Some(public) => Ok(time(&public)),
+            None => tx.issued_at(&tenant.id, &GrantId::from(order)).await,
+        },
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use strongroom_core::call::Work;
 use strongroom_core::grant::{Holder, Prefix};
 use strongroom_core::identity::Fingerprint;
@@ -31,8 +32,8 @@ pub(crate) struct Filter {
 
 /// An entry as it is told.
 pub(crate) struct Line {
-    pub(crate) public: Vec<u8>,
-    pub(crate) private: Vec<u8>,
+    pub(crate) public: Bytes,
+    pub(crate) private: Bytes,
     pub(crate) names: Vec<String>,
 }
 

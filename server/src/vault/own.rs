@@ -70,11 +70,11 @@ pub(crate) async fn own_releases(
     let (mut found, mut objects, mut commits) = (Vec::new(), 0, 0);
     'pages: while next < end && commits < MAX_COMMITS {
         commits += 1;
-        let entries = vault.recorder.history(tenant, next, end).await?;
+        let entries = vault.recorder.public_history(tenant, next, end).await?;
         if entries.is_empty() {
             return Err(Error::Integrity("the ledger ends before its head".into()));
         }
-        for (public, _) in entries {
+        for public in entries {
             let entry = Entry::from_bytes(&public).map_err(|error| Error::Integrity(error.to_string().into()))?;
             let released = matches!(entry.event, Event::Release | Event::ReleaseRepeat);
             if released && whose.is(&entry) && (*since..*until).contains(&entry.time) {

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) struct Answer {
     pub(crate) status: u16,
     head: String,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {

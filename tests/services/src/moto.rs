@@ -105,6 +105,16 @@ impl Moto {
         request(self.port, "HEAD", &format!("/{bucket}/{object}"), &AUTHORISED, b"").header(header)
     }
 
+    /// An object's bytes.
+    ///
+    /// # Panics
+    /// If there is no such object.
+    pub fn read(&self, bucket: &str, object: &str) -> Vec<u8> {
+        let answer = request(self.port, "GET", &format!("/{bucket}/{object}"), &AUTHORISED, b"");
+        assert_eq!(answer.status, 200, "{object}");
+        answer.body
+    }
+
     /// Writes an object, as somebody else who can write the bucket would.
     pub fn write(&self, bucket: &str, object: &str, bytes: &[u8]) {
         let answer = request(self.port, "PUT", &format!("/{bucket}/{object}"), &AUTHORISED, bytes);
@@ -154,6 +164,7 @@ mod tests {
             moto.write(&bucket, "a/b", b"bytes");
             assert_eq!(moto.objects(&bucket), ["a/b"]);
             assert_eq!(moto.header(&bucket, "a/b", "content-length").as_deref(), Some("5"));
+            assert_eq!(moto.read(&bucket, "a/b"), b"bytes");
             let port = moto.port();
             drop(moto);
             assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());

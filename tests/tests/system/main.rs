@@ -14,6 +14,7 @@ mod export;
 mod exposure;
 mod faults;
 mod forms;
+mod leaving;
 mod limits;
 mod migrate;
 mod nodes;

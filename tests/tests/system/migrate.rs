@@ -17,7 +17,7 @@ use strongroom_tests::shell::{Shell, sessions};
 use strongroom_tests::site::Site;
 use strongroom_tests::{Lab, Worker, sample, tamper};
 
-use crate::STRONGROOM;
+use crate::{STRONGROOM, leaving};
 
 /// A vault with something of everything in it, served from a file.
 struct Before {
@@ -214,6 +214,35 @@ async fn all_of_it_is_there_and_goes_on() {
     assert_eq!(admin("rlhf/large", None).await, Err(Reason::LedgerDiverged));
 }
 
+/// Entries that have left the database are where they were: in the object store, which stays. They are checked before and after.
+async fn a_vault_whose_old_entries_have_left_moves() {
+    let mut site = None;
+    Engine::Sqlite.run(async { site = Some(Site::start(STRONGROOM, leaving::LIMITS).await) }).await;
+    let mut site = site.unwrap();
+    let lab = site.lab("acme").await;
+    lab.dataset("rlhf").await;
+    lab.put("rlhf/one", "item").await;
+    leaving::read(&lab, "rlhf/one", 300).await;
+    leaving::left(&site, 256).await;
+    let ledger = site.ledger("acme").await;
+    site.stop();
+    let to = Postgres::shared().database();
+    let bundle = site.folder().join(format!("blobs/ledgers/{}/tile/entries/000", ledger.origin.tenant()));
+    let whole = std::fs::read(&bundle).unwrap();
+    let mut changed = whole.clone();
+    changed[1000] ^= 1;
+    std::fs::write(&bundle, changed).unwrap();
+    let told = migrate(&site, &to, &[]);
+    told.fails(5, "INTEGRITY");
+    assert!(told.stderr.contains("tile/entries/000"), "{}", told.stderr);
+    std::fs::write(&bundle, whole).unwrap();
+    let moved = migrate(&site, &to, &[]).ok();
+    switch(&site.folder(), moved.text());
+    site.restart(None);
+    leaving::read(&lab, "rlhf/one", 1).await;
+    assert_eq!(site.ledger("acme").await.entries[..ledger.entries.len()], ledger.entries[..]);
+}
+
 /// Wherever it dies: nobody serves what is there, and the next run finishes it.
 async fn it_dies_anywhere_and_goes_on() {
     let Before { mut site, lab, large, .. } = before().await;
@@ -388,6 +417,7 @@ async fn the_page_for_operators_works_as_written() {
 on_postgres_alone! {
     (flavor = "multi_thread", worker_threads = 2)
     all_of_it_is_there_and_goes_on,
+    a_vault_whose_old_entries_have_left_moves,
     it_dies_anywhere_and_goes_on,
     a_vault_that_went_on_is_copied_anew,
     what_is_broken_is_named_and_nothing_is_served,

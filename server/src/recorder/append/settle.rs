@@ -7,7 +7,7 @@ use strongroom_core::ids::Index;
 use tokio::time::Instant;
 
 use super::{Committed, Failure, Made, Prepared, Writer, view_of};
-use crate::catalog::CatalogError;
+use crate::catalog::{Boundary, CatalogError};
 use crate::recorder::RecordError;
 use crate::recorder::attempt::{Attempt, Recorded, What};
 use crate::recorder::draft::{Drafted, Verdict};
@@ -22,13 +22,16 @@ impl Writer {
             let mut tx = self.inner.catalog.begin().await?;
             for made in prepared.iter_mut().filter_map(Prepared::made_mut).filter(|made| made.appends()) {
                 let (id, ours) = (&made.tenant.id, &made.drafted.head);
-                let tip = match tx.head(id, &made.tenant.ledger_key).await? {
-                    Some(head) if head.size() == ours.size() => Some(head.tip()),
+                let boundary = match tx.head(id, &made.tenant.ledger_key).await? {
+                    Some(head) if head.size() == ours.size() => Boundary::Tip(head.tip()),
                     // Another node went on from there, or from where it never came to.
                     Some(head) if head.size() > ours.size() => tx.boundary(id, ours.size()).await?,
-                    _ => None,
+                    _ => Boundary::None,
                 };
-                happened &= tip == Some(ours.tip());
+                if boundary == Boundary::Left {
+                    return Err(CatalogError::Io(std::io::Error::other("the batches of that time have left")));
+                }
+                happened &= boundary == Boundary::Tip(ours.tip());
             }
             Ok::<_, CatalogError>(())
         };

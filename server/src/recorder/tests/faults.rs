@@ -166,7 +166,7 @@ async fn another_node_is_caught_up_with() {
     let catalog = Catalog::open(&lab.url).await.unwrap();
     let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
     let (node, logs) = (random_id(NodeId::from_bytes), logs(lab.folder.path()));
-    let recorder = Recorder::open(catalog.clone(), node, lab.clock.clone(), memory, logs);
+    let recorder = Recorder::open(catalog.clone(), node, lab.clock.clone(), memory, logs, LIMITS);
     let other = Lab {
         folder: tempfile::tempdir().unwrap(),
         url: lab.url.clone(),
@@ -231,7 +231,7 @@ async fn nodes_with_the_same_tenants_do_not_deadlock() {
     let catalog = Catalog::open(&lab.url).await.unwrap();
     let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
     let (node, logs) = (random_id(NodeId::from_bytes), logs(lab.folder.path()));
-    let other = Recorder::open(catalog, node, lab.clock.clone(), memory, logs);
+    let other = Recorder::open(catalog, node, lab.clock.clone(), memory, logs, LIMITS);
     let mut tasks = Vec::new();
     for n in 0..40 {
         for (at, recorder) in [&lab.recorder, &other].into_iter().enumerate() {

@@ -19,21 +19,25 @@ impl Lab {
     }
 
     fn integrator_of(&self, recorder: &Recorder) -> Integrator {
+        Integrator::new(recorder.inner.clone(), self.tenants())
+    }
+
+    pub(super) fn tenants(&self) -> Tenants {
         let root = Arc::new(FileRootKey::create(None).unwrap().root);
         let tenants = Tenants::new(self.catalog.clone(), root, VaultId::from_bytes([7; 16]), "vault.test".into());
         tenants.keep_as(self.tenant.clone());
-        Integrator::new(recorder.inner.clone(), tenants)
+        tenants
     }
 
     /// Appends so many entries, one a commit.
-    async fn append(&self, count: usize) {
+    pub(super) async fn append(&self, count: usize) {
         for _ in 0..count {
             let name = format!("d{:x}", u128::from_be_bytes(random_bytes().unwrap())).parse().unwrap();
             self.order(Instruction::CreateDataset { name }).await.unwrap();
         }
     }
 
-    fn log_folder(&self) -> std::path::PathBuf {
+    pub(super) fn log_folder(&self) -> std::path::PathBuf {
         self.folder.path().join("blobs/ledgers").join(self.tenant.id.to_string())
     }
 
@@ -65,13 +69,13 @@ impl Lab {
         verified.checkpoint
     }
 
-    async fn stopped(&self) -> Reason {
+    pub(super) async fn stopped(&self) -> Reason {
         reason(self.recorder.view(&self.tenant).await)
     }
 }
 
 /// More than a node has the lease after it ended, in milliseconds.
-const LEASE_OVER: u64 = 10_000;
+pub(super) const LEASE_OVER: u64 = 10_000;
 
 /// Files in memory.
 struct Files(BTreeMap<String, Vec<u8>>);

@@ -5,6 +5,7 @@ mod bench;
 mod denials;
 mod faults;
 mod integration;
+mod leaving;
 mod orders;
 mod reads;
 mod tampering;
@@ -38,6 +39,8 @@ use crate::sessions::Session;
 use strongroom_test_services::{Engine, on_each_engine};
 
 const DATASET: &str = "rlhf";
+/// Small, so that what is old is soon.
+const LIMITS: LedgerLimits = LedgerLimits { recent: 100 };
 
 /// A clock that a test sets, and the database's with it.
 struct TestClock {
@@ -339,7 +342,7 @@ impl Lab {
             if page.is_empty() {
                 return entries;
             }
-            entries.extend(page);
+            entries.extend(page.into_iter().map(|(public, private)| (public.to_vec(), private.to_vec())));
         }
     }
 
@@ -359,7 +362,8 @@ async fn open(folder: &tempfile::TempDir, clock: &Arc<TestClock>) -> (Catalog, R
     let catalog = Catalog::open(&clock.url).await.unwrap();
     let memory = NodeMemory::open(folder.path().join("memory")).unwrap();
     let logs = logs(folder.path());
-    let recorder = Recorder::open(catalog.clone(), random_id(NodeId::from_bytes), clock.clone(), memory, logs);
+    let node = random_id(NodeId::from_bytes);
+    let recorder = Recorder::open(catalog.clone(), node, clock.clone(), memory, logs, LIMITS);
     (catalog, recorder)
 }
 

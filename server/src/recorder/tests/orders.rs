@@ -81,6 +81,7 @@ async fn a_renewed_grant_goes_on_on_every_node() {
         lab.clock.clone(),
         memory,
         logs(lab.folder.path()),
+        LIMITS,
     );
     let read_there = async |lab: &Lab| {
         let release = lab.release_of(&person.call(get(&["math/1"]), Some(grant))).await;
