@@ -36,17 +36,18 @@ impl Tx {
         now: Millis,
         keys: &[RequestKey],
     ) -> Result<HashMap<RequestKey, RequestRow>, CatalogError> {
-        let mut bulk = Bulk::with_capacity(keys.len() * 72);
-        keys.iter().for_each(|key| {
-            bulk.row().bytes(key);
-        });
+        // A row for each period, not a choice of two: PostgreSQL would look through all requests of the tenant.
+        let mut bulk = Bulk::with_capacity(keys.len() * 160);
+        for key in keys {
+            for period in [period(now).saturating_sub(1), period(now)] {
+                bulk.row().number(period).bytes(key);
+            }
+        }
         let sql = self.sql(
-            "SELECT r.id, r.newest, r.digest, r.done FROM jsonb_each($1) j \
-             CROSS JOIN requests r ON r.tenant = $2 AND r.period IN ($3, $4) AND r.id = unhex(j.value->>0) \
-             ORDER BY r.newest",
+            "SELECT r.id, r.newest, r.digest, r.done FROM jsonb_each($1) j CROSS JOIN requests r ON r.tenant = $2 \
+             AND r.period = CAST(j.value->>0 AS BIGINT) AND r.id = unhex(j.value->>1) ORDER BY r.newest",
         );
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
-        let query = query.bind(signed(period(now).saturating_sub(1))).bind(signed(period(now)));
         let mut found = HashMap::new();
         for row in query.fetch_all(self.connection()).await? {
             let newest = Millis(number(&row, 1)?);
