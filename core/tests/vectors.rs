@@ -268,3 +268,27 @@ fn stops() {
         assert_eq!(order.instruction.is_operators(), order.ledger.is_operators());
     }
 }
+
+/// Orders on policy, renewals and keys, and what is none: `vectors/orders-v1.json`.
+#[test]
+fn later_orders() {
+    let file: Value = serde_json::from_str(include_str!("vectors/orders-v1.json")).unwrap();
+    let orders = file["orders"].as_array().unwrap();
+    assert_eq!(orders.len(), 8);
+    for vector in orders {
+        let bytes = text(&vector["bytes"]).as_bytes();
+        let order: Order = exact::from_slice(bytes).unwrap();
+        assert_eq!(exact::to_vec(&order).unwrap(), bytes, "{}", vector["name"]);
+        assert_eq!(Digest::from_bytes(sha256(bytes)).to_string(), text(&vector["id"]));
+        let event = strongroom_core::ledger::Event::of_instruction(&order.instruction);
+        assert_eq!(event.name(), text(&vector["event"]));
+        let is_authority = strongroom_core::grant::authority::is_authority(&order.instruction);
+        assert_eq!(Some(is_authority), vector["is_authority"].as_bool(), "{}", vector["name"]);
+        assert_eq!(strongroom_core::grant::authority::is_authority_event(event), is_authority);
+    }
+    let refused = file["refused"].as_array().unwrap();
+    assert_eq!(refused.len(), 11);
+    for vector in refused {
+        assert!(exact::from_slice::<Order>(text(&vector["bytes"]).as_bytes()).is_err(), "{}", vector["name"]);
+    }
+}
