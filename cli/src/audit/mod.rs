@@ -8,6 +8,7 @@ mod exported;
 mod exposure;
 mod line;
 mod log;
+mod matching;
 mod mine;
 pub(crate) mod names;
 mod prove;
@@ -38,6 +39,9 @@ pub enum Audit {
     /// Show what somebody could take from now on, at most: under the live grants of a vendor with all its workers, a worker or a key,
     /// by what is left of their budgets, by their rates and until they end; and what they had so far.
     Blast(blast::Blast),
+    /// Is this leaked sample ours, and who had it? Looks for its lines in datasets, on this machine, and names who was released all of
+    /// the segments that they stand in.
+    Match(matching::Match),
     /// Show what one's own keys were released, in each tenant: one's own key and, for a vendor's, all keys that the vendor has or
     /// had there. What a vendor asks first when it was breached.
     Mine(mine::Mine),
@@ -72,6 +76,7 @@ impl Audit {
             Self::Log(log) => log.run(globals),
             Self::Exposure(exposure) => exposure.run(globals),
             Self::Blast(blast) => blast.run(globals),
+            Self::Match(matching) => matching.run(globals),
             Self::Mine(mine) => mine.run(globals),
             Self::Tail(tail) => tail.run(globals),
             Self::Export(export) => export.run(globals),

@@ -6,6 +6,7 @@
 pub mod blast;
 mod charges;
 pub mod exposure;
+pub mod matching;
 pub mod naming;
 mod ranges;
 pub mod report;

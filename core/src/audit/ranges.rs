@@ -22,6 +22,12 @@ impl Ranges {
         self.0.splice(from..to, [(start, end)]);
     }
 
+    /// Whether all of a range is in it.
+    pub fn covers(&self, range: SegmentRange) -> bool {
+        let at = self.0.partition_point(|had| had.1 < range.end());
+        self.0.get(at).is_some_and(|had| had.0 <= range.start())
+    }
+
     /// The ranges: first segment, and one past the last.
     pub fn as_slice(&self) -> &[(u32, u32)] {
         &self.0
@@ -67,6 +73,10 @@ mod tests {
             prop_assert_eq!(told, set.clone());
             prop_assert!(ranges.as_slice().windows(2).all(|pair| pair[0].1 < pair[1].0), "{:?}", ranges);
             prop_assert_eq!(ranges.segments(), set.len() as u64);
+            for (start, end) in [(0, 1), (3, 9), (10, 40), (59, 60)] {
+                let covered = (start..end).all(|segment| set.contains(&segment));
+                prop_assert_eq!(ranges.covers(SegmentRange::new(start, end).unwrap()), covered, "{}..{}", start, end);
+            }
             prop_assert_eq!(ranges.plain_bytes(100 * 65_536), set.len() as u64 * 65_536);
         }
     }

@@ -307,6 +307,11 @@ impl Roster {
         self.vendor_of.get(key).copied()
     }
 
+    /// Who holds a grant; `None` if its order was erased.
+    pub(super) fn holder(&self, grant: &GrantId) -> Option<Holder> {
+        Some(self.grants.get(grant)?.terms.as_ref()?.holder)
+    }
+
     /// Orders other than to issue or revoke a grant whose words were erased: what they changed is not known.
     pub fn erased(&self) -> u64 {
         self.erased

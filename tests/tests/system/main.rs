@@ -16,6 +16,7 @@ mod faults;
 mod forms;
 mod leaving;
 mod limits;
+mod matching;
 mod migrate;
 mod nodes;
 mod order;
