@@ -8,6 +8,8 @@ mod admit;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::grant::{Blocked, Grant, Holder, Policy, Renewal};
 use crate::identity::Fingerprint;
 use crate::ids::{DatasetId, GrantId, Index, OrderId, VendorId};
@@ -27,7 +29,8 @@ pub enum Principal {
 }
 
 /// A vendor of the tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Vendor {
     /// Its name.
     pub name: VendorName,
@@ -40,7 +43,8 @@ pub struct Vendor {
 }
 
 /// A dataset of the tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dataset {
     /// Its id.
     pub id: DatasetId,
@@ -53,7 +57,8 @@ pub struct Dataset {
 }
 
 /// Who stands in which relation to a tenant, after some entries of its ledger.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Authority {
     tenant: Option<TenantName>,
     admins: BTreeSet<Fingerprint>,

@@ -5,13 +5,16 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::grant::{Grant, Refusal};
 use crate::identity::Fingerprint;
 use crate::ids::Index;
 use crate::reason::Reason;
 
 /// The keys that are blocked, each with the entry that blocked it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Blocked(BTreeMap<Fingerprint, Index>);
 
 impl FromIterator<(Fingerprint, Index)> for Blocked {

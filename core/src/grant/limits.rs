@@ -42,7 +42,8 @@ pub struct Usage {
 }
 
 /// All that was charged to a grant so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tally {
     /// In all.
     pub total: Usage,

@@ -108,14 +108,22 @@ impl Checkpoint {
     }
 }
 
-struct Signature<'n> {
-    name: &'n str,
-    id: [u8; 4],
-    signature: Vec<u8>,
+/// A line under a note's text.
+pub(super) struct Signature<'n> {
+    pub(super) name: &'n str,
+    pub(super) id: [u8; 4],
+    pub(super) signature: Vec<u8>,
+}
+
+impl Signature<'_> {
+    /// The line, with its end.
+    pub(super) fn line(&self) -> String {
+        format!("— {} {}\n", self.name, BASE64.encode(&[&self.id[..], &self.signature].concat()))
+    }
 }
 
 /// A note's text, with its last newline, and its signatures.
-fn split(note: &[u8]) -> Result<(&str, Vec<Signature<'_>>), CheckpointError> {
+pub(super) fn split(note: &[u8]) -> Result<(&str, Vec<Signature<'_>>), CheckpointError> {
     let form = CheckpointError::Form;
     if note.len() > MAX_NOTE {
         return Err(form("it is too long"));
@@ -147,6 +155,19 @@ fn split(note: &[u8]) -> Result<(&str, Vec<Signature<'_>>), CheckpointError> {
     Ok((text, signatures))
 }
 
+/// The first bytes of SHA-256(name ‖ newline ‖ type of signature ‖ key): what its signatures are found by.
+pub(super) fn key_id(name: &str, algorithm: u8, key: &VerifyingKey) -> [u8; 4] {
+    let hash = sha256(&[name.as_bytes(), b"\n", &[algorithm], key.as_bytes()].concat());
+    let mut id = [0; 4];
+    id.copy_from_slice(&hash[..4]);
+    id
+}
+
+/// Whether a key may sign under this name.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
+}
+
 /// A log's public key, with the name that it signs under: a *vkey*.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifierKey {
@@ -163,10 +184,7 @@ pub struct VerifierKeyError;
 impl VerifierKey {
     /// The key of a log with this name: its origin.
     pub fn new(name: &str, key: VerifyingKey) -> Self {
-        let hash = sha256(&[name.as_bytes(), b"\n", &[ED25519], key.as_bytes()].concat());
-        let mut id = [0; 4];
-        id.copy_from_slice(&hash[..4]);
-        Self { name: name.to_owned(), id, key }
+        Self { name: name.to_owned(), id: key_id(name, ED25519, &key), key }
     }
 
     /// The name that it signs under.
@@ -197,8 +215,7 @@ impl FromStr for VerifierKey {
             let (_, key) = rest.split_once('+')?;
             let key = BASE64.decode(key.as_bytes()).ok()?;
             let key = key.strip_prefix(&[ED25519])?.try_into().ok()?;
-            let is_name = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
-            is_name.then(|| Self::new(name, VerifyingKey::from_bytes(key)))
+            is_name(name).then(|| Self::new(name, VerifyingKey::from_bytes(key)))
         };
         // The key id follows from the rest.
         parse().filter(|key| key.to_string() == text).ok_or(VerifierKeyError)

@@ -6,7 +6,9 @@
 pub mod batch;
 pub mod charge;
 pub mod checkpoint;
+pub mod cosign;
 pub mod entry;
+pub mod growth;
 pub mod head;
 pub mod mac;
 pub mod proof;

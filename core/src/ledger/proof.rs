@@ -186,6 +186,11 @@ impl TileHashes {
         Self { size, tiles: HashMap::new() }
     }
 
+    /// Takes a tile's hashes in.
+    pub fn put(&mut self, tile: Tile, hashes: Vec<Digest>) {
+        self.tiles.insert(tile, hashes);
+    }
+
     /// Takes a tile in.
     ///
     /// # Errors

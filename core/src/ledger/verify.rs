@@ -12,19 +12,28 @@
 //! a file that the checkpoint does not account for is a finding, too.
 //!
 //! Memory holds one bundle at a time, and what the replay needs.
+//!
+//! Whoever kept a [`Snapshot`] of an earlier verification goes on from there: what it has behind it is not read again, but what
+//! follows must come, together with it, to the root that was signed.
 
 use std::collections::HashSet;
 
 use crate::ids::Index;
 use crate::ledger::checkpoint::{Checkpoint, CheckpointError, MAX_NOTE, VerifierKey};
-use crate::ledger::replay::{Finding, Replay, Rule, Summary};
-use crate::ledger::tile::{Growing, Kind, Tile, TileError, tiles_of};
-use crate::ledger::tree::leaf_hash;
+use crate::ledger::cosign::WitnessKey;
+use crate::ledger::growth::Growth;
+use crate::ledger::proof::{Lacking, TileHashes, check_consistency, consistency};
+use crate::ledger::replay::{Finding, Replay, Snapshot, Summary};
+use crate::ledger::tile::{Kind, Tile, TileError, tiles_of};
 
 /// The name of the checkpoint's file.
 pub const CHECKPOINT: &str = "checkpoint";
 /// The name of the file of the log's public keys: verifier keys, one a line.
 pub const LOG_KEYS: &str = "log-keys";
+/// The folder of the checkpoints that witnesses cosigned: one a witness, each named by the id of its key.
+pub const WITNESSES: &str = "witnesses/";
+/// The most witnesses of a log.
+pub const MAX_WITNESSES: usize = 16;
 /// The longest file of keys that is read.
 const MAX_KEYS: u64 = 64 * 1024;
 
@@ -53,6 +62,19 @@ pub struct Expected {
     pub key: Option<VerifierKey>,
     /// A checkpoint that was seen before, as its note.
     pub since: Option<Vec<u8>>,
+    /// Witnesses that are trusted: each must have cosigned a checkpoint of the log.
+    pub witnesses: Vec<WitnessKey>,
+}
+
+/// What a witness vouches for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witnessed {
+    /// Who.
+    pub witness: WitnessKey,
+    /// For so many entries.
+    pub size: Index,
+    /// When it cosigned them, as it says: Unix seconds.
+    pub time: u64,
 }
 
 /// A log that holds.
@@ -64,6 +86,10 @@ pub struct Verified {
     pub key: VerifierKey,
     /// The size of the checkpoint that was seen before, if one was given.
     pub since: Option<Index>,
+    /// What the trusted witnesses vouch for, in the order in which they were named.
+    pub witnessed: Vec<Witnessed>,
+    /// From which entry on it was read: what is before was verified when the snapshot was made.
+    pub from: Index,
     /// What replay came to.
     pub summary: Summary,
 }
@@ -92,7 +118,7 @@ pub enum LogFinding<E> {
     #[error("{path}: {error}")]
     Checkpoint {
         /// Which file.
-        path: &'static str,
+        path: String,
         /// Why.
         error: CheckpointError,
     },
@@ -153,6 +179,20 @@ pub enum LogFinding<E> {
     /// The checkpoint that was seen before is of other entries.
     #[error("the log was seen with other entries before entry {0}: it was rewritten")]
     Rewritten(Index),
+    /// The snapshot is of another ledger.
+    #[error("the snapshot is of the ledger {snapshot}, the checkpoint of {found}")]
+    OtherSnapshot {
+        /// The snapshot's.
+        snapshot: String,
+        /// The checkpoint's.
+        found: String,
+    },
+    /// The snapshot's history was signed by another key than the checkpoint.
+    #[error("the log was signed by the key {0} when the snapshot was made, and is by another now")]
+    OtherSigner(String),
+    /// A trusted witness cosigned none of its checkpoints.
+    #[error("no checkpoint of the log is cosigned by the witness {0}")]
+    Unwitnessed(String),
     /// An entry breaks a rule of the ledger.
     #[error("{0}")]
     Replay(#[from] Finding),
@@ -167,13 +207,37 @@ pub fn verify_log<F: LogFiles>(
     expected: &Expected,
     progress: impl FnMut(u64, u64),
 ) -> Result<Verified, LogFinding<F::Error>> {
-    let mut replay = None;
-    let (checkpoint, key, since) = check_log(files, expected, progress, |checkpoint, public, private| {
-        let replay = replay.get_or_insert_with(|| Replay::new(checkpoint.origin.clone()));
+    verify_on(files, expected, None, progress).map(|(verified, _)| verified)
+}
+
+/// Verifies a log from where a snapshot was made, or whole, and replays it from there. What the log comes to is the next snapshot.
+///
+/// The files of the entries before the snapshot must be there, and are not read. `progress` counts the entries behind it as done.
+///
+/// # Errors
+/// The first [`LogFinding`]: also if the log is not the one that the snapshot is of, or does not continue it.
+pub fn verify_on<F: LogFiles>(
+    files: &mut F,
+    expected: &Expected,
+    snapshot: Option<Snapshot>,
+    progress: impl FnMut(u64, u64),
+) -> Result<(Verified, Snapshot), LogFinding<F::Error>> {
+    let (checkpoint, key) = open_checkpoint(files, expected)?;
+    let mut replay = match snapshot {
+        None => Replay::new(checkpoint.origin.clone()),
+        Some(snapshot) => continued(snapshot, &checkpoint, &key)?,
+    };
+    let from = replay.size();
+    let since = open_since(expected, &checkpoint, &key)?;
+    let witnessed = check_witnesses(files, expected, &checkpoint, &key)?;
+    let start = Growth::resume(&replay, checkpoint.size, |tile| read(files, tile))?;
+    check_files(files, &checkpoint, since.as_ref(), start, progress, |public, private| {
         replay.feed(public, (!private.is_empty()).then_some(private)).map(|_| ())
     })?;
-    let replay = replay.unwrap_or_else(|| Replay::new(checkpoint.origin.clone()));
-    Ok(Verified { key, since, summary: replay.finish()?, checkpoint })
+    let summary = Summary { head: replay.head().clone(), counts: replay.counts() };
+    let since = since.map(|since| since.size);
+    let verified = Verified { key: key.clone(), since, witnessed, from, summary, checkpoint };
+    Ok((verified, Snapshot { key, replay }))
 }
 
 /// Verifies a log's form: signature, hashes, tree and files, whatever its entries say. Each entry goes to `entry`, with its private
@@ -184,48 +248,70 @@ pub fn verify_log<F: LogFiles>(
 pub fn check_log<F: LogFiles>(
     files: &mut F,
     expected: &Expected,
-    mut progress: impl FnMut(u64, u64),
+    progress: impl FnMut(u64, u64),
     mut entry: impl FnMut(&Checkpoint, &[u8], &[u8]) -> Result<(), Finding>,
 ) -> Result<(Checkpoint, VerifierKey, Option<Index>), LogFinding<F::Error>> {
     let (checkpoint, key) = open_checkpoint(files, expected)?;
-    let since = expected.since.as_deref().map(|note| open_since(note, &checkpoint, &key)).transpose()?;
+    let since = open_since(expected, &checkpoint, &key)?;
+    let each = |public: &[u8], private: &[u8]| entry(&checkpoint, public, private);
+    check_files(files, &checkpoint, since.as_ref(), Growth::default(), progress, each)?;
+    Ok((checkpoint, key, since.map(|since| since.size)))
+}
+
+/// The replay of a snapshot, if this checkpoint can be of the same log later on.
+fn continued<E>(snapshot: Snapshot, now: &Checkpoint, key: &VerifierKey) -> Result<Replay, LogFinding<E>> {
+    if *snapshot.origin() != now.origin {
+        let (snapshot, found) = (snapshot.origin().to_string(), now.origin.to_string());
+        return Err(LogFinding::OtherSnapshot { snapshot, found });
+    }
+    if snapshot.key != *key {
+        return Err(LogFinding::OtherSigner(snapshot.key.to_string()));
+    }
+    if snapshot.size() > now.size {
+        return Err(LogFinding::RolledBack { seen: snapshot.size(), has: now.size });
+    }
+    Ok(snapshot.replay)
+}
+
+fn check_files<F: LogFiles>(
+    files: &mut F,
+    checkpoint: &Checkpoint,
+    since: Option<&Checkpoint>,
+    mut growth: Growth,
+    mut progress: impl FnMut(u64, u64),
+    mut entry: impl FnMut(&[u8], &[u8]) -> Result<(), Finding>,
+) -> Result<(), LogFinding<F::Error>> {
     let size = checkpoint.size.0;
-    let mut growing = Growing::default();
-    let is_seen = |growing: &Growing| match &since {
-        Some(since) if since.size.0 == growing.size() && since.root != growing.root() => {
-            Err(LogFinding::Rewritten(since.size))
-        }
-        _ => Ok(()),
-    };
-    is_seen(&growing)?;
-    let mut full = Vec::new();
-    for entries in tiles_of(size).filter(|tile| tile.kind() == Kind::Entries) {
-        progress(growing.size(), size);
-        let (private, hashes) = (entries.beside(Kind::Private), entries.beside(Kind::Hashes(0)));
-        let (public_bytes, private_bytes) = (read(files, entries)?, read(files, private)?);
-        let hash_bytes = read(files, hashes)?;
-        let wrong = |tile| move |error| LogFinding::Tile { tile, error };
-        let publics = entries.parts(&public_bytes).map_err(wrong(entries))?;
-        let privates = private.parts(&private_bytes).map_err(wrong(private))?;
-        let leaves = hashes.hashes(&hash_bytes).map_err(wrong(hashes))?;
-        for ((public, secret), leaf) in publics.into_iter().zip(privates).zip(leaves) {
-            let index = Index(growing.size());
-            if leaf_hash(public) != leaf {
-                return Err(LogFinding::Entry { index, entries, hashes });
-            }
-            entry(&checkpoint, public, secret).map_err(|finding| of_replay(finding, private))?;
-            growing.push(public, secret, &mut full).map_err(wrong(entries))?;
-            is_seen(&growing)?;
-        }
-        check_rows(files, &mut full)?;
+    match since {
+        Some(since) if since.size < growth.size() => check_older(files, since, checkpoint)?,
+        Some(since) => growth.passes(since.size, since.root)?,
+        None => {}
     }
-    check_rows(files, &mut growing.partials())?;
-    if growing.root() != checkpoint.root {
-        return Err(LogFinding::Root);
+    for tile in growth.wanted(checkpoint.size) {
+        progress(growth.size().0, size);
+        let bytes = read(files, tile)?;
+        growth.take(tile, bytes, |public, private| entry(public, private))?;
     }
+    growth.settle(checkpoint)?;
     check_names(files, size)?;
     progress(size, size);
-    Ok((checkpoint, key, since.map(|since| since.size)))
+    Ok(())
+}
+
+/// Whether the log continues what was seen of it before the snapshot was made: proven out of its tiles.
+fn check_older<F: LogFiles>(files: &mut F, since: &Checkpoint, now: &Checkpoint) -> Result<(), LogFinding<F::Error>> {
+    let mut hashes = TileHashes::new(now.size.0);
+    let proof = loop {
+        match consistency(&hashes, since.size.0, now.size.0) {
+            Ok(proof) => break proof,
+            Err(Lacking(tile)) => {
+                let bytes = read(files, tile)?;
+                hashes.insert(tile, &bytes).map_err(|error| LogFinding::Tile { tile, error })?;
+            }
+        }
+    };
+    let proven = check_consistency((since.size.0, &since.root), (now.size.0, &now.root), &proof);
+    proven.map_err(|_| LogFinding::Rewritten(since.size))
 }
 
 /// Reads the entries of a log again that was checked: each with its private part. `progress` as for [`verify_log`].
@@ -259,7 +345,7 @@ fn open_checkpoint<F: LogFiles>(
     let kept = keys(files)?;
     let keys = expected.key.clone().map_or_else(|| kept.clone(), |key| vec![key]);
     let note = read_named(files, CHECKPOINT, MAX_NOTE as u64)?;
-    let untrusted = |error| LogFinding::Checkpoint { path: CHECKPOINT, error };
+    let untrusted = |error| LogFinding::Checkpoint { path: CHECKPOINT.to_owned(), error };
     let (checkpoint, key) = Checkpoint::open(&note, &keys).map_err(untrusted)?;
     if key.name() != checkpoint.origin.to_string() {
         return Err(LogFinding::OtherLog { key: key.name().to_owned(), found: checkpoint.origin.to_string() });
@@ -277,43 +363,80 @@ fn keys<F: LogFiles>(files: &mut F) -> Result<Vec<VerifierKey>, LogFinding<F::Er
     text.strip_suffix('\n').unwrap_or(&text).split('\n').enumerate().map(line).collect()
 }
 
-/// The checkpoint that was seen before: of the same log, by the same key, and not of more entries.
-fn open_since<E>(note: &[u8], now: &Checkpoint, key: &VerifierKey) -> Result<Checkpoint, LogFinding<E>> {
+/// The checkpoint that was seen before, if one was given: of the same log, by the same key, and not of more entries.
+fn open_since<E>(
+    expected: &Expected,
+    now: &Checkpoint,
+    key: &VerifierKey,
+) -> Result<Option<Checkpoint>, LogFinding<E>> {
+    let Some(note) = &expected.since else { return Ok(None) };
     let (since, _) = Checkpoint::open(note, std::slice::from_ref(key))
-        .map_err(|error| LogFinding::Checkpoint { path: "the remembered checkpoint", error })?;
+        .map_err(|error| LogFinding::Checkpoint { path: "the remembered checkpoint".to_owned(), error })?;
     if since.size > now.size {
         return Err(LogFinding::RolledBack { seen: since.size, has: now.size });
     }
-    Ok(since)
+    Ok(Some(since))
 }
 
-/// Compares tiles of hashes with those that the entries came to. Those of entries were read and compared already.
-fn check_rows<F: LogFiles>(files: &mut F, tiles: &mut Vec<(Tile, Vec<u8>)>) -> Result<(), LogFinding<F::Error>> {
-    for (tile, bytes) in tiles.drain(..) {
-        if matches!(tile.kind(), Kind::Hashes(1..)) && read(files, tile)? != bytes {
-            return Err(LogFinding::Hashes(tile));
+/// Whether a name is that of a checkpoint that a witness cosigned.
+pub fn is_cosigned(name: &str) -> bool {
+    let is_id = |id: &str| id.len() == 8 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    name.strip_prefix(WITNESSES).is_some_and(is_id)
+}
+
+/// The checkpoints that witnesses cosigned: each must be of this log. What the trusted ones vouch for comes back.
+fn check_witnesses<F: LogFiles>(
+    files: &mut F,
+    expected: &Expected,
+    now: &Checkpoint,
+    key: &VerifierKey,
+) -> Result<Vec<Witnessed>, LogFinding<F::Error>> {
+    let names = files.list().map_err(LogFinding::List)?;
+    let names: Vec<String> = names.into_iter().filter(|name| is_cosigned(name)).collect();
+    if let Some(name) = names.get(MAX_WITNESSES) {
+        return Err(LogFinding::Unaccounted(name.clone()));
+    }
+    let mut notes = Vec::new();
+    for path in names {
+        let note = read_named(files, &path, MAX_NOTE as u64)?;
+        let untrusted = |error| LogFinding::Checkpoint { path: path.clone(), error };
+        let (cosigned, _) = Checkpoint::open(&note, std::slice::from_ref(key)).map_err(untrusted)?;
+        if cosigned.size > now.size {
+            return Err(LogFinding::RolledBack { seen: cosigned.size, has: now.size });
+        }
+        check_older(files, &cosigned, now)?;
+        notes.push((path, cosigned.size, note));
+    }
+    let mut witnessed = Vec::new();
+    for witness in &expected.witnesses {
+        let mut newest = None;
+        for (path, size, note) in &notes {
+            let untrusted = |error| LogFinding::Checkpoint { path: path.clone(), error };
+            if let Some(time) = witness.cosigned(note).map_err(untrusted)? {
+                newest = newest.max(Some((*size, time)));
+            }
+        }
+        let (size, time) = newest.ok_or_else(|| LogFinding::Unwitnessed(witness.to_string()))?;
+        witnessed.push(Witnessed { witness: witness.clone(), size, time });
+    }
+    Ok(witnessed)
+}
+
+/// Whether all files that the checkpoint accounts for are there, and no others.
+fn check_names<F: LogFiles>(files: &mut F, size: u64) -> Result<(), LogFinding<F::Error>> {
+    let mut tiles: HashSet<Tile> = tiles_of(size).collect();
+    for name in files.list().map_err(LogFinding::List)? {
+        let is_known = name == CHECKPOINT
+            || name == LOG_KEYS
+            || is_cosigned(&name)
+            || name.parse().is_ok_and(|tile| tiles.remove(&tile));
+        if !is_known {
+            return Err(LogFinding::Unaccounted(name));
         }
     }
-    Ok(())
-}
-
-fn check_names<F: LogFiles>(files: &mut F, size: u64) -> Result<(), LogFinding<F::Error>> {
-    let names = files.list().map_err(LogFinding::List)?;
-    let tiles: HashSet<Tile> = tiles_of(size).collect();
-    let is_known = |name: &str| {
-        name == CHECKPOINT || name == LOG_KEYS || name.parse().is_ok_and(|tile: Tile| tiles.contains(&tile))
-    };
-    match names.into_iter().find(|name| !is_known(name)) {
-        Some(name) => Err(LogFinding::Unaccounted(name)),
+    match tiles.into_iter().min() {
+        Some(missing) => Err(LogFinding::Missing(missing.to_string())),
         None => Ok(()),
-    }
-}
-
-/// A private part that does not fit its entry is a file's fault, and named by it.
-fn of_replay<E>(finding: Finding, tile: Tile) -> LogFinding<E> {
-    match finding.rule {
-        Rule::PrivateHash => LogFinding::Private { index: finding.index, tile },
-        _ => LogFinding::Replay(finding),
     }
 }
 

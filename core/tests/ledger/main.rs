@@ -11,5 +11,6 @@ mod generated;
 mod honest;
 mod model;
 mod operators;
+mod resumed;
 mod rules;
 mod story;

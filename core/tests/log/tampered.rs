@@ -22,10 +22,10 @@ fn plain(files: &Files) -> Option<String> {
 fn a_log_that_nobody_changed_holds() {
     let files = Files::of_size(SIZE);
     assert_eq!(plain(&files), None);
-    assert_eq!(found(&files, &Expected { key: Some(verifier()), since: None }), None);
+    assert_eq!(found(&files, &Expected { key: Some(verifier()), ..Expected::default() }), None);
     for size in [0, 1, 255, 256, 257, SIZE] {
         let note = Files::of_size(size).0[CHECKPOINT].clone();
-        assert_eq!(found(&files, &Expected { key: None, since: Some(note) }), None, "{size}");
+        assert_eq!(found(&files, &Expected { since: Some(note), ..Expected::default() }), None, "{size}");
     }
 }
 
@@ -115,7 +115,7 @@ fn a_root_of_another_log_is_noticed() {
 #[test]
 fn what_was_seen_before_must_still_be_there() {
     let files = Files::of_size(SIZE);
-    let since = |note: Vec<u8>| found(&files, &Expected { key: None, since: Some(note) });
+    let since = |note: Vec<u8>| found(&files, &Expected { since: Some(note), ..Expected::default() });
     let longer = Files::of_size(SIZE + 1).0[CHECKPOINT].clone();
     assert_eq!(
         since(longer),
@@ -142,7 +142,9 @@ fn a_key_that_was_exchanged_is_noticed_by_who_pins_it() {
     assert!(plain(&files).unwrap().starts_with("checkpoint: it is not signed by"));
     files.0.insert(LOG_KEYS.into(), format!("{theirs}\n").into_bytes());
     assert_eq!(plain(&files), None, "whoever has only the folder cannot know");
-    assert!(found(&files, &Expected { key: Some(verifier()), since: None }).unwrap().contains("not signed by"));
+    assert!(
+        found(&files, &Expected { key: Some(verifier()), ..Expected::default() }).unwrap().contains("not signed by")
+    );
     // Both keys beside it: one of them signed nothing.
     files.0.insert(LOG_KEYS.into(), format!("{theirs}\n{}\n", verifier()).into_bytes());
     assert!(plain(&files).unwrap().contains("did not sign"));

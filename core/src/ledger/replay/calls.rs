@@ -8,7 +8,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::rule::Check;
+use super::snapshot::{halves, map, shared};
 use super::{Proof, Replay, Rule};
 use crate::call::{Call, CallError, SignedCall, Work};
 use crate::ed25519::VerifyingKey;
@@ -19,7 +22,8 @@ use crate::ledger::{Entry, Event, Private};
 use crate::session::OpeningError;
 
 /// A session that was opened.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Session {
     key: Fingerprint,
     /// None if the opening was erased.
@@ -42,30 +46,37 @@ pub(super) struct Asked {
 }
 
 /// The calls and requests that are remembered.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Calls {
+    #[serde(with = "map")]
     open: HashMap<CallDigest, OpenCall>,
+    #[serde(with = "map")]
     requests: HashMap<RequestKey, Requested>,
     /// The first half of every call's digest, for ever.
+    #[serde(with = "halves")]
     entered: HashSet<[u8; 16]>,
     /// When to look whether something can be forgotten; in the order of the entries.
     call_times: VecDeque<(Millis, CallDigest)>,
     request_times: VecDeque<(Millis, RequestKey)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct OpenCall {
     session: SessionId,
     key: Fingerprint,
     request: RequestId,
     request_digest: Option<Digest>,
+    #[serde(with = "shared")]
     call: Option<Arc<Call>>,
     proof: Proof,
     newest: Millis,
 }
 
 /// What a request has had so far.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Requested {
     digest: Option<Digest>,
     newest: Millis,
@@ -76,7 +87,8 @@ pub(super) struct Requested {
 }
 
 /// A part of an object that a request had: item, put index, ordinal, window; and the segments of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Part {
     pub(super) place: (u32, u64, u32, u32),
     pub(super) segments: (u32, u32),

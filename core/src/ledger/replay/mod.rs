@@ -26,13 +26,17 @@ mod objects;
 mod orders;
 mod reads;
 mod rule;
+mod snapshot;
 mod writes;
 
 pub use rule::{Finding, Rule};
+pub use snapshot::{Snapshot, SnapshotError};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::exact::ExactError;
 use crate::grant::authority::{is_authority_event, takes_away_event};
@@ -43,6 +47,7 @@ use crate::ledger::entry::{EntryError, MAX_OBJECTS, MAX_PUTS};
 use crate::ledger::head::chain;
 use crate::ledger::tree::leaf_hash;
 use crate::ledger::{Entry, Event, Head, Outcome, Private, Role};
+use crate::names::{DatasetName, ObjectPath};
 use crate::origin::Origin;
 use calls::{Calls, Session};
 use objects::Objects;
@@ -58,7 +63,7 @@ pub struct Step {
 }
 
 /// How far an entry could be proven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Proof {
     /// All of it.
     Whole,
@@ -77,7 +82,8 @@ impl Proof {
 }
 
 /// How many entries there were of each kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Counts {
     /// All entries.
     pub entries: u64,
@@ -99,9 +105,11 @@ pub struct Summary {
 }
 
 /// A grant as replay knows it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Known {
     /// None if its order was erased.
+    #[serde(with = "snapshot::shared")]
     grant: Option<Arc<Grant>>,
     tally: Tally,
 }
@@ -181,6 +189,11 @@ impl Replay {
         }
     }
 
+    /// Of which ledger.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// The head as the entries so far give it: what a server keeps must be the same.
     pub fn head(&self) -> &Head {
         &self.head
@@ -204,6 +217,12 @@ impl Replay {
     /// What was charged to a grant; none if no entry issued it.
     pub fn usage(&self, grant: &GrantId) -> Option<Usage> {
         self.grants.get(grant).map(|known| known.tally.total)
+    }
+
+    /// Where an object lies, by its put entry and ordinal; none if it was not put, or its put was erased.
+    pub fn place(&self, index: Index, ordinal: u32) -> Option<(&DatasetName, &ObjectPath)> {
+        let path = self.objects.path(self.objects.object(index, ordinal)?.path?);
+        Some((&path.dataset, &path.path))
     }
 
     /// How many entries of each kind so far.

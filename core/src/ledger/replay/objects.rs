@@ -2,6 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::{map, set};
 use crate::ids::{DatasetId, Generation, Index, ObjectId, PutId};
 use crate::names::{DatasetName, ObjectPath};
 
@@ -9,7 +12,8 @@ use crate::names::{DatasetName, ObjectPath};
 pub(super) type PathId = u32;
 
 /// An object, as its put entry fixed it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Object {
     /// None if the put's call was erased.
     pub(super) path: Option<PathId>,
@@ -20,7 +24,8 @@ pub(super) struct Object {
 }
 
 /// A path of a dataset.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Path {
     pub(super) dataset: DatasetName,
     pub(super) path: ObjectPath,
@@ -40,18 +45,30 @@ impl Path {
 }
 
 /// Every object that was ever put.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Objects {
+    #[serde(with = "map")]
     by_entry: HashMap<Index, Vec<Object>>,
     paths: Vec<Path>,
+    #[serde(with = "map")]
     by_path: HashMap<(DatasetId, ObjectPath), PathId>,
+    #[serde(with = "set")]
     puts: HashSet<PutId>,
+    #[serde(with = "set")]
     ids: HashSet<ObjectId>,
     /// Whether a put was erased: from then on a path may have more generations than are known.
     pub(super) has_gaps: bool,
 }
 
 impl Objects {
+    /// Whether every path that is named is there.
+    pub(super) fn fits(&self) -> bool {
+        let is_there = |id: &PathId| usize::try_from(*id).is_ok_and(|id| id < self.paths.len());
+        let mut named = self.by_entry.values().flatten().filter_map(|object| object.path.as_ref());
+        named.all(is_there) && self.by_path.values().all(is_there)
+    }
+
     pub(super) fn object(&self, index: Index, ordinal: u32) -> Option<Object> {
         self.by_entry.get(&index)?.get(usize::try_from(ordinal).ok()?).copied()
     }
