@@ -8,8 +8,8 @@ use strongroom_core::ids::GrantId;
 use crate::exit::Outcome;
 use crate::output::Format;
 use crate::{
-    audit, cat, dataset, demo, get, grant, identity, init, key, login, ls, migrate, policy, put, rm, serve, shell,
-    stat, tenant, vendor,
+    audit, cat, dataset, demo, get, grant, identity, init, key, login, ls, migrate, policy, put, rm, serve,
+    shell, stat, tenant, vendor,
 };
 
 /// A confidential training-dataset vault with access audit.

@@ -8,6 +8,7 @@ use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
 use crate::name;
 use crate::range::ByteRange;
+use crate::receipts::ReceiptFlag;
 use crate::writer::{Sink, Stopped, Writer};
 
 /// Stream objects to standard output. Nothing is written to this disk.
@@ -27,6 +28,8 @@ pub struct Cat {
     /// A generation of the one object, instead of the newest.
     #[arg(long, value_name = "N")]
     generation: Option<u64>,
+    #[command(flatten)]
+    receipt: ReceiptFlag,
 }
 
 impl Cat {
@@ -39,7 +42,7 @@ impl Cat {
             return Err(Failure::usage("a range or a generation is one object's", "name one object"));
         }
         let options = GetOptions { generation: self.generation.map(Generation), grant: globals.grant };
-        globals.with_vault(async |vault| {
+        self.receipt.with_vault(globals, async |vault| {
             let writer = Writer::start(Sink::Stdout);
             let mut outcome = Ok(());
             for object in &self.objects {

@@ -15,6 +15,7 @@ use crate::exit::{Failure, Outcome};
 use crate::folder::Folder;
 use crate::name;
 use crate::progress::Progress;
+use crate::receipts::ReceiptFlag;
 use crate::tally::Tally;
 use crate::writer::{Sink, Stopped, Writer, say_plaintext};
 
@@ -26,7 +27,7 @@ use crate::writer::{Sink, Stopped, Writer, say_plaintext};
 #[command(after_help = "\
 Examples:
   strongroom get acme/rlhf/math/000007.json -o item.json
-  strongroom get acme/rlhf/math/ -o items/
+  strongroom get acme/rlhf/math/ -o items/ --receipt receipts/
   strongroom get acme/rlhf/math/ --join -o math.jsonl
   strongroom get 'acme/rlhf/math/0000*' --join -o - | wc -l
   strongroom get acme/rlhf --id 01932c5e8a5b7c3d9e0f1a2b3c4d5e6f -o item.json")]
@@ -46,6 +47,8 @@ pub struct Get {
     /// The object with this id, as `stat` and the ledger name it, wherever in the dataset it stands; also an older generation.
     #[arg(long, value_name = "ID", conflicts_with_all = ["join", "generation"])]
     id: Option<ObjectId>,
+    #[command(flatten)]
+    receipt: ReceiptFlag,
 }
 
 impl Get {
@@ -62,7 +65,7 @@ impl Get {
             }
             let dataset = self.name.dataset_ref();
             let (sink, file, place) = self.one(&id.to_string())?;
-            return globals.with_vault(async |vault| {
+            return self.receipt.with_vault(globals, async |vault| {
                 let reader = vault.get_by_id(&dataset, id, options).await?;
                 get_one(globals, reader, sink, &file, place).await
             });
@@ -71,7 +74,7 @@ impl Get {
             Prefix::Exact(path) => {
                 let object = self.name.dataset_ref().object(path.clone());
                 let (sink, file, place) = self.one(path.as_str())?;
-                globals.with_vault(async |vault| {
+                self.receipt.with_vault(globals, async |vault| {
                     get_one(globals, vault.get(&object, options).await?, sink, &file, place).await
                 })
             }
@@ -83,7 +86,7 @@ impl Get {
                     ));
                 }
                 let (sink, place) = self.many()?;
-                globals.with_vault(async |vault| {
+                self.receipt.with_vault(globals, async |vault| {
                     get_many(globals, vault, &self.name, prefix, options, sink, place, self.join).await
                 })
             }

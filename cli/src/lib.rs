@@ -26,6 +26,7 @@ pub mod policy;
 pub mod progress;
 pub mod put;
 pub mod range;
+pub mod receipts;
 pub mod rm;
 pub mod serve;
 pub mod shell;

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use strongroom_core::identity::{Fingerprint, Identity};
+use strongroom_core::ids::Index;
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::transport::Channel;
 
+use crate::entries::Entries;
 use crate::error::{Error, Result};
 use crate::grants::GrantCache;
 use crate::home::{self, Home};
@@ -135,7 +137,7 @@ impl Connect {
         let config = tls::config(self.server_key, self.identity.clone())?;
         let threads = self.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
         let opener = Opener { identity: self.identity, server_key: self.server_key, memory: Arc::new(memory), claims };
-        let vault = Vault(Arc::new(Inner {
+        let inner = Inner {
             address: self.address,
             config,
             opener,
@@ -144,7 +146,8 @@ impl Connect {
             connection: tokio::sync::Mutex::default(),
             grants: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
-        }));
+        };
+        let vault = Vault(Arc::new(inner), None);
         vault.connection().await?;
         Ok(vault)
     }
@@ -168,7 +171,7 @@ fn host() -> String {
 ///
 /// It connects again by itself when the connection is over. Dropping the last clone closes the connection.
 #[derive(Clone)]
-pub struct Vault(Arc<Inner>);
+pub struct Vault(Arc<Inner>, Option<Entries>);
 
 struct Inner {
     address: String,
@@ -216,6 +219,18 @@ impl Vault {
         let written = tokio::task::spawn_blocking(move || memory.flush()).await;
         let written = written.map_err(|_| Error::internal("the write did not come to its end"))?;
         written.map_err(|error| Error::new(Reason::InvalidArgument, format!("the home cannot be written: {error}")))
+    }
+
+    /// The same, with another place to note entries in.
+    pub(crate) fn with_entries(&self, entries: Entries) -> Self {
+        Self(self.0.clone(), Some(entries))
+    }
+
+    /// Notes the entry that records what an answer is of.
+    pub(crate) fn note_entry(&self, tenant: &TenantName, index: u64) {
+        if let Some(entries) = &self.1 {
+            entries.note(tenant, Index(index));
+        }
     }
 
     pub(crate) fn identity(&self) -> &Identity {

@@ -234,8 +234,9 @@ impl Fetch {
         while let Some(message) = frames.message().await? {
             match message.frame.ok_or_else(|| Error::integrity("a frame of an unknown kind comes"))? {
                 Frame::Parcel(parcel) => {
-                    self.vault.observe(&self.dataset.tenant, parcel.seen.as_ref())?;
                     let tenant = &self.dataset.tenant;
+                    self.vault.observe(tenant, parcel.seen.as_ref())?;
+                    self.vault.note_entry(tenant, parcel.index);
                     if let Err(error) = self.going_on.warn_before_end(&self.vault, tenant, &self.call).await {
                         tracing::debug!(%error, "when the grant ends could not be asked for");
                     }

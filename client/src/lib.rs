@@ -65,7 +65,7 @@
 //! | writing | [`Vault::put`], [`Vault::put_bytes`], [`Vault::put_many`], [`Vault::delete`], [`Vault::delete_many`] |
 //! | looking | [`Vault::list`], [`Vault::stat`], [`Vault::datasets`] |
 //! | administering | [`grants`], [`explain`], [`vendors`], [`datasets`], [`keys`], [`admin`] |
-//! | the ledger | [`audit`], [`log`], [`exposure`] |
+//! | the ledger | [`audit`], [`log`], [`monitor`], [`exposure`] |
 
 pub mod admin;
 mod assembly;
@@ -74,6 +74,7 @@ mod batch;
 mod connect;
 pub mod datasets;
 mod draw;
+mod entries;
 mod error;
 pub mod explain;
 pub mod exposure;
@@ -86,6 +87,7 @@ pub mod keys;
 mod listing;
 pub mod log;
 mod memory;
+pub mod monitor;
 mod name;
 mod picking;
 mod piece;
@@ -101,6 +103,7 @@ mod workers;
 
 pub use batch::{Body, Fetched};
 pub use connect::{Connect, Vault};
+pub use entries::Entries;
 pub use error::{Error, Failed, Result};
 pub use get::{GetOptions, Reader};
 pub use home::{Home, Server};

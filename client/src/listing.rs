@@ -217,6 +217,7 @@ impl Vault {
         }
         let result = |(path, result): (&ObjectPath, v1::DeleteResult)| {
             refused(&result.reason, &result.detail).map_err(|error| error.with_request(call.request))?;
+            self.note_entry(&dataset.tenant, result.index);
             Ok(Deleted { path: path.clone(), generation: Generation(result.generation), index: Index(result.index) })
         };
         Ok(paths.iter().zip(answer.results).map(result).collect())

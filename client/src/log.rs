@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::{BoxStream, try_unfold};
 use strongroom_core::ids::{Digest, Index};
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
+use strongroom_core::ledger::cosign::WitnessKey;
 use strongroom_core::ledger::proof::{MAX_PROOF, Receipt, check_consistency};
 use strongroom_core::ledger::tile::Tile;
 use strongroom_core::names::TenantName;
@@ -24,6 +25,8 @@ use crate::retry::{Attempts, Safety};
 
 /// Files that are asked for at once.
 const FILES: usize = 256;
+/// The most witnesses whose cosignatures are looked at.
+const MAX_WITNESSES: usize = 16;
 
 /// A checkpoint whose signature was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,19 @@ pub struct LogCheckpoint {
     pub note: Bytes,
     /// The key that signed it.
     pub key: VerifierKey,
+}
+
+/// A checkpoint that a witness cosigned. Its signatures were checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cosigned {
+    /// Who cosigned it.
+    pub witness: WitnessKey,
+    /// When, as it says: Unix seconds.
+    pub time: u64,
+    /// What it says.
+    pub checkpoint: Checkpoint,
+    /// The note, with the signatures of the log and of this witness.
+    pub note: Bytes,
 }
 
 /// What a checkpoint is to cover.
@@ -71,6 +87,19 @@ impl Vault {
         }
     }
 
+    /// The newest checkpoint, whatever is remembered of the ledger: what a vault says whose ledger contradicts that is evidence.
+    ///
+    /// # Errors
+    /// `INTEGRITY` if it is not signed by a key that comes with it.
+    pub async fn claimed_checkpoint(&self, tenant: &TenantName) -> Result<LogCheckpoint> {
+        let request = v1::CheckpointRequest { tenant: tenant.to_string(), cover: 0, head: false };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { AuditClient::new(channel).checkpoint(request).await }
+        });
+        opened(answer.await?.into_inner())
+    }
+
     /// The newest checkpoint, proven to continue the ledger as it was with this size and root.
     ///
     /// # Errors
@@ -81,19 +110,20 @@ impl Vault {
             let request = request.clone();
             async move { AuditClient::new(channel).consistency(request).await }
         });
-        let rewritten = || {
-            let detail = format!("{tenant}'s ledger does not continue the {size} entries that are remembered of it");
+        let diverged = |what: &str| {
+            let detail =
+                format!("{tenant}'s ledger does not continue the {size} entries that are remembered of it: {what}");
             Error::new(Reason::LedgerDiverged, detail)
         };
         let v1::ConsistencyResponse { checkpoint, proof } = match answer.await {
             Ok(answer) => answer.into_inner(),
-            Err(error) if error.reason() == Reason::NotFound => return Err(rewritten()),
+            Err(error) if error.reason() == Reason::NotFound => return Err(diverged("it was put back")),
             Err(error) => return Err(error),
         };
         let found = opened(checkpoint.ok_or_else(no_checkpoint)?)?;
         let Checkpoint { size: new, root: new_root, .. } = &found.checkpoint;
         let proven = check_consistency((size.0, root), (new.0, new_root), &hashes(&proof)?);
-        proven.map_err(|_| rewritten())?;
+        proven.map_err(|_| diverged("it was rewritten"))?;
         Ok(found)
     }
 
@@ -114,6 +144,34 @@ impl Vault {
         let broken = |_| Error::integrity(format!("entry {index} is not under the checkpoint that came with it"));
         receipt.check(found.checkpoint.size, &found.checkpoint.root).map_err(broken)?;
         Ok((receipt, found))
+    }
+
+    /// Has a witness's cosignature of a checkpoint served. To admins.
+    ///
+    /// # Errors
+    /// `LEDGER_DIVERGED` if the ledger is behind or apart from that checkpoint; `INVALID_ARGUMENT` if a signature does not hold;
+    /// `QUOTA_EXCEEDED` if the ledger has too many witnesses; `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn cosign(&self, tenant: &TenantName, witness: &WitnessKey, note: Bytes) -> Result<()> {
+        let request = v1::CosignRequest { tenant: tenant.to_string(), witness: witness.to_string(), note };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { AuditClient::new(channel).cosign(request).await }
+        });
+        answer.await.map(drop)
+    }
+
+    /// The newest checkpoint that each witness cosigned. Which witness is to be trusted, the vault does not say.
+    ///
+    /// # Errors
+    /// `INTEGRITY` if one of them does not hold.
+    pub async fn cosignatures(&self, tenant: &TenantName, log: &VerifierKey) -> Result<Vec<Cosigned>> {
+        let request = v1::CosignaturesRequest { tenant: tenant.to_string() };
+        let answer = self.with_channel(Safety::Idempotent, |channel| {
+            let request = request.clone();
+            async move { AuditClient::new(channel).cosignatures(request).await }
+        });
+        let cosigned = answer.await?.into_inner().cosigned;
+        cosigned.into_iter().take(MAX_WITNESSES).map(|cosigned| self::cosigned(cosigned, log)).collect()
     }
 
     /// Files of a tenant's ledger, whole, in this order. Picked up after the last whole one where the connection breaks. To admins.
@@ -190,6 +248,17 @@ impl Copying {
             }
         }
     }
+}
+
+fn cosigned(message: v1::Cosigned, log: &VerifierKey) -> Result<Cosigned> {
+    let broken = |why: String| Error::integrity(format!("a cosigned checkpoint: {why}"));
+    let witness: WitnessKey =
+        message.witness.parse().map_err(|_| broken("its witness has no public key".to_owned()))?;
+    let opened = Checkpoint::open(&message.note, std::slice::from_ref(log));
+    let (checkpoint, _) = opened.map_err(|error| broken(error.to_string()))?;
+    let time = witness.cosigned(&message.note).map_err(|error| broken(error.to_string()))?;
+    let time = time.ok_or_else(|| broken(format!("{witness} did not sign it")))?;
+    Ok(Cosigned { witness, time, checkpoint, note: message.note })
 }
 
 /// A checkpoint that one of the keys that came with it signed, for the ledger that it names.

@@ -300,7 +300,11 @@ impl Vault {
         if answer.results.len() != pack.items.len() {
             return Err(Error::integrity("the vault answered for another number of objects"));
         }
-        let done = |(item, result)| done(item, result).map_err(|error| error.with_request(call.request));
+        let done = |(item, result): (&PutItem, &v1::PutResult)| {
+            let done = done(item, result).map_err(|error| error.with_request(call.request))?;
+            self.note_entry(&dataset.tenant, done.index.0);
+            Ok(done)
+        };
         Ok(pack.items.iter().zip(&answer.results).map(done).collect())
     }
 }
@@ -407,7 +411,9 @@ impl<S: AsyncRead + Unpin> Upload<S> {
             return Err(Error::integrity("the vault answered before it was asked to commit"));
         }
         let result = answer.result.ok_or_else(|| Error::integrity("the vault does not say what became of the put"))?;
-        done(&self.item()?, &result)
+        let done = done(&self.item()?, &result)?;
+        self.vault.note_entry(&self.name.tenant, done.index.0);
+        Ok(done)
     }
 
     async fn send(&mut self, session: &Session, frames: mpsc::Sender<v1::PutFrame>) -> Result<(), Stop> {

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use strongroom_core::ledger::tile::Tile;
-use strongroom_core::ledger::verify::{CHECKPOINT, LOG_KEYS, LogFiles};
+use strongroom_core::ledger::verify::{CHECKPOINT, LOG_KEYS, LogFiles, is_cosigned};
 use tempfile::{Builder, NamedTempFile};
 
 /// How the name begins of a file that is not whole yet.
@@ -49,7 +49,7 @@ impl Exported {
             let base = name.rsplit('/').next().unwrap_or_default();
             let goes = match name.parse::<Tile>() {
                 Ok(tile) => !keep(&tile),
-                Err(_) if name == CHECKPOINT || name == LOG_KEYS => false,
+                Err(_) if name == CHECKPOINT || name == LOG_KEYS || is_cosigned(&name) => false,
                 Err(_) if base.starts_with(UNFINISHED) => true,
                 Err(_) => return Ok(Err(name)),
             };

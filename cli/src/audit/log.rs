@@ -71,7 +71,7 @@ pub(super) fn event(text: &str) -> Result<Event, String> {
     })
 }
 
-fn outcome(text: &str) -> Result<Done, String> {
+pub(super) fn outcome(text: &str) -> Result<Done, String> {
     match text {
         "done" => Ok(Done::Done),
         "denied" => Ok(Done::Denied),
@@ -81,7 +81,7 @@ fn outcome(text: &str) -> Result<Done, String> {
 
 /// An entry as programs get it.
 #[derive(Debug, Serialize)]
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     /// The entry's time once more, as text.
     time: String,
     /// The public part, as it is hashed.
@@ -132,6 +132,13 @@ impl Log {
     }
 }
 
+impl<'a> Shown<'a> {
+    pub(super) fn of(line: &'a LedgerLine) -> Self {
+        let time = when::rfc3339(line.entry.time);
+        Self { time, entry: &line.entry, private: line.private.as_ref(), objects: &line.names }
+    }
+}
+
 /// Writes one entry: a line for people, or all of it for programs.
 pub(super) fn write(
     out: &mut impl Write,
@@ -142,10 +149,7 @@ pub(super) fn write(
 ) -> std::io::Result<()> {
     let private = found.private.as_ref();
     match format {
-        Format::Json => {
-            let time = when::rfc3339(found.entry.time);
-            write_json(out, &Shown { time, entry: &found.entry, private, objects: &found.names })
-        }
+        Format::Json => write_json(out, &Shown::of(found)),
         Format::Table => writeln!(out, "{}", line(tenant, &found.entry, private, &found.names, names)),
     }
 }

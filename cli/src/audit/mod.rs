@@ -13,9 +13,11 @@ mod mine;
 pub(crate) mod names;
 mod prove;
 mod receipt;
+mod snapshot;
 mod source;
 mod tail;
 mod verify;
+mod watch;
 
 use clap::Subcommand;
 
@@ -49,6 +51,12 @@ pub enum Audit {
     ///
     /// Each checkpoint is proven to continue the one before; a ledger that was put back or rewritten ends it with exit code 5.
     Tail(tail::Tail),
+    /// Watch a tenant's ledger: verify and replay all of it, step by step, tell chosen entries, and shout if it does not hold.
+    ///
+    /// Each checkpoint must continue the last one that this monitor saw, under the same key; every entry must hash to what was
+    /// signed, and be allowed by the grants and signatures of its moment. What does not hold ends it with exit code 5 and a line
+    /// that names the entry and the rule, or the file. It survives restarts, of the server and its own. To admins.
+    Watch(watch::Watch),
     /// Copy a tenant's ledger into a folder that can be verified without the vault.
     ///
     /// It waits until a signed checkpoint covers all entries there are, and writes that checkpoint, exactly its files and the key
@@ -56,7 +64,7 @@ pub enum Audit {
     Export(export::Export),
     /// Keep the proof that an entry is in a tenant's ledger: a C2SP tlog-proof. For admins, and for whoever did it.
     Prove(prove::Prove),
-    /// Verify an exported ledger, offline, and replay it; or a receipt that `audit prove` wrote.
+    /// Verify an exported ledger, offline, and replay it; or receipts that `audit prove` or --receipt wrote.
     ///
     /// Signature, hashes, tree and private parts are checked, that no file is missing or too many, and then, entry by entry, that
     /// every release was allowed and asked for by the grants and signatures of its moment. Exit code 5 says that it does not hold.
@@ -79,6 +87,7 @@ impl Audit {
             Self::Match(matching) => matching.run(globals),
             Self::Mine(mine) => mine.run(globals),
             Self::Tail(tail) => tail.run(globals),
+            Self::Watch(watch) => watch.run(globals),
             Self::Export(export) => export.run(globals),
             Self::Prove(prove) => prove.run(globals),
             Self::Verify(verify) => verify.run(globals),

@@ -1,8 +1,8 @@
 //! Receipts, checked offline: an entry, the proof that it is under a checkpoint, and the checkpoint.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use strongroom_core::ledger::Entry;
@@ -12,6 +12,7 @@ use strongroom_core::reason::Reason;
 
 use crate::exit::{Failure, Outcome};
 use crate::output::Format;
+use crate::receipts::ENDING;
 use crate::when;
 
 /// A longer file is no receipt.
@@ -26,6 +27,21 @@ struct Verdict {
     key: String,
     /// How many entries the checkpoint covers.
     entries: u64,
+}
+
+/// The receipts in a folder that holds nothing else, in the order of their names; none if it is something else.
+pub(super) fn folder_of(folder: &Path) -> io::Result<Option<Vec<PathBuf>>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() || path.extension().is_none_or(|ending| ending != ENDING) {
+            return Ok(None);
+        }
+        files.push(path);
+    }
+    // An index as long as another comes in their order.
+    files.sort_unstable_by_key(|file| (file.as_os_str().len(), file.clone()));
+    Ok((!files.is_empty()).then_some(files))
 }
 
 /// Verifies a receipt with the ledger's public key: a receipt does not bring one along.

@@ -5,13 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use strongroom_core::ids::Millis;
 use strongroom_core::ledger::checkpoint::{MAX_NOTE, VerifierKey};
-use strongroom_core::ledger::verify::{Expected, LogFinding, Verified, verify_log};
+use strongroom_core::ledger::cosign::WitnessKey;
+use strongroom_core::ledger::verify::{Expected, LogFinding, Verified, Witnessed, verify_on};
 use strongroom_core::reason::Reason;
 
 use crate::args::Globals;
 use crate::audit::exported::Exported;
-use crate::audit::receipt;
+use crate::audit::{receipt, snapshot};
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::when;
@@ -22,9 +24,10 @@ use crate::when;
 Examples:
   strongroom audit verify acme-ledger/
   strongroom audit verify suspended.tlog-proof --key \"$(cat acme.log-key)\"
-  strongroom audit verify acme-ledger/ --key \"$(cat acme.log-key)\" --since last-month/checkpoint")]
+  strongroom audit verify acme-ledger/ --key \"$(cat acme.log-key)\" --since last-month/checkpoint
+  strongroom audit export acme -o acme-ledger/ && strongroom audit verify acme-ledger/ --snapshot acme.snapshot")]
 pub struct Verify {
-    /// The folder of an export, or the file of a receipt.
+    /// The folder of an export, the file of a receipt, or a folder of receipts.
     #[arg(value_name = "DIR|FILE")]
     folder: PathBuf,
     /// A checkpoint that was kept from before: the ledger must continue it.
@@ -33,6 +36,13 @@ pub struct Verify {
     /// The ledger's public key, known from elsewhere.
     #[arg(long, value_name = "NAME+ID+KEY")]
     key: Option<VerifierKey>,
+    /// A witness that is trusted, by its public key: it must have cosigned a checkpoint of the ledger. May be given again.
+    #[arg(long, value_name = "NAME+ID+KEY")]
+    witness: Vec<WitnessKey>,
+    /// Goes on from what an earlier verification left in this file, and leaves there what this one comes to. What is behind it is
+    /// not read again. Without the file, all is verified.
+    #[arg(long, value_name = "FILE")]
+    snapshot: Option<PathBuf>,
 }
 
 /// What a ledger that holds comes to.
@@ -51,6 +61,17 @@ struct Verdict {
     /// Whether the key was given, and not only found beside the ledger.
     pinned: bool,
     since: Option<u64>,
+    /// From which entry on it was read: what is before was verified when the snapshot was made.
+    from: u64,
+    /// What the trusted witnesses vouch for.
+    witnesses: Vec<Vouched>,
+}
+
+#[derive(Debug, Serialize)]
+struct Vouched {
+    witness: String,
+    entries: u64,
+    time: String,
 }
 
 impl Verify {
@@ -62,15 +83,21 @@ impl Verify {
         if self.folder.is_file() {
             return receipt::verify(&self.folder, self.key.as_ref(), globals.output);
         }
-        if let Err(error) = fs::read_dir(&self.folder) {
-            return Err(Failure::file(&self.folder, &error));
+        let receipts = receipt::folder_of(&self.folder).map_err(|error| Failure::file(&self.folder, &error))?;
+        if let Some(receipts) = receipts {
+            return receipts.iter().try_for_each(|file| receipt::verify(file, self.key.as_ref(), globals.output));
         }
         let since = self.since.as_deref().map(read_note).transpose()?;
-        let expected = Expected { key: self.key.clone(), since };
+        let expected = Expected { key: self.key.clone(), since, witnesses: self.witness.clone() };
+        let snapshot = self.snapshot.as_deref().map(snapshot::read).transpose()?.flatten();
         let bar = Progress::of(globals, "verifying", 0, "entries");
-        let verified = verify_log(&mut Exported::at(&self.folder), &expected, |done, of| bar.set(done, of));
+        let verified = verify_on(&mut Exported::at(&self.folder), &expected, snapshot, |done, of| bar.set(done, of));
         drop(bar);
-        let verdict = Verdict::of(verified.map_err(|finding| self.failure(finding))?, self.key.is_some());
+        let (verified, snapshot) = verified.map_err(|finding| self.failure(finding))?;
+        if let Some(path) = &self.snapshot {
+            snapshot::write(path, &snapshot)?;
+        }
+        let verdict = Verdict::of(verified, self.key.is_some());
         globals.output.result(&verdict, |verdict| verdict.words(&self.folder))
     }
 
@@ -96,7 +123,12 @@ fn read_note(path: &Path) -> Outcome<Vec<u8>> {
 
 impl Verdict {
     fn of(verified: Verified, pinned: bool) -> Self {
-        let Verified { checkpoint, key, since, summary } = verified;
+        let Verified { checkpoint, key, since, witnessed, from, summary } = verified;
+        let vouched = |Witnessed { witness, size, time }: Witnessed| Vouched {
+            witness: witness.to_string(),
+            entries: size.0,
+            time: when::rfc3339(Millis(time.saturating_mul(1000))),
+        };
         Self {
             ledger: checkpoint.origin.to_string(),
             entries: checkpoint.size.0,
@@ -108,6 +140,8 @@ impl Verdict {
             log_key: key.to_string(),
             pinned,
             since: since.map(|since| since.0),
+            from: from.0,
+            witnesses: witnessed.into_iter().map(vouched).collect(),
         }
     }
 
@@ -123,6 +157,13 @@ impl Verdict {
         }
         words.push(')');
         self.since.iter().for_each(|since| words.push_str(&format!(", continues the {since} entries seen before")));
+        for Vouched { witness, entries, time } in &self.witnesses {
+            let name = witness.split('+').next().unwrap_or_default();
+            words.push_str(&format!("; {name} cosigned the first {entries} at {time}"));
+        }
+        if self.from > 0 {
+            words.push_str(&format!("; what is before entry {} was verified earlier, and not read again", self.from));
+        }
         words.push_str(match self.pinned {
             true => "; the key is the one given",
             false => "; the key is the one beside it",

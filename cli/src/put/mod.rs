@@ -22,6 +22,7 @@ use crate::exit::{Failure, Outcome};
 use crate::name;
 use crate::output::{Format, line, note};
 use crate::progress::Progress;
+use crate::receipts::ReceiptFlag;
 use crate::tally::Tally;
 use feed::feed;
 use sources::{Source, collect};
@@ -40,6 +41,7 @@ Examples:
   strongroom put prompts.jsonl acme/rlhf/prompts.jsonl --create
   strongroom put --split-lines gsm8k.jsonl acme/rlhf/math/
   strongroom put a.json b.json images/ acme/rlhf/raw/
+  strongroom put labels.jsonl acme/rlhf/labels/1.jsonl --receipt labels.tlog-proof
   pg_dump db | strongroom put - acme/rlhf/dump.sql")]
 pub struct Put {
     /// What to put: files, folders, or - for standard input.
@@ -65,6 +67,8 @@ pub struct Put {
     /// Only if this is the object's generation.
     #[arg(long, value_name = "N", conflicts_with = "if_absent")]
     if_generation: Option<u64>,
+    #[command(flatten)]
+    receipt: ReceiptFlag,
 }
 
 /// An object that was put, as it is shown.
@@ -103,7 +107,7 @@ impl Put {
     /// A file cannot be read, or the vault refuses.
     pub fn run(self, globals: &Globals) -> Outcome {
         let load = self.load()?;
-        let done = globals.with_vault(async |vault| {
+        let done = self.receipt.with_vault(globals, async |vault| {
             if self.create {
                 create(vault, &self.target.dataset_ref()).await?;
             }

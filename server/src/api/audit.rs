@@ -9,7 +9,7 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, log, optional, page_size, parse, tenant_name};
+use super::{answer, caller, cosign, log, optional, page_size, parse, tenant_name};
 use crate::answer::{refuse, seen_message};
 use crate::cuts::{self, Gone};
 use crate::error::Error;
@@ -49,6 +49,17 @@ impl v1::audit_server::Audit for AuditApi {
         request: Request<v1::ConsistencyRequest>,
     ) -> Result<Response<v1::ConsistencyResponse>, Status> {
         answer(log::consistency(&self.0, &request).await)
+    }
+
+    async fn cosign(&self, request: Request<v1::CosignRequest>) -> Result<Response<v1::CosignResponse>, Status> {
+        answer(cosign::take(&self.0, &request).await)
+    }
+
+    async fn cosignatures(
+        &self,
+        request: Request<v1::CosignaturesRequest>,
+    ) -> Result<Response<v1::CosignaturesResponse>, Status> {
+        answer(cosign::list(&self.0, &request).await)
     }
 
     async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {

@@ -118,7 +118,7 @@ async fn send(sender: &cuts::Sender<v1::ExportFrame>, file: u32, mut bytes: Byte
 }
 
 /// The tenant, if it knows the caller.
-async fn known<T>(vault: &Vault, request: &Request<T>, name: &str) -> Result<Arc<Tenant>, Error> {
+pub(super) async fn known<T>(vault: &Vault, request: &Request<T>, name: &str) -> Result<Arc<Tenant>, Error> {
     let (_, caller) = caller(request)?;
     let tenant = vault.tenants.find(&tenant_name(name)?).await?;
     let authority = vault.recorder.view(&tenant).await?.authority;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod cosign;
 mod grants;
 mod keys;
 mod log;

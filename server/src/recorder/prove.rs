@@ -109,6 +109,30 @@ impl Recorder {
         Ok((signed, proof))
     }
 
+    /// Holds the ledger against a checkpoint that it signed, and that somebody shows.
+    ///
+    /// # Errors
+    /// [`RecordError::Diverged`] if the ledger is behind or apart from it: the tenant is stopped then. Else as
+    /// [`Recorder::checkpoint`].
+    pub async fn check_shown(&self, tenant: &Arc<Tenant>, shown: &Checkpoint) -> Result<(), RecordError> {
+        let mut has = self.view(tenant).await?.head.size();
+        if shown.size > has {
+            // Another node may be ahead of this one.
+            has = self.load(tenant).await?.head.size();
+        }
+        let stop = |why: String| Err(self.inner.ledger(&tenant.id).stop(&tenant.id, Stop::Diverged(why)));
+        let size = shown.size;
+        if size > has {
+            return stop(format!("a witness shows a signed checkpoint of {size} entries, and the ledger has {has}"));
+        }
+        let newest = self.checkpoint(tenant, size).await?.checkpoint.size;
+        let found = self.out_of_tiles(tenant, newest.0, |hashes| root(hashes, size.0)).await?;
+        match found == shown.root {
+            true => Ok(()),
+            false => stop(format!("a witness shows another signed checkpoint of {size} entries: it was rewritten")),
+        }
+    }
+
     /// A file of the log.
     ///
     /// # Errors

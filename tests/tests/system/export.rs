@@ -13,7 +13,7 @@ use strongroom_tests::tamper;
 use crate::STRONGROOM;
 
 /// A shell beside a vault with some activity, exported to `acme-ledger`.
-pub(super) fn exported() -> Shell {
+pub(crate) fn exported() -> Shell {
     let mut shell = Shell::new(STRONGROOM);
     shell.write("items.jsonl", sample::lines(20).concat());
     shell.run("strongroom init ./vault").ok();
@@ -257,7 +257,7 @@ async fn a_ledger_with_two_histories_is_told_by_an_export() {
 }
 
 /// Starts the server of a shell again, and tells its homes where.
-fn serve(shell: &mut Shell) {
+pub(crate) fn serve(shell: &mut Shell) {
     shell.run("strongroom serve ./vault --listen 127.0.0.1:7443 &");
     for home in ["lab", "labelco"] {
         shell.run(&format!("strongroom --home {home} login 127.0.0.1:7443 --server-key SHA256:…")).ok();

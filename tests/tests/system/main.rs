@@ -23,6 +23,7 @@ mod order;
 mod party;
 mod readme;
 mod reads;
+mod receipts;
 mod renewal;
 mod retention;
 mod rotation;
@@ -31,6 +32,7 @@ mod stop_commands;
 mod stopped;
 mod told;
 mod walkthrough;
+mod watch;
 
 use strongroom_tests::process::Binary;
 

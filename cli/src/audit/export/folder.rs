@@ -6,10 +6,10 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use strongroom_client::Vault;
 use strongroom_client::log::{Cover, LogCheckpoint};
-use strongroom_core::ids::Index;
+use strongroom_core::ids::{Index, Millis};
 use strongroom_core::ledger::checkpoint::{Checkpoint, MAX_NOTE, VerifierKey};
 use strongroom_core::ledger::tile::{Tile, tiles_of};
-use strongroom_core::ledger::verify::{CHECKPOINT, LOG_KEYS, LogFiles};
+use strongroom_core::ledger::verify::{CHECKPOINT, LOG_KEYS, LogFiles, WITNESSES};
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
@@ -18,6 +18,7 @@ use crate::audit::exported::Exported;
 use crate::exit::{Failure, Outcome};
 use crate::output::note;
 use crate::progress::Progress;
+use crate::when;
 
 /// A copy to be made.
 struct Export {
@@ -41,6 +42,22 @@ struct Done {
     root: String,
     log_key: String,
     fetched: u64,
+    witnesses: Vec<Cosigned>,
+}
+
+/// What a witness vouches for, as it is told.
+#[derive(Debug, Serialize)]
+struct Cosigned {
+    witness: String,
+    entries: u64,
+    time: String,
+}
+
+impl Cosigned {
+    fn of(cosigned: &strongroom_client::log::Cosigned) -> Self {
+        let (witness, entries) = (cosigned.witness.to_string(), cosigned.checkpoint.size.0);
+        Self { witness, entries, time: when::rfc3339(Millis(cosigned.time.saturating_mul(1000))) }
+    }
 }
 
 impl Export {
@@ -67,12 +84,26 @@ impl Export {
                 bar.add(1);
             }
             put(LOG_KEYS, format!("{key}\n").as_bytes())?;
+            let cosigned = match vault.cosignatures(&self.tenant, &key).await {
+                // The log holds without them, and who asks for a witness will miss it.
+                Err(error) if error.reason() == Reason::Integrity => {
+                    note(&format!("note: {}: exported without cosignatures", error.detail()));
+                    Vec::new()
+                }
+                cosigned => cosigned?,
+            };
+            let mut witnesses = Vec::new();
+            // What was cosigned after the checkpoint is of more than is in here.
+            for cosigned in cosigned.iter().filter(|cosigned| cosigned.checkpoint.size <= size) {
+                put(&format!("{WITNESSES}{}", cosigned.witness.id()), &cosigned.note)?;
+                witnesses.push(Cosigned::of(cosigned));
+            }
             // The checkpoint comes last: with it, the folder is a log.
             put(CHECKPOINT, &signed)?;
             drop(bar);
             let root = checkpoint.root.to_string();
             let (tenant, log_key) = (self.tenant.clone(), key.to_string());
-            let done = Done { tenant, entries: size.0, root, log_key, fetched };
+            let done = Done { tenant, entries: size.0, root, log_key, fetched, witnesses };
             note("note: private parts hold paths, addresses and words of the ledger's people; keep the folder to yourself");
             globals.output.result(&done, |done| {
                 format!("{} entries of {} in {}", done.entries, done.tenant, self.folder.display())

@@ -162,6 +162,11 @@ pub(super) const TABLES: &[Table] = &[
         key: &[("tenant", Bytes)],
         rest: &[("size", Number), ("root", Bytes), ("note", Bytes)],
     },
+    Table {
+        name: "cosignatures",
+        key: &[("tenant", Bytes), ("witness", Text)],
+        rest: &[("size", Number), ("note", Bytes)],
+    },
 ];
 
 /// What is not copied, and why.
