@@ -8,7 +8,7 @@ use strongroom_core::ids::GrantId;
 use crate::exit::Outcome;
 use crate::output::Format;
 use crate::{
-    audit, cat, dataset, demo, get, grant, identity, init, key, login, ls, migrate, policy, put, rm, serve,
+    audit, cat, dataset, demo, get, grant, identity, init, key, ledger, login, ls, migrate, policy, put, rm, serve,
     shell, stat, tenant, vendor,
 };
 
@@ -77,6 +77,8 @@ enum Verb {
     Policy(policy::Policy),
     #[command(subcommand)]
     Audit(audit::Audit),
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -109,6 +111,7 @@ impl Cli {
             Verb::Key(verb) => verb.run(&globals),
             Verb::Policy(verb) => verb.run(&globals),
             Verb::Audit(verb) => verb.run(&globals),
+            Verb::Ledger(verb) => verb.run(&globals),
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),
         }

@@ -17,6 +17,7 @@ pub mod grant;
 pub mod identity;
 pub mod init;
 pub mod key;
+pub mod ledger;
 pub mod login;
 pub mod ls;
 pub mod migrate;

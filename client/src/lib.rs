@@ -65,7 +65,7 @@
 //! | writing | [`Vault::put`], [`Vault::put_bytes`], [`Vault::put_many`], [`Vault::delete`], [`Vault::delete_many`] |
 //! | looking | [`Vault::list`], [`Vault::stat`], [`Vault::datasets`] |
 //! | administering | [`grants`], [`explain`], [`vendors`], [`datasets`], [`keys`], [`admin`] |
-//! | the ledger | [`audit`], [`log`], [`monitor`], [`exposure`] |
+//! | the ledger | [`audit`], [`log`], [`monitor`], [`ledgers`], [`exposure`] |
 
 pub mod admin;
 mod assembly;
@@ -84,6 +84,7 @@ pub mod grants;
 mod groups;
 mod home;
 pub mod keys;
+pub mod ledgers;
 mod listing;
 pub mod log;
 mod memory;

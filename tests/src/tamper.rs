@@ -142,7 +142,8 @@ pub fn replace_logs(folder: &Path, copy: &Path) {
     std::fs::rename(copy, logs(folder)).unwrap();
 }
 
-fn logs(folder: &Path) -> PathBuf {
+/// The folder of the ledgers' files.
+pub fn logs(folder: &Path) -> PathBuf {
     let BlobsUrl::File(root) = oracle::config(folder).blobs else { panic!("a bucket has no files") };
     root.join("ledgers")
 }

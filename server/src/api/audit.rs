@@ -9,7 +9,7 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, cosign, log, optional, page_size, parse, tenant_name};
+use super::{answer, caller, cosign, ledgers, log, optional, page_size, parse, tenant_name};
 use crate::answer::{refuse, seen_message};
 use crate::cuts::{self, Gone};
 use crate::error::Error;
@@ -29,6 +29,7 @@ pub(super) struct AuditApi(pub(super) Arc<Vault>);
 impl v1::audit_server::Audit for AuditApi {
     type QueryStream = cuts::Receiver<v1::QueryFrame>;
     type ExportStream = cuts::Receiver<v1::ExportFrame>;
+    type CheckLedgerStream = cuts::Receiver<v1::CheckFrame>;
 
     async fn checkpoint(
         &self,
@@ -49,6 +50,17 @@ impl v1::audit_server::Audit for AuditApi {
         request: Request<v1::ConsistencyRequest>,
     ) -> Result<Response<v1::ConsistencyResponse>, Status> {
         answer(log::consistency(&self.0, &request).await)
+    }
+
+    async fn ledger(&self, request: Request<v1::LedgerRequest>) -> Result<Response<v1::LedgerStatus>, Status> {
+        answer(ledgers::status(&self.0, &request).await)
+    }
+
+    async fn check_ledger(
+        &self,
+        request: Request<v1::LedgerRequest>,
+    ) -> Result<Response<Self::CheckLedgerStream>, Status> {
+        answer(ledgers::check(&self.0, &request).await)
     }
 
     async fn cosign(&self, request: Request<v1::CosignRequest>) -> Result<Response<v1::CosignResponse>, Status> {

@@ -5,6 +5,7 @@ mod audit;
 mod cosign;
 mod grants;
 mod keys;
+mod ledgers;
 mod log;
 mod sessions;
 mod state;

@@ -22,6 +22,7 @@
 
 mod append;
 pub mod attempt;
+mod check;
 mod clock;
 mod denials;
 mod draft;
@@ -44,6 +45,7 @@ mod request;
 mod shelf;
 mod watch;
 
+pub use check::{Fault, LedgerState, Told};
 pub use clock::{Clock, SystemClock};
 pub(crate) use floors::signed_row;
 pub use history::EntryBytes;

@@ -15,6 +15,7 @@ mod exposure;
 mod faults;
 mod forms;
 mod leaving;
+mod ledger;
 mod limits;
 mod matching;
 mod migrate;
