@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use strongroom_core::identity::Fingerprint;
-use strongroom_core::ids::{Index, Millis, NodeId, OrderId, TenantId, VaultId, VendorId};
+use strongroom_core::ids::{IncidentId, Index, Millis, NodeId, OrderId, TenantId, VaultId, VendorId};
 use strongroom_core::keys::secret::random_bytes;
 use strongroom_core::ledger::checkpoint::VerifierKey;
 use strongroom_core::names::{TenantName, VendorName};
@@ -161,7 +161,7 @@ impl Vault {
         admins: &[Fingerprint],
     ) -> Result<OrderDone> {
         let instruction = Instruction::CreateTenant { name: tenant.clone(), admins: sorted(admins) };
-        let done = self.order_for(tenant, origin.clone(), instruction, |channel, order| async move {
+        let done = self.order_for(tenant, origin.clone(), (instruction, None), |channel, order| async move {
             AdminClient::new(channel).create_tenant(order).await
         });
         let (done, seen) = done.await?;
@@ -234,10 +234,21 @@ impl Vault {
 
     /// Signs an order for the tenant's ledger and has it carried out.
     pub(crate) async fn order(&self, tenant: &TenantName, instruction: Instruction) -> Result<OrderDone> {
+        self.order_of(tenant, instruction, None).await
+    }
+
+    /// The same, for an order that belongs to an incident.
+    pub(crate) async fn order_of(
+        &self,
+        tenant: &TenantName,
+        instruction: Instruction,
+        incident: Option<IncidentId>,
+    ) -> Result<OrderDone> {
         let none = || Error::integrity("the vault does not say which ledger the tenant has");
         let origin = self.who_am_i(tenant).await?.origin.ok_or_else(none)?;
         let method = method(&instruction);
-        let order = self.order_for(tenant, origin, instruction, |channel, order| carry_out(method, channel, order));
+        let order =
+            self.order_for(tenant, origin, (instruction, incident), |channel, order| carry_out(method, channel, order));
         let (done, seen) = order.await?;
         self.observe(tenant, Some(&seen))?;
         self.grant_cache().forget(tenant);
@@ -248,7 +259,7 @@ impl Vault {
         &self,
         tenant: &TenantName,
         ledger: Origin,
-        instruction: Instruction,
+        (instruction, incident): (Instruction, Option<IncidentId>),
         send: impl Fn(Channel, v1::SignedOrder) -> F,
     ) -> Result<(OrderDone, v1::Seen)>
     where
@@ -256,7 +267,7 @@ impl Vault {
     {
         let not_after = Millis(now()?.0 + u64::try_from(ORDER_LIFE.as_millis()).unwrap_or_default());
         let request = request_id()?;
-        let signed = Order { ledger, request, not_after, instruction }.sign(self.identity());
+        let signed = Order { ledger, request, not_after, instruction, incident }.sign(self.identity());
         let signed = signed.map_err(|error| Error::new(Reason::InvalidArgument, error.to_string()))?;
         let bytes = signed.bytes().map_err(|error| Error::new(Reason::InvalidArgument, error.to_string()))?;
         // What the vault would refuse is refused before it is sent.
@@ -319,6 +330,8 @@ enum Method {
     RevokeGrant,
     SetPolicy,
     CreateTenant,
+    OpenIncident,
+    CloseIncident,
 }
 
 fn method(instruction: &Instruction) -> Method {
@@ -342,6 +355,8 @@ fn method(instruction: &Instruction) -> Method {
         Instruction::UnblockKey { .. } => Method::UnblockKey,
         Instruction::RotateKey { .. } => Method::RotateKey,
         Instruction::DestroyKey { .. } => Method::DestroyKey,
+        Instruction::OpenIncident { .. } => Method::OpenIncident,
+        Instruction::CloseIncident { .. } => Method::CloseIncident,
         Instruction::IssueGrant(_) => Method::IssueGrant,
         Instruction::RenewGrant { .. } => Method::RenewGrant,
         Instruction::RevokeGrant { .. } => Method::RevokeGrant,
@@ -358,6 +373,8 @@ async fn carry_out(method: Method, channel: Channel, order: v1::SignedOrder) -> 
         Method::SuspendVendor => VendorsClient::new(channel).suspend(order).await,
         Method::ResumeVendor => VendorsClient::new(channel).resume(order).await,
         Method::RemoveVendor => VendorsClient::new(channel).remove(order).await,
+        Method::OpenIncident => VendorsClient::new(channel).open_incident(order).await,
+        Method::CloseIncident => VendorsClient::new(channel).close_incident(order).await,
         Method::AddKey => VendorsClient::new(channel).add_key(order).await,
         Method::RevokeKey => VendorsClient::new(channel).revoke_key(order).await,
         Method::CreateDataset => VaultClient::new(channel).create_dataset(order).await,

@@ -7,9 +7,8 @@
 use futures::TryStreamExt;
 use strongroom_core::audit::exposure::{Exposure, ExposureError, Fold, Question};
 use strongroom_core::audit::report::Report;
-use strongroom_core::audit::roster::{Roster, RosterError};
+use strongroom_core::audit::roster::RosterError;
 use strongroom_core::ids::{Index, Millis};
-use strongroom_core::ledger::Event;
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
@@ -30,8 +29,8 @@ impl Vault {
     /// # Errors
     /// `OUT_OF_SCOPE` if the caller is no admin; `NOT_FOUND` if there is no such vendor; `INTEGRITY` if what comes is no ledger.
     pub async fn exposure(&self, tenant: &TenantName, question: Question, now: Millis) -> Result<Exposure> {
-        let (fold, size) = self.folded(tenant, question).await?;
-        Ok(fold.finish(size, now))
+        let size = self.ledger_size(tenant).await?;
+        Ok(self.folded(tenant, question, size).await?.finish(size, now))
     }
 
     /// The exposure with what could be taken from now on. To admins.
@@ -39,29 +38,30 @@ impl Vault {
     /// # Errors
     /// As [`Vault::exposure`].
     pub async fn report(&self, tenant: &TenantName, question: Question, now: Millis) -> Result<Report> {
-        let (fold, size) = self.folded(tenant, question).await?;
-        Ok(fold.report(size, now))
+        let size = self.ledger_size(tenant).await?;
+        Ok(self.folded(tenant, question, size).await?.report(size, now))
     }
 
-    /// All entries that there are, taken in; and how many that are.
-    async fn folded(&self, tenant: &TenantName, question: Question) -> Result<(Fold, Index)> {
-        let size = self.ledger_size(tenant).await?;
-        let up_to = |events: &[Event]| Query { to: Some(size), events: events.to_vec(), ..Query::default() };
-        let mut roster = Roster::default();
-        let mut orders = self.query(tenant, up_to(&Roster::EVENTS));
-        while let Some(line) = orders.try_next().await? {
-            roster.feed(&line.entry, line.private.as_ref())?;
-        }
-        let mut fold = Fold::new(roster, question)?;
-        let mut entries = self.query(tenant, up_to(&Fold::EVENTS));
+    /// The fold of a tenant's first `size` entries, with what evidence is made of. To admins.
+    ///
+    /// # Errors
+    /// As [`Vault::exposure`].
+    pub async fn folded(&self, tenant: &TenantName, question: Question, size: Index) -> Result<Fold> {
+        let roster = self.roster(tenant, Some(size)).await?;
+        let mut fold = Fold::new(roster, question)?.for_evidence();
+        let events = Fold::EVENTS.to_vec();
+        let mut entries = self.query(tenant, Query { to: Some(size), events, ..Query::default() });
         while let Some(line) = entries.try_next().await? {
             fold.feed(&line.entry, line.private.as_ref())?;
         }
-        Ok((fold, size))
+        Ok(fold)
     }
 
     /// How many entries a tenant's ledger has. To admins.
-    async fn ledger_size(&self, tenant: &TenantName) -> Result<Index> {
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn ledger_size(&self, tenant: &TenantName) -> Result<Index> {
         let answer = self.with_channel(Safety::Idempotent, |channel| {
             let request = v1::QueryRequest { tenant: tenant.to_string(), from: BEYOND, ..v1::QueryRequest::default() };
             async move { AuditClient::new(channel).query(request).await }

@@ -83,6 +83,7 @@ mod get;
 pub mod grants;
 mod groups;
 mod home;
+pub mod incidents;
 pub mod keys;
 pub mod ledgers;
 mod listing;

@@ -124,6 +124,10 @@ byte_id!(
     VendorId, 16, "vendor id (vd_ and 32 hex digits)", "vd_"
 );
 byte_id!(
+    /// An incident: `in_` and the first 16 bytes of the id of the order that opened it.
+    IncidentId, 16, "incident id (in_ and 32 hex digits)", "in_"
+);
+byte_id!(
     /// One attempt to put, chosen by the client: repeating a committed one answers as before.
     PutId, 16, "put id"
 );
@@ -165,7 +169,7 @@ macro_rules! named_by_order {
     };
 }
 
-named_by_order! { GrantId: "grant", VendorId: "vendor", DatasetId: "dataset", }
+named_by_order! { GrantId: "grant", VendorId: "vendor", DatasetId: "dataset", IncidentId: "incident", }
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::exact::{self, ExactError};
 use crate::grant::{Policy, Terms};
 use crate::identity::{BadSignature, Fingerprint, Identity, IdentityError, PublicKey, Purpose, Signature, sha256};
-use crate::ids::{GrantId, Millis, OrderId, RequestId, VendorId};
+use crate::ids::{GrantId, IncidentId, Millis, OrderId, RequestId, VendorId};
 use crate::names::{DatasetName, TenantName, VendorName};
 use crate::origin::Origin;
 
@@ -30,6 +30,10 @@ pub struct Order {
     pub not_after: Millis,
     /// What to do.
     pub instruction: Instruction,
+    /// The incident that it belongs to; only admins name one. Left out where there is none, so that such an order has the bytes
+    /// that it always had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
 }
 
 /// What an order changes.
@@ -163,6 +167,22 @@ pub enum Instruction {
     },
     /// By an admin: what the tenant asks of its grants from now on.
     SetPolicy(Policy),
+    /// By an admin: opens an incident about a vendor. Its id comes from this order's.
+    OpenIncident {
+        /// The vendor.
+        vendor: VendorId,
+        /// From when on the vendor may have been in somebody else's hands; all of time if none.
+        since: Option<Millis>,
+        /// What is known, in words; at most 512 bytes.
+        note: Option<String>,
+    },
+    /// By an admin: closes an incident. It gives nothing back.
+    CloseIncident {
+        /// The incident.
+        incident: IncidentId,
+        /// What it came to, in words; at most 512 bytes.
+        note: Option<String>,
+    },
     /// By an admin, or by the issuer: ends a grant and its descendants.
     RevokeGrant {
         /// The grant.
@@ -312,6 +332,8 @@ fn check_fields(instruction: &Instruction) -> Result<(), OrderError> {
         | Instruction::UnfreezeTenant { note }
         | Instruction::BlockKey { note, .. }
         | Instruction::UnblockKey { note, .. }
+        | Instruction::OpenIncident { note, .. }
+        | Instruction::CloseIncident { note, .. }
         | Instruction::RevokeGrant { note, .. } => check(short(note), "note"),
         Instruction::IssueGrant(terms) => {
             check(short(&terms.purpose), "purpose")?;

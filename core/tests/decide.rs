@@ -121,7 +121,11 @@ impl World {
         let mut request = [0; 16];
         request[..8].copy_from_slice(&self.entries.to_be_bytes());
         let (request, not_after) = (RequestId::from_bytes(request), Millis(NOW));
-        let order = Order { ledger: origin(), request, not_after, instruction }.sign(&ADMIN).unwrap().verify().unwrap();
+        let order = Order { ledger: origin(), request, not_after, instruction, incident: None }
+            .sign(&ADMIN)
+            .unwrap()
+            .verify()
+            .unwrap();
         self.authority.admit(&order, &origin(), Millis(NOW), chain, Source::Unknown)?;
         self.authority.apply(Index(self.entries), &order);
         self.entries += 1;
@@ -602,7 +606,11 @@ fn orders_are_admitted_by_admins_for_this_ledger_in_time() {
     let sign = |ledger: Origin, not_after: u64, who: &Identity| {
         let instruction = Instruction::AddAdmin { key: key(3) };
         let request = RequestId::from_bytes([1; 16]);
-        Order { ledger, request, not_after: Millis(not_after), instruction }.sign(who).unwrap().verify().unwrap()
+        Order { ledger, request, not_after: Millis(not_after), instruction, incident: None }
+            .sign(who)
+            .unwrap()
+            .verify()
+            .unwrap()
     };
     let admit = |order: &VerifiedOrder| {
         world.authority.admit(order, &origin(), Millis(NOW), &[], Source::Unknown).map_err(|r| r.reason)

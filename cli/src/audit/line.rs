@@ -54,7 +54,9 @@ fn subject(tenant: &TenantName, entry: &Entry, private: Option<&Private>, object
     }
     let Some(private) = private else { return "erased".to_owned() };
     if let Some(order) = &private.order {
-        return instruction(tenant, &order.order.instruction, entry.grants.first(), names);
+        let words = instruction(tenant, &order.order.instruction, entry.grants.first(), names);
+        let incident = order.order.incident.map(|incident| format!(" · {incident}")).unwrap_or_default();
+        return words + &incident;
     }
     if let Some(call) = &private.call {
         return printable(&work(&call.call.work));
@@ -116,6 +118,11 @@ fn instruction(tenant: &TenantName, instruction: &Instruction, grant: Option<&Gr
         Instruction::SuspendVendor { vendor, note } | Instruction::ResumeVendor { vendor, note } => {
             noted(names.vendor(vendor), note)
         }
+        Instruction::OpenIncident { vendor, since, note } => {
+            let since = since.map(|since| format!(" since {}", when::seconds(since))).unwrap_or_default();
+            noted(format!("{}{since}", names.vendor(vendor)), note)
+        }
+        Instruction::CloseIncident { incident, note } => noted(incident.to_string(), note),
         Instruction::RotateKey { version } => format!("version {version} of the tenant's key is active"),
         Instruction::DestroyKey { version } => format!("version {version} of the tenant's key"),
         Instruction::RemoveVendor { vendor } => names.vendor(vendor),

@@ -287,6 +287,8 @@ pub struct Exposure {
     pub scope: Option<InScope>,
     /// Their grants that are not over, those that end last first; only those over the dataset and prefix asked for.
     pub grants: Vec<OpenGrant>,
+    /// Grants that live and are not theirs, of keys that were released something: what these keys can do all the same.
+    pub elsewhere: Vec<OpenGrant>,
     /// Folder by folder, of the places that are asked for: what there is, and what of it was released.
     pub folders: Vec<Folder>,
     /// Object by object, by dataset, path and generation.

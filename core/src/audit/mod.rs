@@ -5,6 +5,7 @@
 
 pub mod blast;
 mod charges;
+pub mod evidence;
 pub mod exposure;
 pub mod matching;
 pub mod naming;

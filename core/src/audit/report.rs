@@ -5,8 +5,10 @@
 use serde::Serialize;
 
 use super::blast::Blast;
+use super::evidence::Selection;
 use super::exposure::{Exposure, Fold, Question};
-use crate::ids::{Index, Millis};
+use super::roster::Incident;
+use crate::ids::{IncidentId, Index, Millis};
 
 /// What somebody had, and could take from now on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,12 +19,34 @@ pub struct Report {
     pub exposure: Exposure,
     /// What they could take from now on; `None` if the question is about a session or an admin's key.
     pub blast: Option<Blast>,
+    /// The newest open incident about the vendor that is asked about.
+    pub incident: Option<(IncidentId, Incident)>,
 }
 
 impl Fold {
     /// The whole answer, as of the first `size` entries of the ledger; grants are told as they stand at `now`.
     pub fn report(self, size: Index, now: Millis) -> Report {
+        self.evidence(size, now).0
+    }
+
+    /// The answer, and which entries it stands on: of a fold [`Fold::for_evidence`].
+    pub fn evidence(mut self, size: Index, now: Millis) -> (Report, Selection) {
         let (question, blast) = (self.question.clone(), self.blast(now));
-        Report { question, exposure: self.finish(size, now), blast }
+        let exposure = self.answer(size, now);
+        let incident = self.incident();
+        let (sessions, calls) = self.done_in.take().unwrap_or_default();
+        let selection = Selection::new(self.roster, self.whose, &exposure, sessions, calls);
+        (Report { question, exposure, blast, incident }, selection)
+    }
+
+    /// The newest open incident about the vendor that is asked about.
+    fn incident(&self) -> Option<(IncidentId, Incident)> {
+        let vendor = self.whose.vendor()?;
+        let open = self
+            .roster
+            .incidents()
+            .iter()
+            .filter(|(_, incident)| incident.vendor == vendor && incident.closed.is_none());
+        open.max_by_key(|(_, incident)| incident.opened).map(|(id, incident)| (*id, incident.clone()))
     }
 }

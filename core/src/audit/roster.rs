@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use crate::grant::{Authority, Holder, Terms};
 use crate::identity::Fingerprint;
-use crate::ids::{GrantId, Index, Millis, VendorId};
+use crate::ids::{GrantId, IncidentId, Index, Millis, OrderId, VendorId};
 use crate::ledger::{Entry, Event, Outcome, Private};
 use crate::names::{DatasetName, TenantName, VendorName};
-use crate::order::Instruction;
+use crate::order::{Instruction, Order};
 
 /// An entry's place and time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -90,6 +90,8 @@ pub struct Happening {
     pub grant: Option<GrantId>,
     /// The dataset that it is about.
     pub dataset: Option<DatasetName>,
+    /// The incident that it belongs to, or is about.
+    pub incident: Option<IncidentId>,
     /// Why, in the words of the order.
     pub note: Option<String>,
 }
@@ -105,6 +107,23 @@ pub(super) struct Known {
     pub(super) terms: Option<Terms>,
     pub(super) revoked: Option<Moment>,
     pub(super) revoker: Option<Fingerprint>,
+    /// The incident that the revocation belongs to.
+    pub(super) incident: Option<IncidentId>,
+}
+
+/// An incident, as its orders tell of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Incident {
+    /// The vendor that it is about.
+    pub vendor: VendorId,
+    /// From when on the vendor may have been in somebody else's hands.
+    pub since: Option<Millis>,
+    /// The entry that opened it.
+    pub opened: Moment,
+    /// The entry that closed it.
+    pub closed: Option<Moment>,
+    /// What was known when it was opened.
+    pub note: Option<String>,
 }
 
 /// The fold of a ledger's orders.
@@ -119,6 +138,8 @@ pub struct Roster {
     pub(super) admins: std::collections::BTreeSet<Fingerprint>,
     pub(super) grants: BTreeMap<GrantId, Known>,
     pub(super) deleted: BTreeMap<DatasetName, Moment>,
+    /// The incidents that were opened.
+    pub(super) incidents: BTreeMap<IncidentId, Incident>,
     /// Orders that are told of, but for grants, in their order.
     pub(super) happenings: Vec<Happening>,
     erased: u64,
@@ -126,7 +147,7 @@ pub struct Roster {
 
 impl Roster {
     /// The events that are looked at; all others may be left out.
-    pub const EVENTS: [Event; 18] = [
+    pub const EVENTS: [Event; 20] = [
         Event::TenantCreated,
         Event::AdminAdded,
         Event::AdminRemoved,
@@ -145,6 +166,8 @@ impl Roster {
         Event::DatasetUnfrozen,
         Event::TenantFrozen,
         Event::TenantUnfrozen,
+        Event::IncidentOpened,
+        Event::IncidentClosed,
     ];
 
     /// Takes in the next entry, with its private part unless that was erased.
@@ -165,8 +188,15 @@ impl Roster {
                 });
                 if let Some(id) = entry.grants.first() {
                     let chain = entry.grants.clone();
-                    let known =
-                        Known { chain, issued: at, issuer: entry.actor.key, terms, revoked: None, revoker: None };
+                    let known = Known {
+                        chain,
+                        issued: at,
+                        issuer: entry.actor.key,
+                        terms,
+                        revoked: None,
+                        revoker: None,
+                        incident: None,
+                    };
                     self.grants.insert(*id, known);
                 }
                 return Ok(());
@@ -176,6 +206,7 @@ impl Roster {
                 if let Some(known) = entry.grants.first().and_then(|id| self.grants.get_mut(id)) {
                     known.revoked.get_or_insert(at);
                     known.revoker.get_or_insert(entry.actor.key);
+                    known.incident = known.incident.or(signed.and_then(|signed| signed.order.incident));
                 }
                 return Ok(());
             }
@@ -194,7 +225,7 @@ impl Roster {
         }
         let order = signed.clone().verify().map_err(|error| RosterError::Order(entry.index, error))?;
         self.learn(&order.order().instruction, order.id().into(), at);
-        self.tell(entry, &order.order().instruction, order.id().into());
+        self.tell(entry, order.order(), order.id());
         self.authority.apply(entry.index, &order);
         Ok(())
     }
@@ -222,7 +253,7 @@ impl Roster {
         }
     }
 
-    fn tell(&mut self, entry: &Entry, instruction: &Instruction, id: VendorId) {
+    fn tell(&mut self, entry: &Entry, order: &Order, id: OrderId) {
         let mut told = Happening {
             at: Moment::of(entry),
             event: entry.event,
@@ -231,12 +262,26 @@ impl Roster {
             key: None,
             grant: None,
             dataset: None,
+            incident: order.incident,
             note: None,
         };
-        match instruction {
-            Instruction::AddVendor { .. } => told.vendor = Some(id),
+        match &order.instruction {
+            Instruction::AddVendor { .. } => told.vendor = Some(id.into()),
             Instruction::SuspendVendor { vendor, note } | Instruction::ResumeVendor { vendor, note } => {
                 (told.vendor, told.note) = (Some(*vendor), note.clone());
+            }
+            Instruction::OpenIncident { vendor, since, note } => {
+                (told.vendor, told.incident, told.note) = (Some(*vendor), Some(id.into()), note.clone());
+                let opened =
+                    Incident { vendor: *vendor, since: *since, opened: told.at, closed: None, note: note.clone() };
+                self.incidents.insert(id.into(), opened);
+            }
+            Instruction::CloseIncident { incident, note } => {
+                (told.incident, told.note) = (Some(*incident), note.clone());
+                if let Some(opened) = self.incidents.get_mut(incident) {
+                    opened.closed = Some(told.at);
+                    told.vendor = Some(opened.vendor);
+                }
             }
             Instruction::RemoveVendor { vendor } => told.vendor = Some(*vendor),
             Instruction::AddKey { vendor, key } | Instruction::RevokeKey { vendor, key } => {
@@ -246,7 +291,8 @@ impl Roster {
                 (told.dataset, told.note) = (Some(name.clone()), note.clone());
             }
             Instruction::FreezeTenant { note } | Instruction::UnfreezeTenant { note } => told.note.clone_from(note),
-            _ => return,
+            _ if order.incident.is_none() => return,
+            _ => {}
         }
         self.happenings.push(told);
     }
@@ -276,18 +322,40 @@ impl Roster {
                 key: of_key,
                 grant: Some(*id),
                 dataset: None,
+                incident: None,
                 note: known.terms.as_ref().and_then(|terms| terms.purpose.clone()),
             };
             let revoked = known.revoked.zip(known.revoker).map(|(at, by)| Happening {
                 at,
                 event: Event::GrantRevoked,
                 by,
+                incident: known.incident,
                 note: None,
                 ..issued.clone()
             });
             all.push(issued);
             all.extend(revoked);
         }
+        all.sort_by_key(|told| told.at);
+        all
+    }
+
+    /// The incidents that were opened, closed ones too.
+    pub fn incidents(&self) -> &BTreeMap<IncidentId, Incident> {
+        &self.incidents
+    }
+
+    /// The orders that belong to an incident, or are about it, but for those about grants; in their order.
+    pub fn of_incident(&self, incident: IncidentId) -> Vec<Happening> {
+        let mut all: Vec<Happening> =
+            self.happenings.iter().filter(|told| told.incident == Some(incident)).cloned().collect();
+        let grants: Vec<GrantId> =
+            self.grants.iter().filter(|(_, known)| known.incident == Some(incident)).map(|(id, _)| *id).collect();
+        all.extend(
+            self.told(None, &grants)
+                .into_iter()
+                .filter(|told| told.event == Event::GrantRevoked && told.incident == Some(incident)),
+        );
         all.sort_by_key(|told| told.at);
         all
     }

@@ -76,6 +76,19 @@ impl Whose {
         })
     }
 
+    /// The key that is asked about.
+    pub(super) fn key(&self) -> Option<Fingerprint> {
+        self.key
+    }
+
+    /// The worker that is asked about.
+    pub(super) fn worker(&self) -> Option<Fingerprint> {
+        self.sides.iter().find_map(|side| match side.who {
+            Who::Worker(key) => Some(key),
+            Who::Vendor(_) => None,
+        })
+    }
+
     /// Takes in the opening of a session.
     pub(super) fn open(&mut self, entry: &Entry, private: Option<&Private>) {
         let claims = private.and_then(|private| private.claims.as_ref());
@@ -132,10 +145,7 @@ impl Whose {
     /// The grants of those who are asked about; `None` where these are not all that let them read: of a session, or an admin.
     pub(super) fn grants(&self, roster: &Roster) -> Option<Vec<GrantId>> {
         let is_admin = |key: Option<Fingerprint>| key.is_some_and(|key| roster.admins.contains(&key));
-        let worker = self.sides.iter().find_map(|side| match side.who {
-            Who::Worker(key) => Some(key),
-            Who::Vendor(_) => None,
-        });
+        let worker = self.worker();
         if self.session.is_some() || is_admin(self.key) || is_admin(worker) {
             return None;
         }

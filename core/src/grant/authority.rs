@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grant::{Blocked, Grant, Holder, Policy, Renewal};
 use crate::identity::Fingerprint;
-use crate::ids::{DatasetId, GrantId, Index, OrderId, VendorId};
+use crate::ids::{DatasetId, GrantId, IncidentId, Index, OrderId, VendorId};
 use crate::ledger::Event;
 use crate::names::{DatasetName, TenantName, VendorName};
 use crate::order::{Instruction, VerifiedOrder};
@@ -56,6 +56,18 @@ pub struct Dataset {
     pub frozen: Option<Index>,
 }
 
+/// An incident about a vendor of the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Incident {
+    /// The vendor.
+    pub vendor: VendorId,
+    /// The entry that opened it.
+    pub opened: Index,
+    /// The entry that closed it.
+    pub closed: Option<Index>,
+}
+
 /// Who stands in which relation to a tenant, after some entries of its ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +85,7 @@ pub struct Authority {
     /// How often the tenant's key was rotated: it begins with version 1.
     rotations: u32,
     destroyed: BTreeSet<u32>,
+    incidents: BTreeMap<IncidentId, Incident>,
     policy: Policy,
     policy_set: Option<Index>,
     /// The orders that were taken in, each accepted once.
@@ -145,6 +158,11 @@ impl Authority {
     /// The entry that revoked this grant itself.
     pub fn revoked(&self, grant: &GrantId) -> Option<Index> {
         self.revoked.get(grant).copied()
+    }
+
+    /// All incidents, closed ones too.
+    pub fn incidents(&self) -> &BTreeMap<IncidentId, Incident> {
+        &self.incidents
     }
 
     /// What the tenant asks of its grants, and the entry that set it; none if it never said.
@@ -267,6 +285,15 @@ impl Authority {
             Instruction::RevokeGrant { grant, .. } => {
                 self.revoked.insert(*grant, index);
             }
+            Instruction::OpenIncident { vendor, .. } => {
+                let incident = Incident { vendor: *vendor, opened: index, closed: None };
+                self.incidents.insert(order.id().into(), incident);
+            }
+            Instruction::CloseIncident { incident, .. } => {
+                if let Some(incident) = self.incidents.get_mut(incident) {
+                    incident.closed = Some(index);
+                }
+            }
             Instruction::SetPolicy(policy) => (self.policy, self.policy_set) = (policy.clone(), Some(index)),
             Instruction::IssueGrant(_) | Instruction::RenewGrant { .. } => {}
         }
@@ -329,7 +356,9 @@ pub fn is_authority_event(event: Event) -> bool {
         | Event::KeyBlocked
         | Event::KeyUnblocked
         | Event::KeyRotated
-        | Event::KeyDestroyed => true,
+        | Event::KeyDestroyed
+        | Event::IncidentOpened
+        | Event::IncidentClosed => true,
         Event::GrantIssued
         | Event::GrantRenewed
         | Event::SessionOpen

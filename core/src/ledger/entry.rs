@@ -91,6 +91,12 @@ pub enum Event {
     /// A version of the tenant's key was destroyed.
     #[serde(rename = "key.destroyed")]
     KeyDestroyed,
+    /// An incident about a vendor was opened.
+    #[serde(rename = "incident.opened")]
+    IncidentOpened,
+    /// An incident was closed.
+    #[serde(rename = "incident.closed")]
+    IncidentClosed,
     /// A session was opened: recorded with its first call.
     #[serde(rename = "session.open")]
     SessionOpen,
@@ -113,7 +119,7 @@ pub enum Event {
 
 impl Event {
     /// Every event there is.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::TenantCreated,
         Self::AdminAdded,
         Self::AdminRemoved,
@@ -137,6 +143,8 @@ impl Event {
         Self::KeyUnblocked,
         Self::KeyRotated,
         Self::KeyDestroyed,
+        Self::IncidentOpened,
+        Self::IncidentClosed,
         Self::SessionOpen,
         Self::ObjectPut,
         Self::ObjectDeleted,
@@ -167,6 +175,8 @@ impl Event {
             Instruction::UnblockKey { .. } => Self::KeyUnblocked,
             Instruction::RotateKey { .. } => Self::KeyRotated,
             Instruction::DestroyKey { .. } => Self::KeyDestroyed,
+            Instruction::OpenIncident { .. } => Self::IncidentOpened,
+            Instruction::CloseIncident { .. } => Self::IncidentClosed,
             Instruction::IssueGrant(_) => Self::GrantIssued,
             Instruction::RenewGrant { .. } => Self::GrantRenewed,
             Instruction::SetPolicy(_) => Self::PolicySet,
@@ -200,6 +210,8 @@ impl Event {
             Self::KeyUnblocked => "key.unblocked",
             Self::KeyRotated => "key.rotated",
             Self::KeyDestroyed => "key.destroyed",
+            Self::IncidentOpened => "incident.opened",
+            Self::IncidentClosed => "incident.closed",
             Self::SessionOpen => "session.open",
             Self::ObjectPut => "object.put",
             Self::ObjectDeleted => "object.deleted",

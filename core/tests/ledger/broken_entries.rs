@@ -2,7 +2,9 @@
 
 use strongroom_core::grant::{Action, Holder, Limits};
 use strongroom_core::identity::Identity;
-use strongroom_core::ids::{GrantId, Index, Millis, OrderId, RequestId, SessionId, TenantId, VaultId};
+use strongroom_core::ids::{
+    GrantId, IncidentId, Index, Millis, OrderId, RequestId, SessionId, TenantId, VaultId, VendorId,
+};
 use strongroom_core::ledger::replay::Rule;
 use strongroom_core::ledger::{Entry, Event, Outcome, Private, Role};
 use strongroom_core::order::Instruction;
@@ -11,6 +13,7 @@ use strongroom_core::reason::Reason;
 
 use crate::builder::{MINUTE, identity};
 use crate::rules::*;
+use crate::story::Story;
 
 pub(crate) const CASES: &[Case] = &[
     (Rule::IndexGapless, "an index left out", |s| {
@@ -168,6 +171,28 @@ pub(crate) const CASES: &[Case] = &[
         let signed = s.ledger.sign_by(&s.key, Instruction::AddAdmin { key: s.key.fingerprint() });
         s.ledger.order_entry(signed);
     }),
+    (Rule::OrderAllowed, "an order in an incident that nobody opened", |s| {
+        let signed = by_admin_in(s, IncidentId::from_bytes([7; 16]));
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "an order of a vendor that names an incident", |s| {
+        let incident = s.ledger.order(opened(s.vendor)).into();
+        let stop = Instruction::SuspendVendor { vendor: s.vendor, note: None };
+        let signed = s.ledger.sign_in(&s.key, stop, incident);
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "an incident opened by a vendor", |s| {
+        let signed = s.ledger.sign_by(&s.key, opened(s.vendor));
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "an incident about a vendor that is not there", |s| {
+        s.ledger.order(opened(VendorId::from_bytes([7; 16])));
+    }),
+    (Rule::OrderAllowed, "an incident closed twice", |s| {
+        let incident = s.ledger.order(opened(s.vendor)).into();
+        s.ledger.order(Instruction::CloseIncident { incident, note: None });
+        s.ledger.order(Instruction::CloseIncident { incident, note: None });
+    }),
     (Rule::OrderAllowed, "an order of a removed admin", |s| {
         let second = identity();
         s.ledger.order(Instruction::AddAdmin { key: second.fingerprint() });
@@ -310,3 +335,13 @@ pub(crate) const CASES: &[Case] = &[
         s.ledger.push(entry, Private { order: Some(signed), ..Private::default() });
     }),
 ];
+
+fn opened(vendor: VendorId) -> Instruction {
+    Instruction::OpenIncident { vendor, since: None, note: None }
+}
+
+/// A suspension that belongs to an incident.
+fn by_admin_in(s: &mut Story, incident: IncidentId) -> strongroom_core::order::SignedOrder {
+    let admin = strongroom_core::identity::Identity::from_pem(&s.ledger.admin.to_pem()).unwrap();
+    s.ledger.sign_in(&admin, Instruction::SuspendVendor { vendor: s.vendor, note: None }, incident)
+}

@@ -7,8 +7,8 @@ use strongroom_core::ed25519::SigningKey;
 use strongroom_core::grant::{Action, Holder, Limits, Part, Scope, Terms};
 use strongroom_core::identity::{Fingerprint, Identity, Purpose, Signature};
 use strongroom_core::ids::{
-    CallDigest, Digest, Generation, GrantId, Index, Millis, NodeId, ObjectId, PutId, RequestId, SessionId, TenantId,
-    VaultId, VendorId,
+    CallDigest, Digest, Generation, GrantId, IncidentId, Index, Millis, NodeId, ObjectId, PutId, RequestId, SessionId,
+    TenantId, VaultId, VendorId,
 };
 use strongroom_core::keys::secret::Key;
 use strongroom_core::ledger::replay::{Finding, Replay, Summary, replay_all};
@@ -116,6 +116,7 @@ impl Ledger {
             request: RequestId::from_bytes(self.draw()),
             not_after: Millis(self.now + 5 * MINUTE),
             instruction,
+            incident: None,
         }
     }
 
@@ -125,6 +126,12 @@ impl Ledger {
 
     pub(crate) fn sign_by_admin(&mut self, instruction: Instruction) -> SignedOrder {
         self.content(instruction).sign(&self.admin).unwrap()
+    }
+
+    /// An order by this identity that belongs to an incident.
+    pub(crate) fn sign_in(&mut self, who: &Identity, instruction: Instruction, incident: IncidentId) -> SignedOrder {
+        let content = Order { incident: Some(incident), ..self.content(instruction) };
+        content.sign(who).unwrap()
     }
 
     pub(crate) fn sign_by(&mut self, who: &Identity, instruction: Instruction) -> SignedOrder {

@@ -11,8 +11,8 @@ use strongroom_core::exact::{self, MAX_INTEGER};
 use strongroom_core::grant::{Action, Holder, Limits, Part, Prefix, Scope, Terms};
 use strongroom_core::identity::{Fingerprint, PublicKey, Signature};
 use strongroom_core::ids::{
-    CallDigest, Digest, Generation, GrantId, Index, Millis, NodeId, ObjectId, OrderId, PutId, RequestId, SessionId,
-    TenantId, VaultId, VendorId,
+    CallDigest, Digest, Generation, GrantId, IncidentId, Index, Millis, NodeId, ObjectId, OrderId, PutId, RequestId,
+    SessionId, TenantId, VaultId, VendorId,
 };
 use strongroom_core::ledger::tree::CompactRange;
 use strongroom_core::ledger::{Actor, Entry, Event, Head, ObjectRef, Outcome, Private, PutFact, Role, Seen};
@@ -138,16 +138,26 @@ fn instruction() -> impl Strategy<Value = Instruction> {
         (fingerprint(), note()).prop_map(|(key, note)| Instruction::UnblockKey { key, note }),
         terms().prop_map(Instruction::IssueGrant),
         (grant(), note()).prop_map(|(grant, note)| Instruction::RevokeGrant { grant, note }),
+        (vendor(), of(number().prop_map(Millis)), note()).prop_map(|(vendor, since, note)| Instruction::OpenIncident {
+            vendor,
+            since,
+            note
+        }),
+        (incident(), note()).prop_map(|(incident, note)| Instruction::CloseIncident { incident, note }),
     ]
 }
 
+fn incident() -> impl Strategy<Value = IncidentId> {
+    any::<[u8; 16]>().prop_map(IncidentId::from_bytes)
+}
+
 fn order() -> impl Strategy<Value = Order> {
-    (origin(), any::<[u8; 16]>(), number(), instruction()).prop_map(|(ledger, request, not_after, instruction)| Order {
-        ledger,
-        request: RequestId::from_bytes(request),
-        not_after: Millis(not_after),
-        instruction,
-    })
+    (origin(), any::<[u8; 16]>(), number(), instruction(), of(incident())).prop_map(
+        |(ledger, request, not_after, instruction, incident)| {
+            let request = RequestId::from_bytes(request);
+            Order { ledger, request, not_after: Millis(not_after), instruction, incident }
+        },
+    )
 }
 
 fn signed_order() -> impl Strategy<Value = SignedOrder> {

@@ -5,6 +5,7 @@ mod broken_reads;
 mod broken_writes;
 mod builder;
 mod erased;
+mod evidence;
 mod exposure;
 mod formats;
 mod generated;

@@ -40,6 +40,14 @@ impl v1::vendors_server::Vendors for VendorsApi {
         order(&self.0, request, |instruction| matches!(instruction, Instruction::RemoveVendor { .. })).await
     }
 
+    async fn open_incident(&self, request: Request<v1::SignedOrder>) -> Receipt {
+        order(&self.0, request, |instruction| matches!(instruction, Instruction::OpenIncident { .. })).await
+    }
+
+    async fn close_incident(&self, request: Request<v1::SignedOrder>) -> Receipt {
+        order(&self.0, request, |instruction| matches!(instruction, Instruction::CloseIncident { .. })).await
+    }
+
     async fn list(
         &self,
         request: Request<v1::ListVendorsRequest>,

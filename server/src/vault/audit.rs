@@ -90,7 +90,8 @@ fn is_about(vendor: VendorId, private: Option<&Private>) -> bool {
         | Instruction::ResumeVendor { vendor: id, .. }
         | Instruction::RemoveVendor { vendor: id }
         | Instruction::AddKey { vendor: id, .. }
-        | Instruction::RevokeKey { vendor: id, .. } => *id == vendor,
+        | Instruction::RevokeKey { vendor: id, .. }
+        | Instruction::OpenIncident { vendor: id, .. } => *id == vendor,
         Instruction::IssueGrant(terms) => terms.holder == Holder::Vendor(vendor),
         Instruction::AddVendor { .. } => {
             order.clone().verify().is_ok_and(|verified| VendorId::from(verified.id()) == vendor)
@@ -109,6 +110,7 @@ fn is_about(vendor: VendorId, private: Option<&Private>) -> bool {
         | Instruction::RotateKey { .. }
         | Instruction::DestroyKey { .. }
         | Instruction::SetPolicy(_)
+        | Instruction::CloseIncident { .. }
         | Instruction::RenewGrant { .. }
         | Instruction::RevokeGrant { .. } => false,
     }

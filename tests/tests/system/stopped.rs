@@ -270,6 +270,7 @@ async fn signed(
         request: strongroom_tests::raw::request_id(),
         not_after: Millis(9_000_000_000_000),
         instruction,
+        incident: None,
     };
     strongroom_tests::raw::order("acme", &order.sign(by).unwrap())
 }

@@ -44,7 +44,8 @@ fn told(entry: &Entry, private: Option<&Private>, objects: &[&str]) -> String {
 
 fn ordered(instruction: Instruction) -> Private {
     let ledger = Origin::new("demo", VaultId::from_bytes([1; 16]), TenantId::from_bytes([2; 16])).unwrap();
-    let order = Order { ledger, request: RequestId::from_bytes([3; 16]), not_after: Millis(0), instruction };
+    let order =
+        Order { ledger, request: RequestId::from_bytes([3; 16]), not_after: Millis(0), instruction, incident: None };
     Private { order: Some(order.sign(&Identity::generate().unwrap()).unwrap()), ..Private::default() }
 }
 

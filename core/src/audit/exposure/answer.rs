@@ -8,6 +8,7 @@ use super::{ByKey, Exposed, Exposure, Folder, InScope, OpenGrant, Since};
 use crate::audit::roster::{GrantStanding, Moment};
 use crate::audit::scope::{Coverage, meet};
 use crate::grant::{Action, Holder, Part};
+use crate::identity::Fingerprint;
 use crate::ids::{GrantId, Index, Millis, VendorId};
 use crate::names::{DatasetName, ObjectPath, VendorName};
 
@@ -17,6 +18,11 @@ const FOLDERS: usize = 4096;
 impl Fold {
     /// The answer, as of the first `size` entries of the ledger; grants are told as they stand at `now`.
     pub fn finish(mut self, size: Index, now: Millis) -> Exposure {
+        self.answer(size, now)
+    }
+
+    /// The same; what is told is taken out.
+    pub(in crate::audit) fn answer(&mut self, size: Index, now: Millis) -> Exposure {
         let scope = self.in_scope();
         let grants = self.open_grants(now);
         let folders = self.folders();
@@ -42,6 +48,7 @@ impl Fold {
             }
         }
         let vendors = self.vendors(&grants);
+        let elsewhere = self.elsewhere(now, &objects);
         let tenant = self.roster.tenant().cloned();
         // Numbered anew: those of sessions in which nothing was released are not told.
         let told: BTreeSet<u32> = self.parties.iter().filter_map(|party| party.claims).collect();
@@ -50,8 +57,8 @@ impl Fold {
         for object in &mut objects {
             object.claims = object.claims.iter().filter_map(|no| renumbered.get(no).copied()).collect();
         }
-        let (days, runs) = (self.days.into_values().collect(), self.runs);
-        let mut keys: Vec<ByKey> = self.keys.into_values().collect();
+        let (days, runs) = (std::mem::take(&mut self.days).into_values().collect(), std::mem::take(&mut self.runs));
+        let mut keys: Vec<ByKey> = std::mem::take(&mut self.keys).into_values().collect();
         keys.sort_by_key(|key| (std::cmp::Reverse(key.bytes_total), key.key));
         let sources = self.parties.iter().filter_map(|party| party.source.as_deref().map(str::to_owned)).collect();
         Exposure {
@@ -68,6 +75,7 @@ impl Fold {
             claims,
             scope,
             grants,
+            elsewhere,
             folders,
             objects,
         }
@@ -207,6 +215,20 @@ impl Fold {
             }
         }
         Some(scope)
+    }
+
+    /// Grants that live and are not theirs, of keys that were released something: what these keys can still do.
+    fn elsewhere(&self, now: Millis, objects: &[Exposed]) -> Vec<OpenGrant> {
+        let theirs: BTreeSet<GrantId> = self.grants().unwrap_or_default().into_iter().collect();
+        let keys: BTreeSet<Fingerprint> = objects.iter().flat_map(|object| &object.keys).copied().collect();
+        let open = |id: &GrantId| {
+            let terms = self.roster.grants.get(id)?.terms.as_ref()?;
+            let standing = self.roster.standing(id, now)?;
+            let is_of_key = matches!(terms.holder, Holder::Key(key) if keys.contains(&key));
+            let is_open = is_of_key && !theirs.contains(id) && standing != GrantStanding::Ended;
+            is_open.then_some(OpenGrant { id: *id, holder: terms.holder, expires: terms.expires, standing })
+        };
+        self.roster.grants.keys().filter_map(open).collect()
     }
 
     fn open_grants(&self, now: Millis) -> Vec<OpenGrant> {

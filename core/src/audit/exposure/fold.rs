@@ -1,6 +1,6 @@
 //! What is taken in: puts, deletes and releases, in the order of the ledger.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::audit::roster::{Moment, Roster, Theirs};
 use crate::audit::whose::Whose;
 use crate::call::Work;
 use crate::identity::Fingerprint;
-use crate::ids::{Generation, GrantId, Index, Millis, SegmentRange};
+use crate::ids::{CallDigest, Generation, GrantId, Index, Millis, SegmentRange, SessionId};
 use crate::ledger::{Entry, Event, ObjectRef, Private, PutFact};
 use crate::names::{DatasetName, ObjectPath};
 
@@ -101,6 +101,8 @@ pub struct Fold {
     pub(in crate::audit) runs: Vec<Run>,
     /// The newest run of each key.
     running: HashMap<Fingerprint, usize>,
+    /// The sessions and calls that what counts was done in, where evidence is asked for.
+    pub(in crate::audit) done_in: Option<(HashSet<SessionId>, HashSet<CallDigest>)>,
     next: Index,
 }
 
@@ -141,8 +143,16 @@ impl Fold {
             days: BTreeMap::new(),
             runs: Vec::new(),
             running: HashMap::new(),
+            done_in: None,
             next: Index(0),
         })
+    }
+
+    /// Remembers what evidence is made of, too.
+    #[must_use]
+    pub fn for_evidence(mut self) -> Self {
+        self.done_in = Some(Default::default());
+        self
     }
 
     /// Takes in the next entry, with its private part unless that was erased.
@@ -155,6 +165,7 @@ impl Fold {
         }
         self.next = Index(entry.index.0 + 1);
         self.charges.feed(entry);
+        self.remember(entry);
         match entry.event {
             Event::SessionOpen => self.whose.open(entry, private),
             Event::Denied => self.denied(entry, private),
@@ -164,6 +175,15 @@ impl Fold {
             _ => {}
         }
         Ok(())
+    }
+
+    fn remember(&mut self, entry: &Entry) {
+        let Some((sessions, calls)) = &mut self.done_in else { return };
+        let is_done = !matches!(entry.event, Event::SessionOpen);
+        if is_done && self.whose.is_theirs(&self.roster, entry) == Theirs::Yes && self.whose.is_in_time(entry.time) {
+            sessions.extend(entry.session);
+            calls.extend(entry.call);
+        }
     }
 
     /// A refusal, by whoever asked; where a place is asked for, of a call that named something there.

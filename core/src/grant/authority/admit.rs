@@ -4,7 +4,7 @@ use super::{Authority, Principal, Vendor};
 use crate::grant::decide::Refusal;
 use crate::grant::{Grant, Holder, NotANetwork, Part, Source, Terms, delegate, renewal};
 use crate::identity::Fingerprint;
-use crate::ids::{Millis, VendorId};
+use crate::ids::{IncidentId, Millis, VendorId};
 use crate::order::{Instruction, VerifiedOrder};
 use crate::origin::Origin;
 use crate::reason::Reason;
@@ -64,7 +64,20 @@ impl Authority {
             _ if is_admin => {}
             _ => return Err(Refusal::new(Reason::OutOfScope, "only an admin of the tenant may order this")),
         }
+        self.admit_incident(content.incident.as_ref(), is_admin)?;
         self.admit_instruction(&content.instruction, now, chain.first().copied())
+    }
+
+    /// An order belongs to an incident that was opened, and only admins say so.
+    fn admit_incident(&self, incident: Option<&IncidentId>, is_admin: bool) -> Result<(), Refusal> {
+        match incident {
+            None => Ok(()),
+            Some(_) if !is_admin => {
+                Err(Refusal::new(Reason::OutOfScope, "only an admin of the tenant may name an incident"))
+            }
+            Some(id) if !self.incidents.contains_key(id) => Err(missing("incident")),
+            Some(_) => Ok(()),
+        }
     }
 
     fn admit_instruction(&self, instruction: &Instruction, now: Millis, grant: Option<&Grant>) -> Result<(), Refusal> {
@@ -129,6 +142,14 @@ impl Authority {
                 (Some(_), None) => Ok(()),
             },
             Instruction::IssueGrant(terms) => self.admit_terms(terms, now),
+            // Of a vendor that was removed, too: what it had stays had.
+            Instruction::OpenIncident { vendor, .. } if !self.vendors.contains_key(vendor) => Err(missing("vendor")),
+            Instruction::OpenIncident { .. } => Ok(()),
+            Instruction::CloseIncident { incident, .. } => match self.incidents.get(incident).map(|it| it.closed) {
+                None => Err(missing("incident")),
+                Some(Some(_)) => Err(Refusal::new(Reason::PreconditionFailed, "the incident is closed already")),
+                Some(None) => Ok(()),
+            },
             Instruction::SetPolicy(policy) => policy.check(),
             // Judged whole before: who may depends on which grant it is.
             Instruction::RenewGrant { .. } => Ok(()),

@@ -268,7 +268,9 @@ impl Replay {
             | Event::KeyBlocked
             | Event::KeyUnblocked
             | Event::KeyRotated
-            | Event::KeyDestroyed => self.order(&entry, private.as_ref()),
+            | Event::KeyDestroyed
+            | Event::IncidentOpened
+            | Event::IncidentClosed => self.order(&entry, private.as_ref()),
         }?;
         self.advance(public, &entry, proof);
         Ok(Step { entry, proof })

@@ -218,6 +218,7 @@ async fn nodes_with_the_same_tenants_do_not_deadlock() {
             request: random_id(RequestId::from_bytes),
             not_after: Millis(lab.clock.now().0 + 60_000),
             instruction,
+            incident: None,
         };
         let caller = Caller { key: signer.fingerprint(), source: "192.0.2.1:1".parse().unwrap() };
         Order::new(caller, content.sign(signer).unwrap().verify().unwrap())

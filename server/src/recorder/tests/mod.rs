@@ -209,6 +209,7 @@ impl Lab {
             request: random_id(RequestId::from_bytes),
             not_after: Millis(self.clock.now().0 + 60_000),
             instruction,
+            incident: None,
         };
         let caller = Caller { key: signer.fingerprint(), source: "192.0.2.1:1".parse().unwrap() };
         Order::new(caller, content.sign(signer).unwrap().verify().unwrap())

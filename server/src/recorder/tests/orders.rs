@@ -160,6 +160,7 @@ async fn two_tenants_of_one_name_are_not_made() {
         request: random_id(RequestId::from_bytes),
         not_after: Millis(u64::MAX >> 12),
         instruction: Instruction::CreateTenant { name: other.name.clone(), admins: vec![lab.admin.key()] },
+        incident: None,
     };
     let verified = content.sign(&lab.operator).unwrap().verify().unwrap();
     let order = Order::new(lab.admin.caller.clone(), verified);

@@ -30,7 +30,7 @@ async fn vault_and_lab() -> (TestVault, Lab, Worker, GrantId) {
 
 pub(super) fn signed(origin: &Origin, by: &Identity, instruction: Instruction) -> SignedOrder {
     let not_after = Millis(9_000_000_000_000);
-    Order { ledger: origin.clone(), request: request_id(), not_after, instruction }.sign(by).unwrap()
+    Order { ledger: origin.clone(), request: request_id(), not_after, instruction, incident: None }.sign(by).unwrap()
 }
 
 /// Sends an order by the method that is for it.

@@ -110,7 +110,7 @@ impl Scene {
 
     fn content(&self, instruction: Instruction) -> Order {
         let not_after = Millis(9_000_000_000_000);
-        Order { ledger: self.session.origin.clone(), request: request_id(), not_after, instruction }
+        Order { ledger: self.session.origin.clone(), request: request_id(), not_after, instruction, incident: None }
     }
 
     async fn delegate(&self, by: &Identity, terms: Terms) -> Result<(), Reason> {

@@ -21,7 +21,9 @@ async fn everything(raw: &Raw, by: &Identity, origin: strongroom_core::origin::O
     let tenant = || "acme".to_owned();
     let signed = |instruction| {
         let not_after = Millis(9_000_000_000_000);
-        let signed = Order { ledger: origin.clone(), request: request_id(), not_after, instruction }.sign(by).unwrap();
+        let signed = Order { ledger: origin.clone(), request: request_id(), not_after, instruction, incident: None }
+            .sign(by)
+            .unwrap();
         order("acme", &signed)
     };
     let name = || "fresh".parse().unwrap();

@@ -151,6 +151,7 @@ async fn it_is_of_another_tenant() {
         request: strongroom_tests::raw::request_id(),
         not_after: Millis(9_000_000_000_000),
         instruction: strongroom_core::order::Instruction::CreateDataset { name: "fresh".parse().unwrap() },
+        incident: None,
     };
     let order = strongroom_tests::raw::order("other", &order.sign(&admin).unwrap());
     let sent = vault.raw(&admin).await.vault().create_dataset(order).await.map_err(strongroom_tests::raw::failure);

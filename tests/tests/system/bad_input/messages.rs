@@ -66,7 +66,10 @@ async fn over_their_limits() {
     };
     let signed = |instruction| {
         let (ledger, not_after) = (session.origin.clone(), Millis(9_000_000_000_000));
-        order("acme", &Order { ledger, request: request_id(), not_after, instruction }.sign(&lab.admin).unwrap())
+        order(
+            "acme",
+            &Order { ledger, request: request_id(), not_after, instruction, incident: None }.sign(&lab.admin).unwrap(),
+        )
     };
     let mut vendors = v1::vendors_client::VendorsClient::new(raw.channel.clone());
     let mut suspend = async |request| refusal(vendors.suspend(request).await.map_err(failure));
@@ -140,6 +143,7 @@ async fn calls_that_say_nothing_sensible() {
         request: request_id(),
         not_after: Millis(9_000_000_000_000),
         instruction,
+        incident: None,
     };
     let signed = strongroom_tests::raw::order("acme", &order.clone().sign(&lab.admin).unwrap());
     let mut vendors = v1::vendors_client::VendorsClient::new(raw.channel.clone());

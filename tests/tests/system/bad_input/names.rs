@@ -153,6 +153,7 @@ fn honest_order(session: &raw::RawSession, name: &str) -> Vec<u8> {
         request: request_id(),
         not_after: strongroom_client::Millis(9_000_000_000_000),
         instruction: Instruction::CreateDataset { name: "placeholder".parse().unwrap() },
+        incident: None,
     };
     replace(&strongroom_core::exact::to_vec(&order).unwrap(), name)
 }
