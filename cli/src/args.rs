@@ -8,8 +8,8 @@ use strongroom_core::ids::GrantId;
 use crate::exit::Outcome;
 use crate::output::Format;
 use crate::{
-    audit, cat, dataset, demo, get, grant, identity, init, key, ledger, login, ls, migrate, policy, put, rm, serve,
-    shell, stat, tenant, vendor,
+    audit, cat, dataset, demo, get, grant, identity, incident, init, key, ledger, login, ls, migrate, policy, put, rm,
+    serve, shell, stat, tenant, vendor,
 };
 
 /// A confidential training-dataset vault with access audit.
@@ -79,6 +79,8 @@ enum Verb {
     Audit(audit::Audit),
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    #[command(subcommand)]
+    Incident(incident::Incident),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -112,6 +114,7 @@ impl Cli {
             Verb::Policy(verb) => verb.run(&globals),
             Verb::Audit(verb) => verb.run(&globals),
             Verb::Ledger(verb) => verb.run(&globals),
+            Verb::Incident(verb) => verb.run(&globals),
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),
         }

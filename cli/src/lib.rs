@@ -15,6 +15,7 @@ pub mod folder;
 pub mod get;
 pub mod grant;
 pub mod identity;
+pub mod incident;
 pub mod init;
 pub mod key;
 pub mod ledger;

@@ -12,7 +12,7 @@ use crate::exit::{Failure, Outcome};
 use crate::output::{Format, note, write_json, write_table};
 use crate::when;
 
-pub(crate) use summary::summary;
+pub(crate) use summary::{claimed, erased_words, summary};
 pub(crate) use told::{Sums, Told, vendor};
 
 /// How many keys, addresses and grants the summary names before it counts the rest.

@@ -1,11 +1,12 @@
 //! The ledger, read, and copied to be verified.
 
-mod asked;
+pub(crate) mod asked;
 mod blast;
 mod entries;
+pub(crate) mod evidence;
 mod export;
 mod exported;
-mod exposure;
+pub(crate) mod exposure;
 mod line;
 mod log;
 mod matching;
@@ -14,7 +15,7 @@ pub(crate) mod names;
 mod prove;
 mod receipt;
 mod snapshot;
-mod source;
+pub(crate) mod source;
 mod tail;
 mod verify;
 mod watch;
@@ -62,9 +63,13 @@ pub enum Audit {
     /// It waits until a signed checkpoint covers all entries there are, and writes that checkpoint, exactly its files and the key
     /// that signed it. Broken off, or made before, it goes on with what is missing. To admins.
     Export(export::Export),
+    /// Write what is in the ledger about one vendor, worker, key or grant into one archive that others can check: entries, proofs,
+    /// signatures and the report, and nothing about anybody else.
+    Evidence(evidence::Evidence),
     /// Keep the proof that an entry is in a tenant's ledger: a C2SP tlog-proof. For admins, and for whoever did it.
     Prove(prove::Prove),
-    /// Verify an exported ledger, offline, and replay it; or receipts that `audit prove` or --receipt wrote.
+    /// Verify an exported ledger, offline, and replay it; receipts that `audit prove` or --receipt wrote; or an archive that
+    /// `audit evidence` wrote.
     ///
     /// Signature, hashes, tree and private parts are checked, that no file is missing or too many, and then, entry by entry, that
     /// every release was allowed and asked for by the grants and signatures of its moment. Exit code 5 says that it does not hold.
@@ -89,6 +94,7 @@ impl Audit {
             Self::Tail(tail) => tail.run(globals),
             Self::Watch(watch) => watch.run(globals),
             Self::Export(export) => export.run(globals),
+            Self::Evidence(evidence) => evidence.run(globals),
             Self::Prove(prove) => prove.run(globals),
             Self::Verify(verify) => verify.run(globals),
         }

@@ -2,21 +2,29 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use futures::TryStreamExt;
+use strongroom_client::Vault;
+use strongroom_client::audit::Query;
+use strongroom_client::log::Cover;
 use strongroom_core::audit::exposure::{ExposureError, Fold, Question};
 use strongroom_core::audit::report::Report;
 use strongroom_core::audit::roster::Roster;
 use strongroom_core::ids::{Index, Millis};
+use strongroom_core::ledger::checkpoint::{Checkpoint, MAX_NOTE, VerifierKey};
 use strongroom_core::ledger::entry::peek_event;
-use strongroom_core::ledger::verify::{Expected, LogFinding, check_log, walk_log};
+use strongroom_core::ledger::tile::Tile;
+use strongroom_core::ledger::verify::{CHECKPOINT, Expected, LogFiles, LogFinding, check_log, walk_log};
 use strongroom_core::ledger::{Entry, Event, Private};
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
 use super::exported::Exported;
 use crate::args::Globals;
+use crate::connection::block_on;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
 
@@ -47,69 +55,200 @@ impl Source {
     /// # Errors
     /// The caller is no admin of the tenant; the folder holds no ledger; there is no such vendor.
     pub(crate) fn report(&self, globals: &Globals, question: Question, now: Millis) -> Outcome<Report> {
+        self.read(globals, async |ledger| {
+            let size = ledger.size().await?;
+            Ok(ledger.fold(question, size).await?.report(size, now))
+        })
+    }
+
+    /// Does something with the ledger.
+    ///
+    /// # Errors
+    /// What came in the way.
+    pub(crate) fn read<T>(
+        &self,
+        globals: &Globals,
+        work: impl AsyncFnOnce(&mut Ledger<'_>) -> Outcome<T>,
+    ) -> Outcome<T> {
         match self {
-            Self::Tenant(tenant) => globals.with_vault(async |vault| Ok(vault.report(tenant, question, now).await?)),
-            Self::Folder(folder) => offline(globals, folder, question, now),
+            Self::Tenant(tenant) => {
+                globals.with_vault(async |vault| work(&mut Ledger::Vault { vault, tenant: tenant.clone() }).await)
+            }
+            Self::Folder(path) => {
+                if let Err(error) = fs::read_dir(path) {
+                    return Err(Failure::file(path, &error));
+                }
+                let folder = Folder { path: path.clone(), files: Exported::at(path), globals };
+                block_on(async { work(&mut Ledger::Folder(folder)).await })
+            }
         }
     }
 }
 
-/// Of a folder: first its form is checked, signature, hashes and files, while the orders are read; then the rest.
-fn offline(globals: &Globals, folder: &PathBuf, question: Question, now: Millis) -> Outcome<Report> {
-    if let Err(error) = fs::read_dir(folder) {
-        return Err(Failure::file(folder, &error));
+/// A ledger that is read, more than once and up to one size.
+pub(crate) enum Ledger<'a> {
+    /// As the vault tells it.
+    Vault {
+        /// Who is asked.
+        vault: &'a Vault,
+        /// Whose ledger.
+        tenant: TenantName,
+    },
+    /// As it lies in a folder.
+    Folder(Folder<'a>),
+}
+
+/// An export.
+pub(crate) struct Folder<'a> {
+    path: PathBuf,
+    files: Exported,
+    globals: &'a Globals,
+}
+
+/// A checkpoint, the key that signed it, and the signed note.
+pub(crate) struct Signed {
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) key: VerifierKey,
+    pub(crate) note: Vec<u8>,
+}
+
+impl Ledger<'_> {
+    /// How many entries it has; an export's form is checked for it: signature, hashes and files.
+    pub(crate) async fn size(&mut self) -> Outcome<Index> {
+        match self {
+            Self::Vault { vault, tenant } => Ok(vault.ledger_size(tenant).await?),
+            Self::Folder(folder) => folder.check(),
+        }
     }
-    let failure = |finding: LogFinding<std::io::Error>| match finding {
+
+    /// The fold of its first `size` entries, with what evidence is made of.
+    pub(crate) async fn fold(&mut self, question: Question, size: Index) -> Outcome<Fold> {
+        if let Self::Vault { vault, tenant } = self {
+            return Ok(vault.folded(tenant, question, size).await?);
+        }
+        let mut roster = Roster::default();
+        self.walk(size, &Roster::EVENTS, |entry| {
+            roster.feed(&entry.entry, entry.private.as_ref()).map_err(|error| no_ledger(error.to_string()))
+        })
+        .await?;
+        let mut fold = Fold::new(roster, question).map_err(not_answered)?.for_evidence();
+        self.walk(size, &Fold::EVENTS, |entry| fold.feed(&entry.entry, entry.private.as_ref()).map_err(not_answered))
+            .await?;
+        Ok(fold)
+    }
+
+    /// Shows its first `size` entries, those with one of these events, in their order; all if none is named.
+    pub(crate) async fn walk(
+        &mut self,
+        size: Index,
+        events: &[Event],
+        mut each: impl FnMut(Shown<'_>) -> Outcome,
+    ) -> Outcome {
+        match self {
+            Self::Vault { vault, tenant } => {
+                let query = Query { to: Some(size), events: events.to_vec(), ..Query::default() };
+                let mut lines = vault.query(tenant, query);
+                while let Some(line) = lines.try_next().await? {
+                    let (public, secret) = (&line.public_bytes[..], &line.private_bytes[..]);
+                    each(Shown { entry: line.entry, private: line.private, public, secret })?;
+                }
+                Ok(())
+            }
+            Self::Folder(folder) => folder.walk(size, events, each),
+        }
+    }
+
+    /// Its checkpoint, of at least `size` entries.
+    pub(crate) async fn checkpoint(&mut self, size: Index) -> Outcome<Signed> {
+        match self {
+            Self::Vault { vault, tenant } => {
+                let found = vault.checkpoint(tenant, Cover::Entries(size)).await?;
+                Ok(Signed { checkpoint: found.checkpoint, key: found.key, note: found.note.to_vec() })
+            }
+            Self::Folder(folder) => folder.checkpoint(),
+        }
+    }
+
+    /// Some of its tiles.
+    pub(crate) async fn tiles(&mut self, tiles: Vec<Tile>) -> Outcome<Vec<(Tile, Vec<u8>)>> {
+        match self {
+            Self::Vault { vault, tenant } => {
+                let files = vault.log_files(tenant, tiles).map_ok(|(tile, bytes)| (tile, bytes.to_vec()));
+                Ok(files.try_collect().await?)
+            }
+            Self::Folder(folder) => {
+                tiles.into_iter().map(|tile| Ok((tile, folder.file(&tile.to_string(), tile.most())?))).collect()
+            }
+        }
+    }
+}
+
+/// An entry as it is shown: read, and as it lies there.
+pub(crate) struct Shown<'a> {
+    pub(crate) entry: Entry,
+    pub(crate) private: Option<Private>,
+    pub(crate) public: &'a [u8],
+    /// The private part's exact bytes; empty if it was erased.
+    pub(crate) secret: &'a [u8],
+}
+
+impl Folder<'_> {
+    fn check(&mut self) -> Outcome<Index> {
+        let bar = Progress::of(self.globals, "checking", 0, "entries");
+        let checked = check_log(&mut self.files, &Expected::default(), |done, of| bar.set(done, of), |_, _, _| Ok(()));
+        let (checkpoint, ..) = checked.map_err(|finding| found(&self.path, finding))?;
+        Ok(checkpoint.size)
+    }
+
+    fn walk(&mut self, size: Index, events: &[Event], mut each: impl FnMut(Shown<'_>) -> Outcome) -> Outcome {
+        let bar = Progress::of(self.globals, "reading", size.0, "entries");
+        let mut done = Ok(());
+        let walked = walk_log(
+            &mut self.files,
+            size,
+            |done, of| bar.set(done, of),
+            |public, secret| {
+                if done.is_ok() && is_one_of(public, events) {
+                    done = parsed(public, secret)
+                        .map_err(no_ledger)
+                        .and_then(|(entry, private)| each(Shown { entry, private, public, secret }));
+                }
+            },
+        );
+        walked.map_err(|finding| found(&self.path, finding))?;
+        done
+    }
+
+    fn checkpoint(&mut self) -> Outcome<Signed> {
+        let note = self.file(CHECKPOINT, MAX_NOTE as u64)?;
+        let keys = self.file(strongroom_core::ledger::verify::LOG_KEYS, MAX_NOTE as u64)?;
+        let key = String::from_utf8_lossy(&keys).trim_end().parse::<VerifierKey>();
+        let key = key.map_err(|error| no_ledger(error.to_string()))?;
+        let opened = Checkpoint::open(&note, std::slice::from_ref(&key));
+        let (checkpoint, _) = opened.map_err(|error| no_ledger(error.to_string()))?;
+        Ok(Signed { checkpoint, key, note })
+    }
+
+    fn file(&mut self, name: &str, most: u64) -> Outcome<Vec<u8>> {
+        let path = self.path.join(name);
+        let bytes = self.files.read(name, most).map_err(|error| Failure::file(&path, &error))?;
+        bytes.ok_or_else(|| Failure::file(&path, &io::Error::from(io::ErrorKind::NotFound)))
+    }
+}
+
+fn found(folder: &Path, finding: LogFinding<io::Error>) -> Failure {
+    match finding {
         LogFinding::Read { path, error } => Failure::file(&folder.join(path), &error),
         LogFinding::List(error) => Failure::file(folder, &error),
         finding => {
             let advice = "export it again; if that says the same, keep both and ask the vault's operator";
             Failure::new(Reason::Integrity, finding.to_string(), advice)
         }
-    };
-    let mut files = Exported::at(folder);
-    let bar = Progress::of(globals, "checking", 0, "entries");
-    let mut roster = Roster::default();
-    let mut broken = None;
-    let checked = check_log(
-        &mut files,
-        &Expected::default(),
-        |done, of| bar.set(done, of),
-        |_, public, private| {
-            if broken.is_none() && is_one_of(public, &Roster::EVENTS) {
-                let fed = parsed(public, private).and_then(|(entry, private)| {
-                    Ok(roster.feed(&entry, private.as_ref()).map_err(|e| e.to_string())?)
-                });
-                broken = fed.err();
-            }
-            Ok(())
-        },
-    );
-    let (checkpoint, ..) = checked.map_err(failure)?;
-    drop(bar);
-    broken.map_or(Ok(()), |why| Err(no_ledger(why)))?;
-    let mut fold = Fold::new(roster, question).map_err(not_answered)?;
-    let bar = Progress::of(globals, "reading", checkpoint.size.0, "entries");
-    let mut broken = None;
-    let walked = walk_log(
-        &mut files,
-        checkpoint.size,
-        |done, of| bar.set(done, of),
-        |public, private| {
-            if broken.is_none() && is_one_of(public, &Fold::EVENTS) {
-                let fed = parsed(public, private).map_err(no_ledger);
-                broken =
-                    fed.and_then(|(entry, private)| fold.feed(&entry, private.as_ref()).map_err(not_answered)).err();
-            }
-        },
-    );
-    walked.map_err(failure)?;
-    broken.map_or(Ok(()), Err)?;
-    Ok(fold.report(Index(checkpoint.size.0), now))
+    }
 }
 
 fn is_one_of(public: &[u8], events: &[Event]) -> bool {
-    peek_event(public).is_none_or(|event| events.iter().any(|known| known.name() == event))
+    events.is_empty() || peek_event(public).is_none_or(|event| events.iter().any(|known| known.name() == event))
 }
 
 fn parsed(public: &[u8], private: &[u8]) -> Result<(Entry, Option<Private>), String> {

@@ -13,7 +13,7 @@ use strongroom_core::reason::Reason;
 
 use crate::args::Globals;
 use crate::audit::exported::Exported;
-use crate::audit::{receipt, snapshot};
+use crate::audit::{evidence, receipt, snapshot};
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::when;
@@ -27,7 +27,7 @@ Examples:
   strongroom audit verify acme-ledger/ --key \"$(cat acme.log-key)\" --since last-month/checkpoint
   strongroom audit export acme -o acme-ledger/ && strongroom audit verify acme-ledger/ --snapshot acme.snapshot")]
 pub struct Verify {
-    /// The folder of an export, the file of a receipt, or a folder of receipts.
+    /// The folder of an export, the file of a receipt, a folder of receipts, or an archive of evidence.
     #[arg(value_name = "DIR|FILE")]
     folder: PathBuf,
     /// A checkpoint that was kept from before: the ledger must continue it.
@@ -80,6 +80,9 @@ impl Verify {
     /// # Errors
     /// Something is wrong with the ledger: which file, or which entry.
     pub fn run(self, globals: &Globals) -> Outcome {
+        if self.folder.is_file() && evidence::is_archive(&self.folder) {
+            return evidence::verify(&self.folder, self.key.as_ref(), globals);
+        }
         if self.folder.is_file() {
             return receipt::verify(&self.folder, self.key.as_ref(), globals.output);
         }

@@ -9,6 +9,7 @@ mod search;
 mod stage;
 mod story;
 mod tell;
+mod theft;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

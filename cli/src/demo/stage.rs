@@ -73,6 +73,19 @@ impl Stage {
         Ok(Connect::from_home(&home)?.open().await?)
     }
 
+    /// Somebody with a copy of another's key file, connected.
+    ///
+    /// # Errors
+    /// The file cannot be copied, or the server does not answer.
+    pub(crate) async fn stolen(&self, from: &str, name: &str) -> Outcome<Vault> {
+        const KEY: &str = "identity.pem";
+        let folder = self.folder.join(name);
+        let failed = |error| Failure::file(&folder, &error);
+        std::fs::create_dir_all(&folder).map_err(failed)?;
+        std::fs::copy(self.folder.join(from).join(KEY), folder.join(KEY)).map_err(failed)?;
+        self.player(name).await
+    }
+
     /// Stops the server.
     ///
     /// # Errors

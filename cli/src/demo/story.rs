@@ -18,6 +18,7 @@ use super::sample::Text;
 use super::search::search;
 use super::stage::Stage;
 use super::tell::{Tell, paced};
+use super::theft;
 use crate::amount::{Size, counted};
 use crate::audit;
 use crate::audit::names::Names;
@@ -34,14 +35,14 @@ const WINDOW: u64 = 64 * 1024 * 1024;
 const CUT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Who and what the story is about.
-struct Cast<'a> {
-    tenant: TenantName,
-    dataset: DatasetRef,
-    vendor: VendorName,
+pub(super) struct Cast<'a> {
+    pub(super) tenant: TenantName,
+    pub(super) dataset: DatasetRef,
+    pub(super) vendor: VendorName,
     transcript: ObjectName,
-    items: &'a Items,
-    lab: Vault,
-    labelco: Vault,
+    pub(super) items: &'a Items,
+    pub(super) lab: Vault,
+    pub(super) labelco: Vault,
 }
 
 /// What the vendor must get, and nothing else: the SHA-256 of each item.
@@ -50,16 +51,17 @@ type Stored = BTreeMap<ObjectPath, [u8; 32]>;
 /// Tells it.
 pub(super) async fn tell(tell: &mut Tell, stage: &Stage, items: &Items) -> Outcome {
     tell.note(
-        "A lab keeps a dataset in a vault, lets a vendor read a part of it, and stops the vendor in the middle of a read.",
+        "A lab keeps a dataset in a vault, lets a vendor read a part of it, and stops the vendor in the middle of a read. Then a key is stolen.",
     )?;
     let cast = open(tell, stage, items).await?;
     let (stored, probes) = store(tell, &cast).await?;
     look(tell, stage, &stored, probes).await?;
-    let vendor = grant(tell, &cast).await?;
+    let (vendor, root) = grant(tell, &cast).await?;
     read(tell, &cast, &stored).await?;
     over_reach(tell, &cast).await?;
     cut(tell, &cast, vendor).await?;
     ledger(tell, &cast).await?;
+    theft::tell(tell, stage, &cast, root).await?;
     cast.lab.flush().await?;
     Ok(cast.labelco.flush().await?)
 }
@@ -158,15 +160,15 @@ async fn look(tell: &mut Tell, stage: &Stage, stored: &Stored, mut texts: Vec<Ve
 }
 
 /// The lab lets the vendor in.
-async fn grant(tell: &mut Tell, cast: &Cast<'_>) -> Outcome<VendorId> {
+async fn grant(tell: &mut Tell, cast: &Cast<'_>) -> Outcome<(VendorId, GrantId)> {
     tell.step("The lab lets the vendor read the items, and nothing else")?;
     let (vendor, _) = cast.lab.add_vendor(&cast.tenant, &cast.vendor, &[cast.labelco.fingerprint()]).await?;
-    issue(tell, cast, vendor, Prefix::Folder(cast.items.folder.to_owned())).await?;
-    Ok(vendor)
+    let root = issue(tell, cast, vendor, Prefix::Folder(cast.items.folder.to_owned()), true).await?;
+    Ok((vendor, root))
 }
 
 /// One hour to list and read `prefix`.
-async fn issue(tell: &Tell, cast: &Cast<'_>, vendor: VendorId, prefix: Prefix) -> Outcome<GrantId> {
+async fn issue(tell: &Tell, cast: &Cast<'_>, vendor: VendorId, prefix: Prefix, delegable: bool) -> Outcome<GrantId> {
     let now = when::now();
     let expires = now.checked_add(jiff::SignedDuration::from_hours(1)).unwrap_or(now);
     let actions = vec![Action::List, Action::Read];
@@ -176,7 +178,7 @@ async fn issue(tell: &Tell, cast: &Cast<'_>, vendor: VendorId, prefix: Prefix) -
         scopes: vec![Scope { actions, dataset: cast.dataset.dataset.clone(), part: Part::Prefix(prefix) }],
         not_before: None,
         expires: when::millis(expires),
-        delegable: false,
+        delegable,
         limits: Limits::default(),
         purpose: Some("the demo".to_owned()),
     };
@@ -229,7 +231,7 @@ async fn over_reach(tell: &Tell, cast: &Cast<'_>) -> Outcome {
 /// The vendor is suspended in the middle of a large read.
 async fn cut(tell: &mut Tell, cast: &Cast<'_>, vendor: VendorId) -> Outcome {
     tell.step("The vendor is breached in the middle of a large read")?;
-    let grant = issue(tell, cast, vendor, Prefix::Exact(cast.transcript.path.clone())).await?;
+    let grant = issue(tell, cast, vendor, Prefix::Exact(cast.transcript.path.clone()), false).await?;
     let options = GetOptions { grant: Some(grant), ..GetOptions::default() };
     let mut reader = cast.labelco.get(&cast.transcript, options).await?;
     let mut got = 0;

@@ -23,6 +23,21 @@ fn it_is_told_in_json_lines() {
     let says = |kind: &str, words: &str| {
         lines.iter().filter_map(|line| line[kind].as_str()).any(|text| text.contains(words) && !text.contains('\n'))
     };
+    // The answer at its end is about what the thief read, to the byte: the demo itself counts that beside the vault.
+    let facts: Vec<&str> = lines.iter().filter_map(|line| line["fact"].as_str()).collect();
+    let loot =
+        facts.iter().find_map(|fact| fact.strip_prefix("somebody has the worker's key file, and reads ")).unwrap();
+    let (had, again) = loot.strip_suffix(" with what it read again)").unwrap().split_once(" (").unwrap();
+    let exposed = facts.iter().find_map(|fact| fact.strip_prefix("exposed")).unwrap();
+    assert!(
+        exposed.trim_start().starts_with(&format!("{had} ({again} with what was read again), from ")),
+        "{exposed} {loot}"
+    );
+    let refused = facts.iter().find_map(|fact| fact.strip_prefix("beyond the budget it is refused: ")).unwrap();
+    let attempts = refused.strip_suffix(", QUOTA_EXCEEDED").unwrap();
+    let not = facts.iter().find_map(|fact| fact.strip_prefix("not exposed")).unwrap();
+    assert!(not.ends_with(&format!("; {attempts} beyond them got nothing")), "{not}");
+    assert!(facts.iter().any(|fact| fact.starts_with("INCIDENT in_")), "{}", told.text());
     assert!(says("fact", "OUT_OF_SCOPE") && says("fact", "VENDOR_SUSPENDED"), "{}", told.text());
     assert!(says("entry", "vendor.suspended") && says("note", "All of this took"), "{}", told.text());
 }

@@ -14,6 +14,7 @@ mod export;
 mod exposure;
 mod faults;
 mod forms;
+mod incidents;
 mod leaving;
 mod ledger;
 mod limits;

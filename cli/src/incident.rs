@@ -1,0 +1,179 @@
+//! `incident`: the worst day, from the notice of a breach to an answer, and what belongs to it afterwards.
+
+mod answer;
+mod open;
+
+use clap::Subcommand;
+use serde::Serialize;
+use strongroom_client::incidents::IncidentInfo;
+use strongroom_core::ids::IncidentId;
+use strongroom_core::names::TenantName;
+use strongroom_core::reason::Reason;
+
+use crate::args::Globals;
+use crate::exit::{Failure, Outcome};
+use crate::name::short_key;
+use crate::output::{Row, printable};
+use crate::when;
+
+pub(crate) use open::{Plan, respond};
+
+/// A vendor was breached: stop it, say what it had, keep the evidence.
+#[derive(Debug, Subcommand)]
+pub enum Incident {
+    /// Stop a vendor with all its keys and workers, wait until nothing is in flight, and say what it had: in ten lines, and in a
+    /// folder with the report and the evidence.
+    ///
+    /// The order of things: the incident is recorded; the vendor is suspended; whatever was released to it lies below that entry of
+    /// the ledger, and what was on its way has ended a second later; then the ledger is read and the answer written. It can be run
+    /// again: each time is an incident of its own, and a vendor that is stopped stays so.
+    Open(open::Open),
+    /// Show an incident and the orders that belong to it.
+    #[command(after_help = "\
+Examples:
+  strongroom incident show acme in_0af1…")]
+    Show {
+        /// The tenant.
+        tenant: TenantName,
+        /// The incident.
+        #[arg(value_name = "in_…")]
+        incident: IncidentId,
+    },
+    /// List a tenant's incidents.
+    #[command(after_help = "\
+Examples:
+  strongroom incident list acme")]
+    List {
+        /// The tenant.
+        tenant: TenantName,
+    },
+    /// Close an incident. It gives nothing back: `vendor resume` does.
+    #[command(after_help = "\
+Examples:
+  strongroom incident close acme in_0af1… --note \"keys replaced, data re-keyed\"")]
+    Close {
+        /// The tenant.
+        tenant: TenantName,
+        /// The incident.
+        #[arg(value_name = "in_…")]
+        incident: IncidentId,
+        /// What it came to; kept in the ledger.
+        #[arg(long)]
+        note: Option<String>,
+    },
+}
+
+/// An incident as programs get it, and as a row.
+#[derive(Debug, Serialize)]
+struct Shown {
+    incident: IncidentId,
+    vendor: String,
+    /// From when on the vendor is in doubt; null for all of time.
+    since: Option<String>,
+    opened: u64,
+    opened_at: String,
+    closed: Option<u64>,
+    note: Option<String>,
+    orders: Vec<ShownOrder>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownOrder {
+    index: u64,
+    time: String,
+    event: &'static str,
+    by: String,
+    note: Option<String>,
+}
+
+impl From<IncidentInfo> for Shown {
+    fn from(info: IncidentInfo) -> Self {
+        let IncidentInfo { id, incident, vendor, orders } = info;
+        let order = |told: strongroom_core::audit::roster::Happening| ShownOrder {
+            index: told.at.index.0,
+            time: when::rfc3339(told.at.time),
+            event: told.event.name(),
+            by: told.by.to_string(),
+            note: told.note,
+        };
+        Self {
+            incident: id,
+            vendor: vendor.map_or_else(|| incident.vendor.to_string(), |name| name.to_string()),
+            since: incident.since.map(when::rfc3339),
+            opened: incident.opened.index.0,
+            opened_at: when::rfc3339(incident.opened.time),
+            closed: incident.closed.map(|at| at.index.0),
+            note: incident.note,
+            orders: orders.into_iter().map(order).collect(),
+        }
+    }
+}
+
+impl Row for Shown {
+    const HEADS: &'static [&'static str] = &["INCIDENT", "VENDOR", "OPENED (UTC)", "STATE", "NOTE"];
+
+    fn cells(&self) -> Vec<String> {
+        let state = self.closed.map_or_else(|| "open".to_owned(), |index| format!("closed (entry {index})"));
+        let note = self.note.as_deref().map(printable).unwrap_or_default();
+        vec![self.incident.to_string(), self.vendor.clone(), seconds(&self.opened_at), state, note]
+    }
+}
+
+impl Shown {
+    fn words(&self) -> String {
+        let since = self
+            .since
+            .as_deref()
+            .map_or_else(|| "all of time".to_owned(), |since| format!("since {} UTC", seconds(since)));
+        let mut text = format!("{}  {}  {}, in doubt: {since}", self.incident, self.vendor, self.cells()[3]);
+        for order in &self.orders {
+            let note = order.note.as_deref().map(|note| format!("  ({})", printable(note))).unwrap_or_default();
+            let by = order.by.parse().map_or_else(|_| order.by.clone(), |key| short_key(&key));
+            text.push_str(&format!("\n{:>6}  {}  {:<16}  {by}{note}", order.index, seconds(&order.time), order.event));
+        }
+        text
+    }
+}
+
+/// RFC 3339 without the T, the fraction and the zone: for people.
+fn seconds(time: &str) -> String {
+    time.get(..19).unwrap_or(time).replace('T', " ")
+}
+
+#[derive(Debug, Serialize)]
+struct Closed {
+    incident: IncidentId,
+    index: u64,
+    time: String,
+}
+
+impl Incident {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The caller is no admin, or there is no such vendor or incident.
+    pub fn run(self, globals: &Globals) -> Outcome {
+        globals.with_vault(async |vault| match self {
+            Self::Open(open) => open.run(globals, vault).await,
+            Self::List { tenant } => {
+                let all = vault.incidents(&tenant).await?;
+                globals.output.list(&all.into_iter().map(Shown::from).collect::<Vec<_>>())
+            }
+            Self::Show { tenant, incident } => {
+                let found = vault.incidents(&tenant).await?.into_iter().find(|info| info.id == incident);
+                let none = || {
+                    let detail = format!("there is no incident {incident} in {tenant}");
+                    Failure::new(Reason::NotFound, detail, "strongroom incident list TENANT names them")
+                };
+                globals.output.result(&Shown::from(found.ok_or_else(none)?), Shown::words)
+            }
+            Self::Close { tenant, incident, note } => {
+                let done = vault.close_incident(&tenant, incident, note).await?;
+                let closed = Closed { incident, index: done.index.0, time: when::rfc3339(done.time) };
+                globals.output.result(&closed, |closed| {
+                    format!("{} is closed (entry {}); its vendor stays as it is", closed.incident, closed.index)
+                })
+            }
+        })
+    }
+}

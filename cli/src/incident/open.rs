@@ -1,0 +1,237 @@
+//! `incident open`: stop, wait, answer, keep.
+//!
+//! ```text
+//! open the incident ─► suspend: entry r ─┬─► read the ledger up to r ──────┬─► nothing of theirs after r ─► folder, ten lines
+//!                                        └─► a second, until all is still ─┘
+//! ```
+//!
+//! That nothing is in flight is known by two things. Keys: whatever is released to the vendor lies below r, by the order of the
+//! ledger, and the entries after r are looked through all the same. Ciphertext for keys that were out: every server ends the streams
+//! of a suspended vendor, and drops keys that it has not sent, within a second of the suspension, also one that hears of nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use serde::Serialize;
+use strongroom_client::admin::OrderDone;
+use strongroom_client::audit::Query;
+use strongroom_client::{Vault, VendorRef};
+use strongroom_core::audit::Question;
+use strongroom_core::audit::evidence::Selection;
+use strongroom_core::audit::roster::Moment as Place;
+use strongroom_core::ids::{IncidentId, Index, Millis};
+use strongroom_core::ledger::Event;
+use strongroom_core::reason::Reason;
+
+use super::answer::{self, Answer, Stopped};
+use crate::args::Globals;
+use crate::audit::evidence::{Gathered, gather, write};
+use crate::audit::exposure::Told;
+use crate::audit::source::Ledger;
+use crate::exit::{Failure, Outcome};
+use crate::name;
+use crate::output::{Format, line, note, write_json};
+use crate::when::{self, Moment};
+
+/// How long after a suspension anything may still be on its way: servers promise no more than this.
+const STILL_AFTER: Duration = Duration::from_secs(1);
+
+/// The flags of `incident open`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  strongroom incident open acme/labelco --since 2026-03-24T10:39Z --note \"their notice of 31 March\"
+  strongroom incident open acme/labelco --dry-run                # what it would say; nobody is stopped
+  strongroom incident open acme/labelco --since 7d -o /secure/incident --output json")]
+pub struct Open {
+    /// TENANT/VENDOR.
+    #[arg(value_parser = name::parse::<VendorRef>)]
+    vendor: VendorRef,
+    /// From when on the vendor may have been in somebody else's hands: 2026-03-24T10:39Z, 2026-03-24, 7d (ago). All of time without it.
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+    /// What is known; kept in the ledger.
+    #[arg(long)]
+    note: Option<String>,
+    /// The folder for the answer, the report and the evidence: a new one. Without it, one named after the incident.
+    #[arg(short = 'o', long = "out", value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Say and write all of it, but record nothing and stop nobody.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What is to be done.
+pub(crate) struct Plan {
+    pub(crate) vendor: VendorRef,
+    pub(crate) since: Option<Millis>,
+    pub(crate) note: Option<String>,
+    pub(crate) dry_run: bool,
+}
+
+/// What came of it.
+pub(crate) struct Response {
+    pub(crate) answer: Answer,
+    pub(crate) gathered: Gathered,
+}
+
+#[derive(Debug, Serialize)]
+struct Done<'a> {
+    incident: Option<IncidentId>,
+    vendor: String,
+    dry_run: bool,
+    /// The entry that suspended the vendor.
+    suspended: Option<u64>,
+    folder: String,
+    #[serde(flatten)]
+    sums: crate::audit::exposure::Sums,
+    answer: Vec<&'a str>,
+}
+
+impl Open {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The caller is no admin, there is no such vendor, or the folder is not new.
+    pub async fn run(self, globals: &Globals, vault: &Vault) -> Outcome {
+        if let Some(folder) = &self.folder {
+            check_new(folder)?;
+        }
+        let since = self.since.map(|since| since.millis(when::now()));
+        let plan = Plan { vendor: self.vendor, since, note: self.note, dry_run: self.dry_run };
+        let Response { mut answer, gathered } = respond(vault, &plan).await?;
+        let folder = self.folder.unwrap_or_else(|| match &answer.incident {
+            Some((incident, _)) => PathBuf::from(format!("incident-{incident}")),
+            None => PathBuf::from(format!("dry-run-{}", gathered.own.exposure.now)),
+        });
+        answer.folder = Some(folder.clone());
+        let words = answer.words(&gathered.own);
+        let kept = keep(&folder, &gathered, &words);
+        match globals.output {
+            Format::Table => line(&words)?,
+            Format::Json => {
+                let done = Done {
+                    incident: answer.incident.map(|(incident, _)| incident),
+                    vendor: plan.vendor.to_string(),
+                    dry_run: plan.dry_run,
+                    suspended: answer.stopped.entry().map(|index| index.0),
+                    folder: folder.display().to_string(),
+                    sums: crate::audit::exposure::Sums::of(&gathered.own.exposure),
+                    answer: words.lines().collect(),
+                };
+                write_json(&mut io::stdout().lock(), &done).map_err(|error| Failure::stdio(&error))?;
+            }
+        }
+        // The vendor is stopped and the answer is told, whatever became of the folder.
+        kept
+    }
+}
+
+/// Stops the vendor, waits until all is still, and gathers the answer.
+///
+/// # Errors
+/// The caller is no admin, or there is no such vendor; or something was released after the suspension, which cannot be.
+pub(crate) async fn respond(vault: &Vault, plan: &Plan) -> Outcome<Response> {
+    let VendorRef { tenant, vendor } = &plan.vendor;
+    let info = vault.vendor(tenant, vendor).await?;
+    let (incident, stopped) =
+        if plan.dry_run { (None, Stopped::Not(info.suspended)) } else { stop(vault, plan, info.suspended).await? };
+    let size = match &stopped {
+        Stopped::Now(done) => Index(done.index.0 + 1),
+        _ => vault.ledger_size(tenant).await?,
+    };
+    let question = Question { vendor: Some(vendor.clone()), since: plan.since, ..Question::default() };
+    let mut ledger = Ledger::Vault { vault, tenant: tenant.clone() };
+    let still = async {
+        if matches!(stopped, Stopped::Now(_)) {
+            tokio::time::sleep(STILL_AFTER).await;
+        }
+    };
+    let (gathered, ()) = tokio::join!(gather(&mut ledger, question, size, when::millis(when::now())), still);
+    let gathered = gathered?;
+    if let Some(entry) = stopped.entry() {
+        check_still(vault, plan, &gathered.selection, entry, size).await?;
+    }
+    let answer = Answer {
+        vendor: plan.vendor.clone(),
+        since: plan.since,
+        incident,
+        stopped,
+        keys: info.keys.len() as u64,
+        folder: None,
+    };
+    Ok(Response { answer, gathered })
+}
+
+/// Records the incident and suspends the vendor. If the first fails, the second is done all the same: it must not wait for words.
+async fn stop(vault: &Vault, plan: &Plan, suspended: Option<Index>) -> Outcome<(Option<(IncidentId, Place)>, Stopped)> {
+    let VendorRef { tenant, vendor } = &plan.vendor;
+    let place = |done: &OrderDone| Place { index: done.index, time: done.time };
+    let opened = vault.open_incident(tenant, vendor, plan.since, plan.note.clone()).await;
+    let incident = match opened {
+        Ok((id, done)) => Some((id, place(&done))),
+        Err(error) => {
+            note(&format!("note: the incident was not recorded: {error}; the vendor is stopped without it"));
+            None
+        }
+    };
+    let stopped = match (suspended, &incident) {
+        (Some(index), _) => Stopped::Before(index),
+        (None, Some((id, _))) => {
+            Stopped::Now(place(&vault.suspend_vendor_in(tenant, vendor, plan.note.clone(), *id).await?))
+        }
+        (None, None) => Stopped::Now(place(&vault.suspend_vendor(tenant, vendor, plan.note.clone()).await?)),
+    };
+    Ok((incident, stopped))
+}
+
+/// Looks for releases to the vendor after its suspension: there can be none.
+async fn check_still(vault: &Vault, plan: &Plan, selection: &Selection, suspended: Index, size: Index) -> Outcome {
+    let events = vec![Event::Release, Event::ReleaseRepeat];
+    let mut after = vault.query(&plan.vendor.tenant, Query { from: size, events, ..Query::default() });
+    while let Some(found) = after.try_next().await? {
+        if selection.is_theirs(&found.entry) {
+            let detail = format!(
+                "entry {} released something to {} after entry {suspended} suspended it",
+                found.entry.index, plan.vendor
+            );
+            let advice = "export the ledger at once, verify it, and ask the vault's operator: this cannot be";
+            return Err(Failure::new(Reason::Integrity, detail, advice));
+        }
+    }
+    Ok(())
+}
+
+fn check_new(folder: &Path) -> Outcome {
+    match std::fs::read_dir(folder).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => {
+            Err(Failure::usage(format!("{} is not empty", folder.display()), "name a new folder: nobody was stopped"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the folder: for its owner's eyes, since it holds paths, addresses and words of people.
+fn keep(folder: &Path, gathered: &Gathered, words: &str) -> Outcome {
+    let failed = |error: io::Error| Failure::file(folder, &error);
+    private_folder(folder).map_err(failed)?;
+    let put = |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).map_err(failed);
+    put(answer::ANSWER, format!("{words}\n").as_bytes())?;
+    put(answer::REPORT, &serde_json::to_vec(&gathered.own).map_err(|error| failed(error.into()))?)?;
+    let mut lines = Vec::new();
+    let exposure = &gathered.own.exposure;
+    exposure
+        .objects
+        .iter()
+        .try_for_each(|object| write_json(&mut lines, &Told::of(object, exposure)))
+        .map_err(failed)?;
+    put(answer::OBJECTS, &lines)?;
+    write(gathered, &folder.join(answer::EVIDENCE), &[])
+}
+
+fn private_folder(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}

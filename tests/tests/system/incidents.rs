@@ -1,0 +1,231 @@
+//! The worst day: a key is stolen, what the thief's process really read is counted, and the answer says exactly that.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use strongroom_test_services::{on_each_engine, on_python};
+use strongroom_tests::oracle::Ledger;
+use strongroom_tests::shell::Shell;
+
+use crate::answers::{Affair, json};
+
+/// What somebody read, by their own count.
+#[derive(Debug, Default)]
+struct Loot {
+    objects: u64,
+    bytes: u64,
+    bytes_total: u64,
+    denied: u64,
+}
+
+/// With a copy of the worker's key file, reads until nothing comes out any more, and a little further.
+fn steal(shell: &mut Shell) -> Loot {
+    let folder = shell.folder().join("thief");
+    fs::create_dir_all(&folder).unwrap();
+    for file in ["identity.pem", "server.json"] {
+        fs::copy(shell.folder().join("worker").join(file), folder.join(file)).unwrap();
+    }
+    let mut loot = Loot::default();
+    let mut had = std::collections::BTreeSet::new();
+    for at in [3, 3, 4, 5, 6, 7, 8, 9, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3] {
+        let ran = shell.run(&format!("strongroom --home thief cat acme/rlhf/math/{at:06}.json"));
+        match ran.code {
+            Some(0) => {
+                let bytes = ran.stdout.len() as u64;
+                if had.insert(at) {
+                    loot.objects += 1;
+                    loot.bytes += bytes;
+                }
+                loot.bytes_total += bytes;
+            }
+            _ => {
+                ran.fails(4, "QUOTA_EXCEEDED");
+                loot.denied += 1;
+                if loot.denied == 3 {
+                    break;
+                }
+            }
+        }
+    }
+    shell.run("strongroom --home thief cat acme/rlhf/labels/1").fails(4, "OUT_OF_SCOPE");
+    loot.denied += 1;
+    assert!(loot.objects > 0 && loot.denied == 4, "{loot:?}");
+    loot
+}
+
+/// The ledger's time of its newest entry, as people write it.
+fn now(shell: &mut Shell) -> String {
+    let log = json(&shell.run("strongroom --home lab audit log acme --output json").ok());
+    log.last().unwrap()["time"].as_str().unwrap().to_owned()
+}
+
+async fn the_answer_is_what_the_thief_had() {
+    let Affair { mut shell, worker, .. } = Affair::new();
+    let since = now(&mut shell);
+    let since_flag = format!("--since {}", next_milli(&since));
+    let loot = steal(&mut shell);
+
+    // What it would say, and that it stops nobody.
+    let dry =
+        shell.run(&format!("strongroom --home lab incident open acme/labelco {since_flag} --dry-run -o dry")).ok();
+    assert!(dry.text().starts_with("DRY RUN about acme/labelco"), "{}", dry.text());
+    shell.run("strongroom --home labelco cat acme/rlhf/math/000020.json").ok();
+    let extra = shell.run("strongroom --home labelco cat acme/rlhf/math/000020.json").ok().stdout.len() as u64;
+    assert!(json(&shell.run("strongroom --home lab incident list acme --output json").ok()).is_empty());
+    shell.run("strongroom --home labelco incident open acme/labelco").fails(4, "OUT_OF_SCOPE");
+    shell.run("strongroom --home lab incident open acme/nobody").fails(3, "NOT_FOUND");
+    shell.write("full/file", "x");
+    shell.run("strongroom --home lab incident open acme/labelco -o full").fails(2, "USAGE");
+    shell.run("strongroom --home labelco cat acme/rlhf/math/000020.json").ok();
+
+    let line = format!(
+        "strongroom --home lab incident open acme/labelco {since_flag} --note \"a key is gone\" -o affair --output json"
+    );
+    let told = json(&shell.run(&line).ok()).remove(0);
+    // The thief's, and what the vendor itself read since: one object, three times.
+    assert_eq!(told["objects"], loot.objects + 1, "{told}");
+    assert_eq!(told["bytes"], loot.bytes + extra, "{told}");
+    assert_eq!(told["bytes_total"], loot.bytes_total + 3 * extra, "{told}");
+    assert_eq!(told["denied"], loot.denied, "{told}");
+    let of_worker = told["keys"].as_array().unwrap().iter().find(|key| key["key"] == worker.as_str()).unwrap();
+    assert_eq!(of_worker["bytes_total"], loot.bytes_total, "{told}");
+    let incident = told["incident"].as_str().unwrap().to_owned();
+    let suspended = told["suspended"].as_u64().unwrap();
+    let log = json(&shell.run("strongroom --home lab audit log acme --output json").ok());
+    let entry = |event: &str| log.iter().rfind(|line| line["entry"]["event"] == event).unwrap();
+    assert_eq!(entry("vendor.suspended")["entry"]["index"], suspended);
+    assert_eq!(entry("vendor.suspended")["private"]["order"]["order"]["incident"], incident.as_str());
+    assert!(entry("incident.opened")["entry"]["index"].as_u64().unwrap() < suspended);
+    for home in ["labelco", "worker", "thief"] {
+        shell.run(&format!("strongroom --home {home} cat acme/rlhf/math/000003.json")).fails(4, "VENDOR_SUSPENDED");
+    }
+
+    // The folder says the same, and what it holds holds.
+    let report: Value = serde_json::from_str(&shell.read("affair/report.json")).unwrap();
+    assert_eq!(report["exposure"]["totals"]["bytes"], told["bytes"]);
+    assert_eq!(shell.read("affair/exposure.jsonl").lines().count() as u64, loot.objects + 1);
+    let answer = shell.read("affair/answer.txt");
+    let lines: Vec<&str> = answer.lines().collect();
+    assert!(lines.len() <= 13 && lines[0].starts_with(&format!("INCIDENT {incident} about acme/labelco")), "{answer}");
+    for words in ["stopped", "exposed", "to whom", "not exposed", "still open", "kept", "now do", "incident close"] {
+        assert!(lines.iter().any(|line| line.contains(words)), "{words} in {answer}");
+    }
+    shell.run("strongroom --home nobody audit verify affair/evidence.tar").ok();
+
+    // Later: what belongs to it carries its id, and it is closed once.
+    let shown = shell.run(&format!("strongroom --home lab incident show acme {incident}")).ok();
+    for words in ["incident.opened", "vendor.suspended", "a key is gone", "open"] {
+        assert!(shown.text().contains(words), "{words} in {}", shown.text());
+    }
+    let again =
+        json(&shell.run("strongroom --home lab incident open acme/labelco -o again --output json").ok()).remove(0);
+    assert_eq!(again["suspended"], suspended, "it was stopped already");
+    shell.run(&format!("strongroom --home lab incident close acme {incident} --note done")).ok();
+    shell.run(&format!("strongroom --home lab incident close acme {incident}")).fails(3, "PRECONDITION_FAILED");
+    let all = json(&shell.run("strongroom --home lab incident list acme --output json").ok());
+    assert_eq!((all.len(), all[0]["closed"].is_u64(), all[1]["closed"].is_u64()), (2, true, false), "{all:?}");
+    let lines = shell.run("strongroom --home lab audit log acme --vendor labelco").ok();
+    assert!(lines.text().contains(&format!(" · {incident}")), "{}", lines.text());
+    assert!(shell.server().terminate().success(), "{}", shell.server().stderr());
+    let _ = Ledger::read(&shell.folder().join("vault"), "acme").await.assert_clean();
+}
+
+/// A millisecond later than a time of the ledger.
+fn next_milli(time: &str) -> String {
+    let (head, millis) = time.strip_suffix('Z').unwrap().rsplit_once('.').unwrap();
+    let millis: u32 = millis.parse().unwrap();
+    if millis < 999 { format!("{head}.{:03}Z", millis + 1) } else { time.to_owned() }
+}
+
+/// Everything in an archive, as one text.
+fn text_of(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()
+}
+
+#[test]
+fn evidence_is_about_one_vendor_and_whoever_changes_it_is_found_out() {
+    let Affair { mut shell, labelco, rival, worker, .. } = Affair::new();
+    shell.run("strongroom --home lab audit export acme -o acme-ledger/").ok();
+    shell.run("strongroom --home lab audit evidence acme --vendor rivalcorp -o rival.tar").ok();
+    shell.run("strongroom --home lab audit evidence acme --vendor labelco -o labelco.tar").ok();
+    shell.run("strongroom --home nobody audit evidence ./acme-ledger/ --vendor labelco -o offline.tar").ok();
+    let key = shell.read("acme-ledger/log-keys");
+    for file in ["rival.tar", "labelco.tar", "offline.tar"] {
+        shell.run(&format!("strongroom --home nobody audit verify {file} --key {}", key.trim_end())).ok();
+    }
+    // A refusal names what was asked for: the worker's own words.
+    let about = |name: &str, words: &[&str], not: &[&str]| {
+        let text = text_of(&shell.folder().join(name));
+        words.iter().for_each(|word| assert!(text.contains(word), "{word} is not in {name}"));
+        not.iter().for_each(|word| assert!(!text.contains(word), "{word} is in {name}"));
+    };
+    about(
+        "rival.tar",
+        &["rivalcorp", &rival, "secret-rival/000003.json"],
+        &["labelco", &labelco, &worker, "math/", "labels/"],
+    );
+    about(
+        "labelco.tar",
+        &["labelco", &labelco, &worker, "math/000001.json", "labels/1"],
+        &["rivalcorp", &rival, "secret-rival/000004.json", "math/000005.json"],
+    );
+    shell.run("strongroom --home lab audit evidence acme -o all.tar").fails(2, "USAGE");
+    shell.run("strongroom --home labelco audit evidence acme --vendor labelco -o own.tar").fails(4, "OUT_OF_SCOPE");
+
+    // Sealed to somebody, it is nobody else's to read.
+    let identity = age::x25519::Identity::generate();
+    let to = identity.to_public();
+    shell.run(&format!("strongroom --home lab audit evidence acme --vendor labelco -o sealed.age --to {to}")).ok();
+    let sealed = fs::read(shell.folder().join("sealed.age")).unwrap();
+    assert!(!String::from_utf8_lossy(&sealed).contains("labelco"));
+    fs::write(shell.folder().join("opened.tar"), age::decrypt(&identity, &sealed).unwrap()).unwrap();
+    shell.run("strongroom --home nobody audit verify opened.tar").ok();
+
+    // A byte of each file that counts, and the archive holds no more.
+    let whole = fs::read(shell.folder().join("labelco.tar")).unwrap();
+    let find = |needle: &str| whole.windows(needle.len()).position(|at| at == needle.as_bytes()).unwrap();
+    for needle in ["\"event\":\"release\"", "\"salt\":\"", "\"bytes_total\":"] {
+        let at = find(needle) + needle.len() + 2;
+        let mut changed = whole.clone();
+        changed[at] = if changed[at] == b'1' { b'2' } else { b'1' };
+        fs::write(shell.folder().join("changed.tar"), changed).unwrap();
+        shell.run("strongroom --home nobody audit verify changed.tar").fails(5, "INTEGRITY");
+    }
+    assert!(shell.server().terminate().success(), "{}", shell.server().stderr());
+}
+
+on_python! {
+    #[test]
+    fn another_program_verifies_the_evidence() {
+        let Affair { mut shell, .. } = Affair::new();
+        shell.run("strongroom --home lab incident open acme/labelco --note gone -o affair").ok();
+        let verdict = json(&shell.run("strongroom --home nobody audit verify affair/evidence.tar --output json").ok()).remove(0);
+        let run = |file: &str| {
+            let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/tests/log/verify_evidence.py");
+            Command::new("python3").arg("-B").arg(program).arg(shell.folder().join(file)).output().unwrap()
+        };
+        let said = run("affair/evidence.tar");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        let numbers: Vec<u64> =
+            String::from_utf8(said.stdout).unwrap().split_whitespace().map(|number| number.parse().unwrap()).collect();
+        let of = |name: &str| verdict[name].as_u64().unwrap();
+        assert_eq!(
+            numbers,
+            [of("entries"), of("signatures"), of("releases"), 0, of("objects"), of("bytes"), of("bytes_total")]
+        );
+        let mut changed = fs::read(shell.folder().join("affair/evidence.tar")).unwrap();
+        let needle = b"\"event\":\"release\"";
+        let at = changed.windows(needle.len()).position(|at| at == needle).unwrap();
+        changed[at + needle.len() + 20] ^= 1;
+        fs::write(shell.folder().join("changed.tar"), changed).unwrap();
+        assert!(!run("changed.tar").status.success());
+        assert!(shell.server().terminate().success(), "{}", shell.server().stderr());
+    }
+}
+
+on_each_engine! {
+    (flavor = "current_thread")
+    the_answer_is_what_the_thief_had,
+}
