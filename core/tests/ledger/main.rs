@@ -1,5 +1,6 @@
 //! Replay: what honest ledgers come to, and what becomes of tampered ones.
 
+mod blast;
 mod broken_entries;
 mod broken_reads;
 mod broken_writes;

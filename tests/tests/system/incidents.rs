@@ -76,8 +76,7 @@ async fn the_answer_is_what_the_thief_had() {
     assert!(json(&shell.run("strongroom --home lab incident list acme --output json").ok()).is_empty());
     shell.run("strongroom --home labelco incident open acme/labelco").fails(4, "OUT_OF_SCOPE");
     shell.run("strongroom --home lab incident open acme/nobody").fails(3, "NOT_FOUND");
-    shell.write("full/file", "x");
-    shell.run("strongroom --home lab incident open acme/labelco -o full").fails(2, "USAGE");
+    shell.run("strongroom --home lab incident open acme/labelco -o lab").fails(2, "USAGE");
     shell.run("strongroom --home labelco cat acme/rlhf/math/000020.json").ok();
 
     let line = format!(
