@@ -17,6 +17,7 @@ mod listen;
 pub mod migrate;
 pub mod process;
 pub mod recorder;
+mod room;
 pub mod serve;
 pub mod sessions;
 #[cfg(feature = "tap")]

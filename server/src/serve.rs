@@ -15,7 +15,7 @@ use crate::api;
 use crate::blobs::Blobs;
 use crate::blobs::sweep::Sweeper;
 use crate::catalog::Catalog;
-use crate::config::Config;
+use crate::config::{BlobsUrl, CatalogUrl, Config};
 use crate::error::Error;
 use crate::keys::KeyError;
 use crate::keys::local::LocalKeyHolder;
@@ -24,6 +24,7 @@ use crate::keys::root::file::FileRootKey;
 use crate::keys::vault::VaultFile;
 use crate::listen::{ListenError, Listener};
 use crate::recorder::{Clock, NodeMemory, Recorder, SystemClock};
+use crate::room;
 use crate::tenants::Tenants;
 use crate::vault::lookups::Lookups;
 use crate::vault::retention::Retention;
@@ -192,6 +193,7 @@ impl Listening {
         let retaining = retention.start(move || recorder.now(), stop.clone());
         let watching = tokio::spawn(blocks::watch(vault.clone(), stop.clone()));
         let rewrapping = tokio::spawn(rewrap::run(vault.clone(), stop.clone()));
+        let watching_room = room::watch(written_to(&config), stop.clone());
         let integrated = CancellationToken::new();
         let integrating = vault.recorder.integrate(vault.tenants.clone(), integrated.clone());
         let (mut health_reporter, health) = tonic_health::server::health_reporter();
@@ -240,12 +242,27 @@ impl Listening {
         if let Err(error) = sweeping.await {
             tracing::error!(%error, "the sweeper failed");
         }
+        if let Err(error) = watching_room.await {
+            tracing::error!(%error, "watching the disks failed");
+        }
         if let Err(error) = retaining.await {
             tracing::error!(%error, "retention failed");
         }
         vault.catalog.close().await;
         ended.map_err(|error| Error::Unavailable(error.to_string().into()))
     }
+}
+
+/// The folders of the local disk that are written to, each with what it is for.
+fn written_to(config: &Config) -> Vec<(&'static str, PathBuf)> {
+    let mut places = Vec::new();
+    if let CatalogUrl::Sqlite(file) = &config.catalog {
+        places.push(("the catalog", file.parent().unwrap_or(&config.folder).to_owned()));
+    }
+    if let BlobsUrl::File(folder) = &config.blobs {
+        places.push(("blobs", folder.clone()));
+    }
+    places
 }
 
 /// Opens the root key's file. Deriving a key from a passphrase takes a second of a core, so it has a thread of its own.

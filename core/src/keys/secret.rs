@@ -13,7 +13,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Bytes of an AES-GCM nonce.
-pub(crate) const NONCE_LEN: usize = 12;
+pub const NONCE_LEN: usize = 12;
 /// Bytes of an AES-GCM tag.
 pub(crate) const TAG_LEN: usize = 16;
 /// Bytes that [`seal_box`] adds to a plaintext: nonce and tag.
@@ -142,6 +142,31 @@ pub fn open_box(key: &Key, aad: &[u8], bytes: &[u8]) -> Option<Zeroizing<Vec<u8>
     Some(buffer)
 }
 
+/// As [`seal_box`], where it stands: `framed` begins with [`NONCE_LEN`] bytes of room, and the plaintext follows.
+///
+/// # Errors
+/// If the system has no randomness.
+pub fn seal_box_in_place(key: &Key, aad: &[u8], mut framed: Vec<u8>) -> Result<Vec<u8>, RandomError> {
+    let nonce: [u8; NONCE_LEN] = random_bytes()?;
+    framed.reserve_exact(TAG_LEN);
+    if framed.len() < NONCE_LEN {
+        framed.resize(NONCE_LEN, 0);
+    }
+    let (room, plaintext) = framed.split_at_mut(NONCE_LEN);
+    room.copy_from_slice(&nonce);
+    let tag = seal_in_place(key, nonce, aad, plaintext);
+    framed.extend_from_slice(&tag);
+    Ok(framed)
+}
+
+/// As [`open_box`], where it stands: the plaintext is what follows [`NONCE_LEN`] bytes of the answer.
+pub fn open_box_in_place(key: &Key, aad: &[u8], mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    let (nonce, sealed) = bytes.split_first_chunk_mut::<NONCE_LEN>()?;
+    let plain_len = open_in_place(key, *nonce, aad, sealed)?.len();
+    bytes.truncate(NONCE_LEN + plain_len);
+    Some(bytes)
+}
+
 /// Encrypts `data` where it stands and returns the tag.
 pub(crate) fn seal_in_place(key: &Key, nonce: [u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> [u8; TAG_LEN] {
     let tag = cipher(key)
@@ -180,6 +205,21 @@ mod tests {
         let key = Key::try_from_slice(&prk).unwrap();
         assert_eq!(key.expand(&[&info]).expose()[..], okm);
         assert_eq!(key.expand(&[&info[..3], &info[3..]]).expose()[..], okm, "parts are concatenated");
+    }
+
+    #[test]
+    fn a_box_is_sealed_and_opened_where_it_stands() {
+        let key = Key::random().unwrap();
+        for plaintext in [&b""[..], b"private"] {
+            let framed = [&[0; NONCE_LEN], plaintext].concat();
+            let sealed = seal_box_in_place(&key, b"here", framed).unwrap();
+            assert_eq!(&open_box(&key, b"here", &sealed).unwrap()[..], plaintext);
+            assert_eq!(&open_box_in_place(&key, b"here", sealed.clone()).unwrap()[NONCE_LEN..], plaintext);
+            assert!(open_box_in_place(&key, b"there", sealed.clone()).is_none());
+            assert!(open_box_in_place(&key, b"here", sealed[..20].to_vec()).is_none());
+        }
+        let sealed = seal_box(&key, b"here", b"private").unwrap();
+        assert_eq!(&open_box_in_place(&key, b"here", sealed).unwrap()[NONCE_LEN..], b"private");
     }
 
     #[test]

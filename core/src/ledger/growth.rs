@@ -149,7 +149,7 @@ impl Growth {
                 return Err(LogFinding::Entry { index, entries, hashes });
             }
             entry(public, secret).map_err(|finding| of_replay(finding, private))?;
-            self.growing.push(public, secret, &mut full).map_err(wrong(entries))?;
+            self.growing.push(public, &mut full).map_err(wrong(entries))?;
             self.check_passes()?;
         }
         self.rows.extend(full.into_iter().filter(|(tile, _)| matches!(tile.kind(), Kind::Hashes(1..))));

@@ -248,14 +248,14 @@ fn split_entries(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
 
 /// A log as far as it was written into tiles: what the next entry is added to.
 ///
-/// Full tiles are given out as they fill; the partial ones of any moment are [`Growing::partials`].
+/// Full tiles are given out as they fill; the partial ones of any moment are [`Growing::partials`]. Private parts can be long, and no
+/// hash here is of them: whoever writes their files makes them ([`batch::push`]) from where they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Growing {
     range: CompactRange,
     /// The hashes of each level's last tile, while it is partial.
     levels: Vec<Vec<Digest>>,
     entries: Vec<u8>,
-    privates: Vec<u8>,
 }
 
 /// Why a log cannot be grown from what its files hold.
@@ -335,10 +335,9 @@ impl Growing {
     ) -> Result<(), RestoreError<E>> {
         let private = tile.beside(Kind::Private);
         self.entries = read(tile).map_err(RestoreError::Read)?;
-        self.privates = read(private).map_err(RestoreError::Read)?;
+        let secret = read(private).map_err(RestoreError::Read)?;
         let entries = tile.parts(&self.entries).map_err(|error| RestoreError::Tile { tile, error })?;
-        let privates = private.parts(&self.privates);
-        let privates = privates.map_err(|error| RestoreError::Tile { tile: private, error })?;
+        let privates = private.parts(&secret).map_err(|error| RestoreError::Tile { tile: private, error })?;
         let hashes = self.levels.first().map(Vec::as_slice).unwrap_or_default();
         for (index, ((public, secret), hash)) in (tile.index * WIDTH..).zip(entries.iter().zip(privates).zip(hashes)) {
             if leaf_hash(public) != *hash {
@@ -351,15 +350,14 @@ impl Growing {
         Ok(())
     }
 
-    /// Adds an entry: its public bytes and those of its private part, none if it was erased. Tiles that it fills go to `full`.
+    /// Adds an entry by its public bytes. Tiles that it fills go to `full`.
     ///
     /// # Errors
     /// [`TileError::Length`] if the entry is longer than a bundle can say.
-    pub fn push(&mut self, public: &[u8], private: &[u8], full: &mut Vec<(Tile, Vec<u8>)>) -> Result<(), TileError> {
+    pub fn push(&mut self, public: &[u8], full: &mut Vec<(Tile, Vec<u8>)>) -> Result<(), TileError> {
         let length = u16::try_from(public.len()).map_err(|_| TileError::Length)?;
         self.entries.extend_from_slice(&length.to_be_bytes());
         self.entries.extend_from_slice(public);
-        batch::push(&mut self.privates, private);
         let mut hash = leaf_hash(public);
         self.range.append(hash);
         for level in 0..LEVELS {
@@ -376,7 +374,6 @@ impl Growing {
             let tile = |kind| Tile { kind, index, width: WIDTH as u16 };
             if level == 0 {
                 full.push((tile(Kind::Entries), std::mem::take(&mut self.entries)));
-                full.push((tile(Kind::Private), std::mem::take(&mut self.privates)));
             }
             full.push((tile(Kind::Hashes(level)), concat(&hashes)));
             hash = perfect_root(&hashes);
@@ -384,7 +381,7 @@ impl Growing {
         Ok(())
     }
 
-    /// The tiles that are partial now: with the full ones that came before, all that a log of this size has.
+    /// The tiles that are partial now: with the full ones that came before, all that a log of this size has, but for private parts.
     pub fn partials(&self) -> Vec<(Tile, Vec<u8>)> {
         let mut partials = Vec::new();
         for (level, hashes) in (0..LEVELS).zip(&self.levels).filter(|(_, hashes)| !hashes.is_empty()) {
@@ -392,7 +389,6 @@ impl Growing {
             let tile = |kind| Tile { kind, index, width: hashes.len() as u16 };
             if level == 0 {
                 partials.push((tile(Kind::Entries), self.entries.clone()));
-                partials.push((tile(Kind::Private), self.privates.clone()));
             }
             partials.push((tile(Kind::Hashes(level)), concat(hashes)));
         }

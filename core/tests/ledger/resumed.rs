@@ -8,9 +8,10 @@ use strongroom_core::ed25519::SigningKey;
 use strongroom_core::identity::sha256;
 use strongroom_core::ids::{Digest, Index, TenantId, VaultId};
 use strongroom_core::keys::secret::Key;
+use strongroom_core::ledger::batch;
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
 use strongroom_core::ledger::replay::{Finding, Replay, Snapshot, SnapshotError};
-use strongroom_core::ledger::tile::Growing;
+use strongroom_core::ledger::tile::{Growing, Kind, Tile, WIDTH};
 use strongroom_core::ledger::verify::{CHECKPOINT, Expected, LOG_KEYS, LogFiles, LogFinding, Verified, verify_on};
 use strongroom_core::origin::Origin;
 
@@ -155,8 +156,13 @@ struct Files {
 impl Files {
     fn of(origin: &Origin, entries: &[(Vec<u8>, Vec<u8>)]) -> Self {
         let (mut growing, mut tiles) = (Growing::default(), Vec::new());
-        entries.iter().for_each(|(public, private)| growing.push(public, private, &mut tiles).unwrap());
+        entries.iter().for_each(|(public, _)| growing.push(public, &mut tiles).unwrap());
         tiles.extend(growing.partials());
+        for (number, entries) in (0..).zip(entries.chunks(WIDTH as usize)) {
+            let mut privates = Vec::new();
+            entries.iter().for_each(|(_, private)| batch::push(&mut privates, private));
+            tiles.push((Tile::of(Kind::Private, number, growing.size()).unwrap(), privates));
+        }
         let mut files: BTreeMap<_, _> = tiles.into_iter().map(|(tile, bytes)| (tile.to_string(), bytes)).collect();
         let checkpoint = Checkpoint { origin: origin.clone(), size: Index(growing.size()), root: growing.root() };
         files.insert(CHECKPOINT.into(), checkpoint.sign(&log_key()).into_bytes());

@@ -156,7 +156,7 @@ fn a_log_grows_on_from_its_files() {
     for size in [0, 1, 255, 256, 257, 511, 512, 65_535, 65_536, 65_537] {
         let files = Files::of_size(size);
         let mut grown = Growing::default();
-        (0..size).for_each(|index| grown.push(&entry(index), &private(index), &mut Vec::new()).unwrap());
+        (0..size).for_each(|index| grown.push(&entry(index), &mut Vec::new()).unwrap());
         let read = |tile: Tile| files.0.get(&tile.to_string()).cloned().ok_or(tile);
         // What these entries say of their private parts is not an entry's, so parts that were not erased do not fit.
         match Growing::restore(size, read) {
@@ -164,7 +164,7 @@ fn a_log_grows_on_from_its_files() {
             Err(RestoreError::Private { index, .. }) => assert!(!private(index).is_empty(), "{size}"),
             Err(error) => panic!("{size}: {error}"),
         }
-        for tile in grown.partials().into_iter().map(|(tile, _)| tile) {
+        for tile in Growing::tail(size) {
             let without = |wanted: Tile| if wanted == tile { Err(tile) } else { read(wanted) };
             assert!(matches!(Growing::restore(size, without), Err(RestoreError::Read(missing)) if missing == tile));
             let cut =

@@ -6,8 +6,9 @@ use std::convert::Infallible;
 use strongroom_core::ed25519::SigningKey;
 use strongroom_core::ids::{Digest, Index, TenantId, VaultId};
 use strongroom_core::keys::secret::Key;
+use strongroom_core::ledger::batch;
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
-use strongroom_core::ledger::tile::Growing;
+use strongroom_core::ledger::tile::{Growing, Kind, Tile, WIDTH};
 use strongroom_core::ledger::verify::{CHECKPOINT, LOG_KEYS, LogFiles};
 use strongroom_core::origin::Origin;
 
@@ -44,10 +45,17 @@ impl Files {
     pub(crate) fn of(origin: &Origin, entries: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
         let mut growing = Growing::default();
         let mut tiles = Vec::new();
+        let mut privates: Vec<Vec<u8>> = Vec::new();
         for (public, private) in entries {
-            growing.push(&public, &private, &mut tiles).unwrap();
+            if growing.size() % WIDTH == 0 {
+                privates.push(Vec::new());
+            }
+            growing.push(&public, &mut tiles).unwrap();
+            batch::push(privates.last_mut().unwrap(), &private);
         }
         tiles.extend(growing.partials());
+        let private = |(number, bytes)| (Tile::of(Kind::Private, number, growing.size()).unwrap(), bytes);
+        tiles.extend((0..).zip(privates).map(private));
         let mut files = Self(tiles.into_iter().map(|(tile, bytes)| (tile.to_string(), bytes)).collect());
         files.sign(origin, growing.size(), growing.root());
         files

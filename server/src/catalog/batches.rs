@@ -20,6 +20,12 @@ const BATCHES: &str = "SELECT b.first, b.entries, p.parts, b.size, b.tip FROM ba
 const LENGTHS: &str = "SELECT b.size, CAST(length(b.entries) + COALESCE(length(p.parts), 0) AS BIGINT) FROM batches b \
      LEFT JOIN privates p ON p.tenant = b.tenant AND p.size = b.size \
      WHERE b.tenant = $1 AND b.size > $2 ORDER BY b.size LIMIT 256";
+/// As [`BATCHES`], the one or the other column alone.
+const ENTRIES: &str = "SELECT b.first, b.entries, b.size FROM batches b \
+     WHERE b.tenant = $1 AND b.size > $2 AND b.size <= $3 ORDER BY b.size";
+const PARTS: &str = "SELECT b.first, p.parts, b.size FROM batches b \
+     LEFT JOIN privates p ON p.tenant = b.tenant AND p.size = b.size \
+     WHERE b.tenant = $1 AND b.size > $2 AND b.size <= $3 ORDER BY b.size";
 const BOUNDARY: &str =
     "SELECT b.size, b.first, b.tip FROM batches b WHERE b.tenant = $1 AND b.size >= $2 ORDER BY b.size LIMIT 1";
 
@@ -31,6 +37,13 @@ pub(crate) struct BatchRow {
     pub(crate) entries: Bytes,
     /// The private parts.
     pub(crate) parts: Bytes,
+}
+
+/// Which parts of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Half {
+    Public,
+    Private,
 }
 
 /// A batch to append.
@@ -104,6 +117,39 @@ impl Catalog {
         index: Index,
         most: u64,
     ) -> Result<Vec<(BatchRow, Index, Digest)>, CatalogError> {
+        let through = self.reach(tenant, index, most).await?;
+        let query = sqlx::query(self.sql(BATCHES)).bind(&tenant.as_bytes()[..]).bind(signed(index.0));
+        let rows = query.bind(signed(through.0)).fetch_all(self.reader()).await?;
+        let after = |row: &AnyRow| Ok((Index(number(row, 3)?), Digest::from_bytes(id(row, 4)?)));
+        rows.iter().map(|row| after(row).and_then(|(size, tip)| Ok((batch(row)?, size, tip)))).collect()
+    }
+
+    /// As [`Catalog::batches_from`], the public parts alone or the private parts alone: of each batch its first entry, the parts, and
+    /// the size of the ledger after it.
+    pub(crate) async fn halves_from(
+        &self,
+        tenant: &TenantId,
+        index: Index,
+        half: Half,
+        most: u64,
+    ) -> Result<Vec<(Index, Vec<u8>, Index)>, CatalogError> {
+        let through = self.reach(tenant, index, most).await?;
+        let sql = match half {
+            Half::Public => ENTRIES,
+            Half::Private => PARTS,
+        };
+        let query = sqlx::query(self.sql(sql)).bind(&tenant.as_bytes()[..]).bind(signed(index.0));
+        let rows = query.bind(signed(through.0)).fetch_all(self.reader()).await?;
+        let read = |row: &AnyRow| {
+            let parts: Option<Vec<u8>> = row.try_get(1)?;
+            let parts = parts.ok_or_else(|| CatalogError::integrity("a batch has lost its private parts"))?;
+            Ok((Index(number(row, 0)?), parts, Index(number(row, 2)?)))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Where batches from the one that holds the entry `index` on have about `most` bytes: the size of the ledger there.
+    async fn reach(&self, tenant: &TenantId, index: Index, most: u64) -> Result<Index, CatalogError> {
         let lengths = sqlx::query(self.sql(LENGTHS)).bind(&tenant.as_bytes()[..]).bind(signed(index.0));
         let (mut through, mut bytes) = (index, 0_u64);
         for row in lengths.fetch_all(self.reader()).await? {
@@ -113,10 +159,7 @@ impl Catalog {
             }
             through = Index(number(&row, 0)?);
         }
-        let query = sqlx::query(self.sql(BATCHES)).bind(&tenant.as_bytes()[..]).bind(signed(index.0));
-        let rows = query.bind(signed(through.0)).fetch_all(self.reader()).await?;
-        let after = |row: &AnyRow| Ok((Index(number(row, 3)?), Digest::from_bytes(id(row, 4)?)));
-        rows.iter().map(|row| after(row).and_then(|(size, tip)| Ok((batch(row)?, size, tip)))).collect()
+        Ok(through)
     }
 
     /// The ledgers whose oldest batch begins more than `keep` entries before the newest checkpoint.

@@ -46,7 +46,7 @@ mod tx;
 pub mod uploads;
 
 pub(crate) use authority::AuthorityRow;
-pub(crate) use batches::{BatchRow, Boundary, NewBatch};
+pub(crate) use batches::{BatchRow, Boundary, Half, NewBatch};
 pub(crate) use checkpoints::CheckpointRow;
 pub(crate) use cosignatures::CosignatureRow;
 pub(crate) use notices::Notices;

@@ -24,7 +24,15 @@ impl Catalog {
         if self.loses(|lost| lost == Lost::Begin).is_some() {
             return Err(CatalogError::Io(std::io::Error::other("the database cannot be reached")));
         }
-        let transaction = self.bounded(self.0.writer.begin_with(self.0.dialect.begin())).await?;
+        let transaction = match self.bounded(self.0.writer.begin_with(self.0.dialect.begin())).await {
+            // A disk that was full: SQLite rolled back by itself, and the connection believes that it is in the middle of something.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.0.writer.acquire().await?.close().await?;
+                self.check_file()?;
+                self.bounded(self.0.writer.begin_with(self.0.dialect.begin())).await?
+            }
+            begun => begun?,
+        };
         Ok(Tx { catalog: self.clone(), transaction })
     }
 }

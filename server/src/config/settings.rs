@@ -52,6 +52,7 @@ impl Settings {
                         0..=1 << 32,
                         defaults.ledger.recent,
                     )?,
+                    unsigned: self.seconds("limits.unsigned", limits.unsigned, defaults.ledger.unsigned)?,
                 },
             },
         })
@@ -238,10 +239,11 @@ pub(super) struct LimitsTable {
     key_cache: Option<u64>,
     retention: Option<u64>,
     recent_entries: Option<u64>,
+    unsigned: Option<u64>,
 }
 
 /// Every key there is.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 16] = [
     "name",
     "listen",
     "operators",
@@ -257,6 +259,7 @@ pub(super) const KEYS: [&str; 15] = [
     "limits.key_cache",
     "limits.retention",
     "limits.recent_entries",
+    "limits.unsigned",
 ];
 
 /// The variable that sets a key.

@@ -68,6 +68,7 @@ fn every_key_can_come_from_file_and_environment() {
         ("STRONGROOM_LIMITS_KEY_CACHE", "120"),
         ("STRONGROOM_LIMITS_RETENTION", "130"),
         ("STRONGROOM_LIMITS_RECENT_ENTRIES", "140"),
+        ("STRONGROOM_LIMITS_UNSIGNED", "150"),
         ("STRONGROOM_HOME", "the client's"),
         ("STRONGROOM_ROOT_PASSPHRASE", "no setting"),
         ("STRONGROOM_BLOBS_SERVICE_HOST", "made by Kubernetes"),
@@ -89,7 +90,7 @@ fn every_key_can_come_from_file_and_environment() {
             handshake: seconds(110),
             key_cache: seconds(120),
             retention: seconds(130),
-            ledger: LedgerLimits { recent: 140 },
+            ledger: LedgerLimits { recent: 140, unsigned: seconds(150) },
         }
     );
 }

@@ -37,6 +37,8 @@ impl Inner {
     /// Reads them, and what the writer cannot look up under its lock: the roots at sizes whose batches have left.
     async fn first_floors(&self, tenant: &Arc<Tenant>) -> Result<Vec<Floor>, RecordError> {
         let floors = self.read_floors(tenant).await?;
+        let signed = floors.iter().find(|floor| floor.who == SQL).map(|floor| floor.size);
+        self.begin_lag(tenant, signed.unwrap_or_default()).await?;
         let remembered = self.memory.recall(&tenant.id, &tenant.ledger_key).map_err(CatalogError::from);
         let remembered = remembered.map_err(RecordError::of_catalog)?;
         let sizes = floors.iter().map(|floor| floor.size).chain(remembered.map(|seen| seen.size));

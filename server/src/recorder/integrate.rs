@@ -21,12 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use strongroom_core::ids::{Digest, Index, TenantId};
-use strongroom_core::ledger::batch::split;
+use strongroom_core::keys::secret::NONCE_LEN;
+use strongroom_core::ledger::batch::{self, split};
 use strongroom_core::ledger::checkpoint::Checkpoint;
-use strongroom_core::ledger::tile::{Growing, RestoreError, Tile};
+use strongroom_core::ledger::tile::{Growing, Kind, RestoreError, Tile, WIDTH};
 use strongroom_core::ledger::tree::empty_root;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +38,7 @@ use super::leave::Shelver;
 use super::ledger::Stop;
 use super::{Inner, RecordError, Recorder};
 use crate::blobs::BlobError;
-use crate::catalog::{CatalogError, CheckpointRow};
+use crate::catalog::{CatalogError, CheckpointRow, Half};
 use crate::error::Error;
 use crate::tenants::{Tenant, Tenants};
 
@@ -56,8 +58,9 @@ const LAST_PASS: Duration = Duration::from_secs(5);
 const WORK: &str = "integrate";
 /// Bytes of batches that are read at once.
 const BATCHES: u64 = 4 << 20;
-/// Files that are written at once.
+/// Files that are written at once, and bytes of those of private parts, unless a single one has more.
 const WRITES: usize = 8;
+const WRITING: u32 = 32 << 20;
 /// Bytes of full tiles that are kept until the entries were found to be the head's. More is written before.
 const KEEP: usize = 32 << 20;
 /// Logs whose last tiles are kept in memory.
@@ -130,10 +133,15 @@ impl Recorder {
         let integrator = Integrator::new(self.inner.clone(), tenants.clone());
         let shelver = Shelver::new(self.inner.clone(), tenants);
         let leaving = tokio::spawn(shelver.run(stop.clone()));
+        let watching = tokio::spawn(self.inner.clone().watch_lag(stop.clone()));
         tokio::spawn(async move {
             integrator.run(stop).await;
-            if let Err(error) = leaving.await {
-                tracing::error!(%error, "the task that has batches leave the catalog failed");
+            for (task, what) in
+                [(leaving, "that has batches leave the catalog"), (watching, "that watches checkpoints")]
+            {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "the task {what} failed");
+                }
             }
         })
     }
@@ -224,6 +232,7 @@ impl Integrator {
                 if let Some(kept) = self.kept.get_mut(&id) {
                     kept.growing = None;
                 }
+                self.inner.ledger(&id).lag().failed();
                 tracing::warn!(tenant = %id, why, "entries are not under a checkpoint yet; it is tried again");
                 false
             }
@@ -311,31 +320,100 @@ impl Integrator {
         tiles: &mut Vec<(Tile, Vec<u8>)>,
     ) -> Result<(), Broken> {
         let at = growing.size();
-        let broken = |at: u64, why: &str| Broken::Stop(Stop::Integrity(format!("the batch of entry {at} {why}")));
-        for (batch, _, _) in self.inner.catalog.batches_from(&tenant.id, Index(at), BATCHES).await? {
+        for (first, batch, _) in self.inner.catalog.halves_from(&tenant.id, Index(at), Half::Public, BATCHES).await? {
             let at = growing.size();
             if at >= to.0 {
                 break;
             }
-            let (public, private) = match (split(&batch.entries), split(&batch.parts)) {
-                (Ok(public), Ok(private)) if public.len() == private.len() && batch.first.0 <= at => (public, private),
-                _ => return Err(broken(at, "does not hold what it says")),
-            };
-            let skip = usize::try_from(at - batch.first.0).unwrap_or(usize::MAX);
-            for (public, private) in public.into_iter().zip(private).skip(skip) {
-                growing.push(public, private, tiles).map_err(|error| broken(at, &error.to_string()))?;
+            if first.0 > at {
+                return Err(self.gone(tenant, at).await);
+            }
+            let public = split(&batch).map_err(|_| broken(at, "does not hold what it says"))?;
+            let skip = usize::try_from(at - first.0).unwrap_or(usize::MAX);
+            for public in public.into_iter().skip(skip) {
+                growing.push(public, tiles).map_err(|error| broken(at, &error.to_string()))?;
             }
         }
-        if growing.size() == at { Err(broken(at, "is missing")) } else { Ok(()) }
+        if growing.size() == at { Err(self.gone(tenant, at).await) } else { Ok(()) }
+    }
+
+    /// Why the batch of an entry is not in the catalog: it has left since others went on past it, or it is missing.
+    async fn gone(&self, tenant: &Tenant, at: u64) -> Broken {
+        match self.inner.catalog.checkpoint(&tenant.id).await {
+            Ok(Some(row)) if row.size.0 > at => Broken::Later("another node went on meanwhile".to_owned()),
+            Ok(_) => broken(at, "is missing"),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// A file of private parts, behind room for the nonce.
+    async fn private_file(&self, tenant: &Tenant, tile: Tile) -> Result<Vec<u8>, Broken> {
+        let (mut at, end) = (tile.index() * WIDTH, tile.index() * WIDTH + tile.width());
+        let mut framed = vec![0; NONCE_LEN];
+        while at < end {
+            let from = at;
+            for (first, batch, _) in
+                self.inner.catalog.halves_from(&tenant.id, Index(at), Half::Private, BATCHES).await?
+            {
+                if first.0 > at {
+                    return Err(self.gone(tenant, at).await);
+                }
+                let parts = split(&batch).map_err(|_| broken(at, "does not hold what it says"))?;
+                let skip = usize::try_from(at - first.0).unwrap_or(usize::MAX);
+                let most = usize::try_from(end - at).unwrap_or(usize::MAX);
+                let parts = parts.get(skip..).unwrap_or_default();
+                for part in parts.iter().take(most) {
+                    batch::push(&mut framed, part);
+                    at += 1;
+                }
+                if at >= end {
+                    break;
+                }
+            }
+            if at == from {
+                return Err(self.gone(tenant, at).await);
+            }
+        }
+        Ok(framed)
+    }
+
+    /// Writes the files of private parts that a log of `size` has and one of `from` does not. They can be long: no more of them are
+    /// in memory than a few megabytes, or a single one.
+    async fn write_privates(&self, tenant: &Tenant, from: Index, size: Index) -> Result<(), Broken> {
+        let budget = Semaphore::new(WRITING as usize);
+        let mut writes = FuturesUnordered::new();
+        for tile in (from.0 / WIDTH..).map_while(|number| Tile::of(Kind::Private, number, size.0)) {
+            let framed = self.private_file(tenant, tile).await?;
+            let share = u32::try_from(framed.len()).unwrap_or(u32::MAX).min(WRITING);
+            let mut turn = std::pin::pin!(budget.acquire_many(share));
+            let turn = loop {
+                tokio::select! {
+                    turn = &mut turn, if writes.len() < WRITES => break turn,
+                    Some(written) = writes.next() => written?,
+                }
+            };
+            writes.push(async move {
+                // The budget is never closed.
+                let _turn = turn;
+                self.inner.shelf.put_private(tenant, tile, framed).await
+            });
+        }
+        while let Some(written) = writes.next().await {
+            written?;
+        }
+        Ok(())
     }
 
     /// Writes a checkpoint's tiles and puts it in the place of the one before, unless another node was first.
     pub(super) async fn commit(&mut self, next: Next) -> Result<bool, Broken> {
         let Next { tenant, from, growing, tiles, row } = next;
         self.write(&tenant, tiles).await?;
+        let since = from.map_or(Index(0), |(size, _)| size);
+        self.write_privates(&tenant, since, row.size).await?;
         if !self.inner.catalog.move_checkpoint(&tenant.id, from, &row).await? {
             return Ok(false);
         }
+        self.inner.ledger(&tenant.id).lag().signed(row.size);
         let (size, note) = (growing.size(), Bytes::from(row.note));
         if let Some(kept) = self.kept.get_mut(&tenant.id) {
             kept.growing = Some(growing);
@@ -403,4 +481,8 @@ impl Integrator {
             }
         }
     }
+}
+
+fn broken(at: u64, why: &str) -> Broken {
+    Broken::Stop(Stop::Integrity(format!("the batch of entry {at} {why}")))
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::attempt::AcceptedCall;
 use super::denials::Denials;
 use super::floors::Floor;
+use super::lag::Lag;
 use super::{RecordError, View};
 use crate::sessions::Session;
 use crate::tenants::Tenant;
@@ -40,6 +41,7 @@ pub(super) struct Ledger {
     pub(super) floors: OnceCell<Vec<Floor>>,
     /// Roots at sizes whose batches have left the catalog, as they were looked up for the writer; none where no commit ended.
     roots: Mutex<HashMap<Index, Option<Digest>>>,
+    lag: Mutex<Lag>,
     stopped: OnceLock<Stop>,
 }
 
@@ -82,6 +84,7 @@ impl Ledger {
         if shown.as_ref().is_some_and(|shown| shown.head.size() > view.head.size()) {
             return;
         }
+        lock(&self.lag).saw(view.head.size(), view.head.time);
         *shown = Some(view);
         drop(shown);
         self.epoch.send_if_modified(|old| *old < epoch && std::mem::replace(old, epoch) != epoch);
@@ -134,6 +137,11 @@ impl Ledger {
     /// Forgets what is only exact while nobody else writes.
     pub(super) fn forget_usages(&self) {
         lock(&self.usages).clear();
+    }
+
+    /// How far its checkpoints are behind.
+    pub(super) fn lag(&self) -> MutexGuard<'_, Lag> {
+        lock(&self.lag)
     }
 
     /// The root at a size whose batches have left, if it was looked up.

@@ -31,6 +31,7 @@ mod fresh;
 mod gather;
 mod history;
 mod integrate;
+mod lag;
 mod lease;
 mod leave;
 mod ledger;
@@ -56,6 +57,7 @@ pub(crate) use shelf::{Parts, Shelf, Unread};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use strongroom_core::grant::{Authority, Grant, Refusal, Tally};
 use strongroom_core::ids::{GrantId, Index, Millis, NodeId, TenantId};
@@ -103,11 +105,13 @@ struct Inner {
 pub struct LedgerLimits {
     /// So many of the newest entries of each ledger stay in the catalog, at least.
     pub recent: u64,
+    /// How long entries may stand under no checkpoint; past that, nothing is released.
+    pub unsigned: Duration,
 }
 
 impl Default for LedgerLimits {
     fn default() -> Self {
-        Self { recent: 4096 }
+        Self { recent: 4096, unsigned: Duration::from_secs(60) }
     }
 }
 
@@ -208,6 +212,9 @@ impl Recorder {
     pub async fn record(&self, tenant: &Arc<Tenant>, attempt: Attempt) -> Result<Recorded, RecordError> {
         self.check_running(&tenant.id)?;
         self.inner.floors(tenant).await?;
+        if matches!(attempt, Attempt::Release(_)) {
+            self.inner.check_lag(&tenant.id)?;
+        }
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting::new(tenant.clone(), attempt, answer);
         let waiting = waiting.map_err(|error| RecordError::Unavailable(error.to_string()))?;

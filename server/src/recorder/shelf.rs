@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use strongroom_core::ids::{Digest, Index};
-use strongroom_core::keys::secret::{open_box, seal_box};
+use strongroom_core::keys::secret::{NONCE_LEN, open_box_in_place, seal_box_in_place};
 use strongroom_core::ledger::checkpoint::Checkpoint;
 use strongroom_core::ledger::proof::{
     Lacking, TileHashes, WithBundle, check_consistency, check_inclusion, consistency, inclusion, root,
@@ -106,21 +106,30 @@ impl Shelf {
         &self.logs
     }
 
-    /// Puts a file. When this returns it is durable.
+    /// Puts a file of what is public. When this returns it is durable.
     ///
     /// # Errors
     /// [`BlobError::Exists`] if another one is there.
     pub(super) async fn put(&self, tenant: &Tenant, tile: Tile, bytes: Vec<u8>) -> Result<(), BlobError> {
-        if tile.kind() != Kind::Private {
-            return self.logs.put_tile(&tenant.id, tile, bytes.into()).await;
-        }
-        let sealed = seal_box(&tenant.ledger_key.private_parts(), &place(tenant, tile), &bytes)?;
-        match self.logs.put_tile(&tenant.id, tile, sealed.into()).await {
+        self.logs.put_tile(&tenant.id, tile, bytes.into()).await
+    }
+
+    /// Puts a file of private parts, `framed` behind [`NONCE_LEN`] bytes of room: they can be long, and are sealed where they stand.
+    ///
+    /// # Errors
+    /// As [`Shelf::put`].
+    pub(super) async fn put_private(&self, tenant: &Tenant, tile: Tile, framed: Vec<u8>) -> Result<(), BlobError> {
+        let (key, place) = (tenant.ledger_key.private_parts(), place(tenant, tile));
+        let sealed = Bytes::from(seal_box_in_place(&key, &place, framed)?);
+        match self.logs.put_tile(&tenant.id, tile, sealed.clone()).await {
             // Sealed anew it is never the same: what is in it is.
-            Err(BlobError::Exists(name)) => match self.exact_file(tenant, tile).await? {
-                Some(there) if there == bytes => Ok(()),
-                _ => Err(BlobError::Exists(name)),
-            },
+            Err(BlobError::Exists(name)) => {
+                let ours = open_box_in_place(&key, &place, sealed.into()).unwrap_or_default();
+                match self.exact_file(tenant, tile).await? {
+                    Some(there) if ours.get(NONCE_LEN..).is_some_and(|ours| there == ours) => Ok(()),
+                    _ => Err(BlobError::Exists(name)),
+                }
+            }
             put => put,
         }
     }
@@ -144,9 +153,9 @@ impl Shelf {
         if tile.kind() != Kind::Private {
             return Ok(Some(bytes));
         }
-        let opened = open_box(&tenant.ledger_key.private_parts(), &place(tenant, tile), &bytes);
-        let mut opened = opened.ok_or_else(|| BlobError::Altered(tile.to_string()))?;
-        Ok(Some(std::mem::take(&mut *opened).into()))
+        let opened = open_box_in_place(&tenant.ledger_key.private_parts(), &place(tenant, tile), bytes.into());
+        let opened = opened.ok_or_else(|| BlobError::Altered(tile.to_string()))?;
+        Ok(Some(Bytes::from(opened).slice(NONCE_LEN..)))
     }
 
     /// Computes something from the tiles of a log of some size, fetching those that it needs.

@@ -84,7 +84,7 @@ async fn a_database_put_back_is_noticed_by_the_node() {
     lab.recorder.shutdown().await;
     lab.catalog.close().await;
     copy(&lab, "old.db", "catalog.db");
-    (lab.catalog, lab.recorder) = open(&lab.folder, &lab.clock).await;
+    (lab.catalog, lab.recorder) = open(&lab.folder, &lab.clock, LIMITS).await;
     assert_eq!(reason(lab.recorder.view(&lab.tenant).await), Reason::LedgerDiverged);
     assert_eq!(
         reason(lab.order(Instruction::CreateDataset { name: "x".parse().unwrap() }).await),
@@ -104,7 +104,7 @@ async fn a_database_put_back_is_noticed_by_clients() {
     lab.catalog.close().await;
     copy(&lab, "old.db", "catalog.db");
     std::fs::remove_dir_all(lab.folder.path().join("memory")).unwrap();
-    (lab.catalog, lab.recorder) = open(&lab.folder, &lab.clock).await;
+    (lab.catalog, lab.recorder) = open(&lab.folder, &lab.clock, LIMITS).await;
     // A claim that nobody gave out harms nobody else.
     let forged = Seen { size: Index(1000), ..seen };
     assert_eq!(reason(lab.recorder.check_seen(&lab.tenant, Some(forged)).await), Reason::InvalidArgument);
@@ -173,6 +173,7 @@ async fn another_node_is_caught_up_with() {
         catalog,
         recorder,
         clock: lab.clock.clone(),
+        limits: LIMITS,
         tenant: tenant_of(lab.tenant.id),
         admin: lab.admin.clone(),
         operator: Identity::generate().unwrap(),

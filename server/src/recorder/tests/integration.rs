@@ -283,6 +283,27 @@ async fn a_checkpoint_of_another_history_stops_the_tenant() {
     assert!(matches!(lab.integrator().fold(&lab.tenant).await, Err(Broken::Stop(Stop::Integrity(_)))));
 }
 
+/// The lease is short, and kept by whoever works.
+async fn another_node_goes_on_within_a_second_of_a_death() {
+    let lab = Lab::new().await;
+    let catalog = Catalog::open(&lab.url).await.unwrap();
+    let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
+    let (node, logs) = (random_id(NodeId::from_bytes), logs(lab.folder.path()));
+    let other = Recorder::open(catalog, node, lab.clock.clone(), memory, logs, LIMITS);
+    lab.append(3).await;
+    for _ in 0..3 {
+        assert!(lab.recorder.inner.leads("integrate").await.unwrap());
+        lab.clock.forward(500);
+        assert!(!other.inner.leads("integrate").await.unwrap());
+    }
+    // It is not kept any more.
+    lab.clock.forward(250);
+    let mut integrator = lab.integrator_of(&other);
+    assert!(integrator.pass().await);
+    assert_eq!(lab.check_log().await.size, Index(5));
+    assert!(!lab.recorder.inner.leads("integrate").await.unwrap());
+}
+
 on_each_engine! {
     (flavor = "multi_thread")
     a_ledger_becomes_a_log_that_verifies,
@@ -293,4 +314,9 @@ on_each_engine! {
     a_tile_is_never_overwritten,
     a_database_behind_the_bucket_stops_the_tenant,
     a_checkpoint_of_another_history_stops_the_tenant,
+}
+
+strongroom_test_services::on_postgres_alone! {
+    (flavor = "multi_thread")
+    another_node_goes_on_within_a_second_of_a_death,
 }

@@ -5,6 +5,7 @@ mod bench;
 mod denials;
 mod faults;
 mod integration;
+mod lagging;
 mod leaving;
 mod orders;
 mod reads;
@@ -39,8 +40,8 @@ use crate::sessions::Session;
 use strongroom_test_services::{Engine, on_each_engine};
 
 const DATASET: &str = "rlhf";
-/// Small, so that what is old is soon.
-const LIMITS: LedgerLimits = LedgerLimits { recent: 100 };
+/// What is old is soon; and checkpoints, which most tests make none of, may be far behind.
+const LIMITS: LedgerLimits = LedgerLimits { recent: 100, unsigned: Duration::from_secs(u32::MAX as u64) };
 
 /// A clock that a test sets, and the database's with it.
 struct TestClock {
@@ -80,6 +81,7 @@ struct Lab {
     catalog: Catalog,
     recorder: Recorder,
     clock: Arc<TestClock>,
+    limits: LedgerLimits,
     tenant: Arc<Tenant>,
     admin: Arc<Person>,
     operator: Identity,
@@ -174,13 +176,17 @@ fn open_session(identity: &Identity, tenant: &Arc<Tenant>) -> (Arc<Session>, Arc
 impl Lab {
     /// A vault in a new folder, with a tenant and its dataset.
     async fn new() -> Self {
+        Self::within(LIMITS).await
+    }
+
+    async fn within(limits: LedgerLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = Engine::here().url(folder.path());
         let clock = TestClock::new(Engine::here(), &url);
         let tenant = tenant_of(random_id(TenantId::from_bytes));
         let (admin, operator) = (Person::new(&tenant), Identity::generate().unwrap());
-        let (catalog, recorder) = open(&folder, &clock).await;
-        let lab = Self { folder, url, catalog, recorder, clock, tenant, admin, operator };
+        let (catalog, recorder) = open(&folder, &clock, limits).await;
+        let lab = Self { folder, url, catalog, recorder, clock, limits, tenant, admin, operator };
         lab.create().await.unwrap();
         lab.order(Instruction::CreateDataset { name: DATASET.parse().unwrap() }).await.unwrap();
         lab
@@ -199,7 +205,7 @@ impl Lab {
     async fn restart(&mut self) {
         self.recorder.shutdown().await;
         self.catalog.close().await;
-        (self.catalog, self.recorder) = open(&self.folder, &self.clock).await;
+        (self.catalog, self.recorder) = open(&self.folder, &self.clock, self.limits).await;
         self.tenant = tenant_of(self.tenant.id);
     }
 
@@ -359,12 +365,12 @@ impl Lab {
     }
 }
 
-async fn open(folder: &tempfile::TempDir, clock: &Arc<TestClock>) -> (Catalog, Recorder) {
+async fn open(folder: &tempfile::TempDir, clock: &Arc<TestClock>, limits: LedgerLimits) -> (Catalog, Recorder) {
     let catalog = Catalog::open(&clock.url).await.unwrap();
     let memory = NodeMemory::open(folder.path().join("memory")).unwrap();
     let logs = logs(folder.path());
     let node = random_id(NodeId::from_bytes);
-    let recorder = Recorder::open(catalog.clone(), node, clock.clone(), memory, logs, LIMITS);
+    let recorder = Recorder::open(catalog.clone(), node, clock.clone(), memory, logs, limits);
     (catalog, recorder)
 }
 
