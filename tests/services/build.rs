@@ -20,9 +20,9 @@ fn main() {
         ("postgres", find::postgres()),
         ("moto", find::moto()),
         ("azurite", find::azurite()),
-        ("python", python),
+        ("python", python.clone()),
         ("readers", find::readers()),
-        ("chromium", find::chromium()),
+        ("chromium", find::chromium().filter(|_| python.is_some())),
     ];
     for (name, found) in found {
         if found.is_some() {

@@ -4,16 +4,18 @@ mod summary;
 mod told;
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use super::asked::Asked;
+use super::page;
 use super::source::Source;
 use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
 use crate::output::{Format, note, write_json, write_table};
 use crate::when;
 
-pub(crate) use summary::{claimed, erased_words, summary};
-pub(crate) use told::{Sums, Told, vendor};
+pub(crate) use summary::{claimed, erased_words, live_words, read_words, summary};
+pub(crate) use told::{Sums, Told, segments, standing, vendor};
 
 /// How many keys, addresses and grants the summary names before it counts the rest.
 pub(crate) const NAMED: usize = 5;
@@ -36,7 +38,8 @@ Examples:
   strongroom audit exposure acme --vendor labelco --since 2026-03-24T10:39 --output json
   strongroom audit exposure acme --key SHA256:q0T… --dataset rlhf --prefix math/
   strongroom audit exposure acme --sdk 'strongroom-client/0.3*' --host ci-runner-7
-  strongroom audit exposure acme --grant gr_0af1… --summary")]
+  strongroom audit exposure acme --grant gr_0af1… --summary
+  strongroom audit exposure acme --vendor labelco --html labelco.html --summary")]
 pub struct Exposure {
     /// The tenant, or the folder of an export.
     #[arg(value_name = "TENANT|DIR")]
@@ -46,6 +49,9 @@ pub struct Exposure {
     /// The sums alone, without the objects.
     #[arg(long)]
     summary: bool,
+    /// Write the answer as a page for a browser, too: one file that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 impl Exposure {
@@ -56,6 +62,9 @@ impl Exposure {
     pub fn run(self, globals: &Globals) -> Outcome {
         let now = when::now();
         let report = self.source.report(globals, self.asked.question(globals, now), when::millis(now))?;
+        if let Some(path) = &self.html {
+            page::save(path, &report)?;
+        }
         let found = &report.exposure;
         let mut out = std::io::BufWriter::new(std::io::stdout());
         let written = match (globals.output, self.summary) {

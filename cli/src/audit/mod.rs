@@ -12,6 +12,7 @@ mod log;
 mod matching;
 mod mine;
 pub(crate) mod names;
+pub mod page;
 mod prove;
 mod receipt;
 mod snapshot;

@@ -18,6 +18,7 @@ use crate::when;
 /// The files of an incident's folder.
 pub(super) const ANSWER: &str = "answer.txt";
 pub(super) const REPORT: &str = "report.json";
+pub(super) const PAGE: &str = "report.html";
 pub(super) const OBJECTS: &str = "exposure.jsonl";
 pub(super) const EVIDENCE: &str = "evidence.tar";
 

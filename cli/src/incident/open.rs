@@ -29,6 +29,7 @@ use super::answer::{self, Answer, Stopped};
 use crate::args::Globals;
 use crate::audit::evidence::{Gathered, gather, write};
 use crate::audit::exposure::Told;
+use crate::audit::page;
 use crate::audit::source::Ledger;
 use crate::exit::{Failure, Outcome};
 use crate::name;
@@ -220,6 +221,9 @@ fn keep(folder: &Path, gathered: &Gathered, words: &str) -> Outcome {
     let put = |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).map_err(failed);
     put(answer::ANSWER, format!("{words}\n").as_bytes())?;
     put(answer::REPORT, &serde_json::to_vec(&gathered.own).map_err(|error| failed(error.into()))?)?;
+    let mut page = Vec::new();
+    page::write(&mut page, &gathered.own).map_err(failed)?;
+    put(answer::PAGE, &page)?;
     let mut lines = Vec::new();
     let exposure = &gathered.own.exposure;
     exposure

@@ -30,6 +30,14 @@ pub fn readers() -> std::path::PathBuf {
     find::readers().expect("the readers are not installed: tests/services/install")
 }
 
+/// The browser of [`on_chromium!`].
+///
+/// # Panics
+/// If it is not installed.
+pub fn chromium() -> std::path::PathBuf {
+    find::chromium().expect("Chromium is not installed: apt-get install chromium")
+}
+
 /// A port of the loopback interface that nobody listens on just now.
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -119,16 +127,16 @@ macro_rules! on_readers {
     ($($test:item)*) => { $(#[ignore = "needs DuckDB and OCSF's schemas: tests/services/install"] $test)* };
 }
 
-/// Tests that need Chromium: ignored, with what to install, where it is missing.
+/// Tests that need Chromium, and Python to drive it: ignored, with what to install, where it is missing.
 #[cfg(has_chromium)]
 #[macro_export]
 macro_rules! on_chromium {
     ($($test:item)*) => { $($test)* };
 }
 
-/// Tests that need Chromium: ignored, with what to install, where it is missing.
+/// Tests that need Chromium, and Python to drive it: ignored, with what to install, where it is missing.
 #[cfg(not(has_chromium))]
 #[macro_export]
 macro_rules! on_chromium {
-    ($($test:item)*) => { $(#[ignore = "needs Chromium: apt-get install chromium"] $test)* };
+    ($($test:item)*) => { $(#[ignore = "needs Chromium and Python: apt-get install chromium python3"] $test)* };
 }

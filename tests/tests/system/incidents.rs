@@ -102,6 +102,7 @@ async fn the_answer_is_what_the_thief_had() {
     }
 
     // The folder says the same, and what it holds holds.
+    assert!(shell.read("affair/report.html").contains("<title>What"), "a page for whoever has to read it");
     let report: Value = serde_json::from_str(&shell.read("affair/report.json")).unwrap();
     assert_eq!(report["exposure"]["totals"]["bytes"], told["bytes"]);
     assert_eq!(shell.read("affair/exposure.jsonl").lines().count() as u64, loot.objects + 1);

@@ -22,6 +22,7 @@ mod matching;
 mod migrate;
 mod nodes;
 mod order;
+mod page;
 mod party;
 mod readme;
 mod reads;

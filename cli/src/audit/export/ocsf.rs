@@ -62,8 +62,8 @@ impl Activity {
         match event.name().rsplit('.').next().unwrap_or_default() {
             "created" | "added" | "issued" | "put" | "open" | "opened" | "rotated" => Self::Create,
             "release" | "repeat" => Self::Read,
-            "suspended" | "resumed" | "renewed" | "set" | "frozen" | "unfrozen" | "blocked" | "unblocked"
-            | "rekeyed" => Self::Update,
+            "suspended" | "resumed" | "closed" | "renewed" | "set" | "frozen" | "unfrozen" | "blocked"
+            | "unblocked" | "rekeyed" => Self::Update,
             "removed" | "revoked" | "deleted" | "destroyed" | "shredded" | "erased" => Self::Delete,
             _ => Self::Other,
         }

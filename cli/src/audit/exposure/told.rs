@@ -112,7 +112,8 @@ impl Row for Told<'_> {
     }
 }
 
-fn segments((start, end): (u32, u32)) -> String {
+/// `3`, or `3–7`.
+pub(crate) fn segments((start, end): (u32, u32)) -> String {
     if end == start + 1 { start.to_string() } else { format!("{start}–{}", end - 1) }
 }
 
