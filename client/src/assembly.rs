@@ -18,55 +18,29 @@
 //! - Every deviation is an error and no plaintext; the pieces handed on are only those whose frames fit.
 //! - What is held is bounded: [`MAX_WAITING`] parts' keys, the digests of their windows, and less than a piece of data.
 
+mod part;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use strongroom_core::ids::{Digest, Generation, ObjectId, SegmentRange};
+use strongroom_core::ids::Digest;
 use strongroom_core::keys::parcel::{KeyParcel, ParcelObject};
-use strongroom_core::names::ObjectPath;
 use strongroom_core::reason::Reason;
-use strongroom_core::sealed::content::{CheckedWindow, ContentVerifier, parse_digests};
-use strongroom_core::sealed::header::Header;
-use strongroom_core::sealed::layout::Layout;
-use strongroom_core::sealed::tree::CoverKeys;
-use strongroom_core::sealed::{HEADER_LEN, SEALED_SEGMENT_LEN};
+use strongroom_core::sealed::HEADER_LEN;
+use strongroom_core::sealed::content::parse_digests;
 use strongroom_proto::{MAX_FRAME, v1};
 
 use crate::error::{Error, Result};
-use crate::piece::{Check, Facts, Piece};
+use crate::piece::{Facts, Piece};
 
-/// Segments in a piece: what one worker opens at once.
-const PIECE_SEGMENTS: usize = 8;
+pub(crate) use part::{Ask, AskName};
+use part::{Object, Part, Place};
+
 /// The most parts whose keys are there and whose data is not: two full parcels.
 const MAX_WAITING: usize = 2 * 1024;
 
 /// The most bytes of window digests at a time: an object of 16 TiB has 8 MiB of them.
 const MAX_HELD: usize = 32 * 1024 * 1024;
-
-/// What is asked for, of one item.
-#[derive(Debug, Clone)]
-pub(crate) struct Ask {
-    pub(crate) name: AskName,
-    pub(crate) generation: Option<Generation>,
-    /// Bytes of the plaintext, cut to its size; all if none.
-    pub(crate) range: Option<(u64, u64)>,
-}
-
-/// How an item names its object.
-#[derive(Debug, Clone)]
-pub(crate) enum AskName {
-    Path(ObjectPath),
-    Id(ObjectId),
-}
-
-impl AskName {
-    fn is(&self, object: &ParcelObject) -> bool {
-        match self {
-            Self::Path(path) => object.path == path.as_str(),
-            Self::Id(id) => object.header.object_id() == *id,
-        }
-    }
-}
 
 /// The state of a call's answer.
 pub(crate) struct Assembly {
@@ -86,46 +60,10 @@ pub(crate) struct Assembly {
     held: usize,
 }
 
-/// A part of the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    item: u32,
-    window: u32,
-}
-
 enum Item {
     Waiting,
     Known(Box<Object>),
     Failed,
-}
-
-struct Object {
-    facts: Facts,
-    header: Header,
-    root: Digest,
-    layout: Layout,
-    /// The asked segments.
-    segments: SegmentRange,
-    /// All D, as far as they came.
-    windows: Vec<u8>,
-    verifier: Option<Arc<ContentVerifier>>,
-}
-
-struct Part {
-    place: Place,
-    range: SegmentRange,
-    keys: Arc<CoverKeys>,
-    digests: Vec<u8>,
-    checked: Option<Arc<CheckedWindow>>,
-    buffer: Vec<u8>,
-    /// Where in the blob the next byte stands.
-    at: u64,
-    /// Where the part's data ends.
-    end: u64,
-    /// The next segment that leaves the buffer.
-    segment: u32,
-    /// Segments before this one were handed on before a break.
-    fresh_from: u32,
 }
 
 impl Assembly {
@@ -403,103 +341,6 @@ fn changed() -> Error {
         Reason::PreconditionFailed,
         "an object was changed while it was read, and the connection broke meanwhile",
     )
-}
-
-impl Object {
-    fn new(ask: &Ask, object: &ParcelObject) -> Result<Self> {
-        let layout = Layout::new(object.size).map_err(|error| Error::integrity(error.to_string()))?;
-        let (start, end) = ask.range.unwrap_or((0, object.size));
-        let end = end.min(object.size);
-        let segments = layout.segments_of_bytes(start, end);
-        let segments = segments.ok_or_else(|| Error::integrity("keys come for a range that holds no bytes"))?;
-        let verifier = if layout.has_trailer() {
-            None
-        } else {
-            let only = ContentVerifier::new(object.header, object.size, object.content_root, &[]);
-            Some(Arc::new(only.map_err(|error| Error::integrity(error.to_string()))?))
-        };
-        Ok(Self {
-            facts: Facts {
-                generation: object.generation,
-                size: object.size,
-                object_id: object.header.object_id(),
-                start,
-                end,
-            },
-            header: object.header,
-            root: object.content_root,
-            layout,
-            segments,
-            windows: Vec::new(),
-            verifier,
-        })
-    }
-
-    /// Whether a later parcel speaks of the same object.
-    fn is(&self, object: &ParcelObject) -> bool {
-        self.facts.generation == object.generation
-            && self.facts.size == object.size
-            && self.header == object.header
-            && self.root == object.content_root
-    }
-
-    /// Takes in window digests; once all are there they must be those of the content root.
-    fn take_windows(&mut self, windows: &[u8]) -> Result<()> {
-        let expected = self.layout.windows() as usize * Digest::LEN;
-        if self.windows.len() + windows.len() > expected {
-            return Err(Error::integrity("an object comes with more window digests than it has windows"));
-        }
-        self.windows.extend_from_slice(windows);
-        if self.windows.len() == expected {
-            let wrong = || Error::integrity("window digests are cut");
-            // Emptied, so that a stream that is picked up may tell them again.
-            let digests = parse_digests(&std::mem::take(&mut self.windows)).ok_or_else(wrong)?;
-            let verifier = ContentVerifier::new(self.header, self.facts.size, self.root, &digests);
-            self.verifier = Some(Arc::new(verifier.map_err(|error| Error::integrity(error.to_string()))?));
-        }
-        Ok(())
-    }
-
-    /// What the segments of a part are checked against: no data is taken before it is there.
-    fn check(&self, part: &Part) -> Result<Check> {
-        let early = || Error::integrity("data comes before what it is checked against");
-        if self.layout.has_trailer() {
-            part.checked.clone().map(Check::Window).ok_or_else(early)
-        } else {
-            self.verifier.clone().map(Check::Only).ok_or_else(early)
-        }
-    }
-}
-
-impl Part {
-    /// The sealed bytes of the next piece.
-    fn piece_len(&self, layout: &Layout) -> usize {
-        let end = self.range.end().min(self.segment.saturating_add(PIECE_SEGMENTS as u32));
-        let full = (end - self.segment - 1) as usize * SEALED_SEGMENT_LEN;
-        full + layout.segment_len(end - 1)
-    }
-
-    /// The segments in the buffer as a piece; none if all of them were handed on before.
-    fn take_piece(&mut self, object: &Object, check: &Check) -> Option<Piece> {
-        let mut sealed = std::mem::take(&mut self.buffer);
-        let first = self.segment;
-        self.segment += u32::try_from(sealed.len().div_ceil(SEALED_SEGMENT_LEN)).unwrap_or(u32::MAX);
-        let again = self.fresh_from.saturating_sub(first);
-        if self.segment <= self.fresh_from {
-            return None;
-        }
-        drop(sealed.drain(..again as usize * SEALED_SEGMENT_LEN));
-        Some(Piece {
-            item: self.place.item,
-            facts: object.facts,
-            ends_item: self.segment == object.segments.end(),
-            first: first + again,
-            sealed,
-            keys: self.keys.clone(),
-            layout: object.layout,
-            check: check.clone(),
-        })
-    }
 }
 
 #[cfg(test)]

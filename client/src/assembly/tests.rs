@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use strongroom_core::ids::ObjectId;
+use strongroom_core::ids::{Generation, ObjectId, SegmentRange};
 use strongroom_core::keys::secret::Key;
 use strongroom_core::sealed::content::{Content, segment_digest};
-use strongroom_core::sealed::tree::ObjectRoot;
-use strongroom_core::sealed::{SEGMENT_OVERHEAD, SEGMENT_SIZE, WINDOW_SEGMENTS, segment};
+use strongroom_core::sealed::header::Header;
+use strongroom_core::sealed::layout::Layout;
+use strongroom_core::sealed::tree::{CoverKeys, ObjectRoot};
+use strongroom_core::sealed::{SEALED_SEGMENT_LEN, SEGMENT_OVERHEAD, SEGMENT_SIZE, WINDOW_SEGMENTS, segment};
 
 use super::*;
 
