@@ -55,7 +55,7 @@ impl v1::keys_server::Keys for KeysApi {
         if !request.get_ref().follow {
             return Ok(Response::new(stream::once(std::future::ready(Ok(first))).boxed()));
         }
-        let follower = Follower { vault: self.0.clone(), tenant, caller, told: None };
+        let follower = Follower { vault: self.0.clone(), tenant, caller, told: Told::Nothing };
         Ok(Response::new(follower.follow(first)))
     }
 }
@@ -65,34 +65,39 @@ struct Follower {
     vault: Arc<Vault>,
     tenant: Arc<Tenant>,
     caller: Caller,
-    told: Option<v1::KeyStatus>,
+    told: Told,
+}
+
+/// How far a follower has been told.
+enum Told {
+    Nothing,
+    Status(v1::KeyStatus),
+    /// Nothing follows: it is finished, or it failed.
+    All,
 }
 
 impl Follower {
     /// `first`, then whatever differs from what was told before, up to the one that is finished.
     fn follow(self, first: v1::KeyStatus) -> BoxStream<'static, Result<v1::KeyStatus, Status>> {
         let next = async |(mut this, first): (Self, Option<v1::KeyStatus>)| {
-            if this.told.as_ref().is_some_and(is_done) {
-                return None;
-            }
             let mut found = first.map(Ok);
             loop {
-                let status = match found.take() {
-                    Some(status) => status,
-                    None => {
+                let status = match (&this.told, found.take()) {
+                    (Told::All, _) => return None,
+                    (_, Some(status)) => status,
+                    (_, None) => {
                         tokio::time::sleep(EVERY).await;
                         look(&this.vault, &this.tenant, &this.caller).await
                     }
                 };
                 match status {
-                    Ok(status) if this.told.as_ref() == Some(&status) => {}
+                    Ok(status) if matches!(&this.told, Told::Status(told) if *told == status) => {}
                     Ok(status) => {
-                        this.told = Some(status.clone());
+                        this.told = if is_done(&status) { Told::All } else { Told::Status(status.clone()) };
                         return Some((Ok(status), (this, None)));
                     }
                     Err(error) => {
-                        // Nothing follows an error.
-                        this.told = Some(v1::KeyStatus::default());
+                        this.told = Told::All;
                         return Some((Err(refuse(&error, None)), (this, None)));
                     }
                 }
