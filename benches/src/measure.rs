@@ -34,9 +34,9 @@ pub fn percentile(durations: &mut [Duration], share: f64) -> f64 {
     durations.get(at).map_or(0.0, |duration| duration.as_secs_f64() * 1e3)
 }
 
-/// fdatasync after each of 300 appends of 4 KiB, and a buffered gigabyte with one sync at its end.
-pub fn disk(setting: &Setting) -> Result<()> {
-    let path = setting.folder.join("disk");
+/// fdatasync after each of 300 appends of 4 KiB.
+pub fn fdatasync(setting: &Setting) -> Result<()> {
+    let path = setting.folder.join("synced");
     let mut file = std::fs::File::create(&path)?;
     let mut times = Vec::new();
     for _ in 0..300 {
@@ -47,6 +47,14 @@ pub fn disk(setting: &Setting) -> Result<()> {
     }
     let (p50, p99) = (percentile(&mut times, 0.5), percentile(&mut times, 0.99));
     println!("disk: fdatasync of 4 KiB                                   p50 {p50:.2} ms, p99 {p99:.2} ms");
+    std::fs::remove_file(&path)?;
+    Ok(())
+}
+
+/// The same, and a buffered gigabyte with one sync at its end.
+pub fn disk(setting: &Setting) -> Result<()> {
+    fdatasync(setting)?;
+    let path = setting.folder.join("disk");
     let mut file = std::fs::File::create(&path)?;
     let block = vec![7; 1 << 20];
     let start = Instant::now();

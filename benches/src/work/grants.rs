@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use strongroom_client::{
     Action, Connect, GetOptions, GrantId, Holder, Identity, Limits, Millis, ObjectName, Part, Prefix, PutOptions,
-    Scope, Terms, Vault,
+    Reason, Scope, Terms, Vault,
 };
 
 use crate::Result;
-use crate::measure::percentile;
+use crate::measure::{fdatasync, percentile};
 use crate::vault::{Running, copy};
 use crate::work::Setting;
 
@@ -20,33 +20,32 @@ const CALLERS: usize = 64;
 /// How often a single step is measured.
 const TIMES: usize = 100;
 
-/// Grows a tree of one root and its children to each of `sizes`, sorted, and measures at each.
+/// Grows a tree of one root and its children for each of `sizes`, and measures with each before its root is revoked.
 pub async fn run(setting: &Setting, sizes: &[usize]) -> Result<()> {
     let mut running = Running::start(setting, "grants-vault").await?;
     let identity = Identity::generate()?;
     let object: ObjectName = "acme/bench/math/000000".parse()?;
     running.lab.put_bytes(&object, Bytes::from_static(&[7; 1024]), PutOptions::default()).await?;
     let added = running.lab.add_vendor(&running.tenant, &"labelco".parse()?, &[identity.fingerprint()]).await?;
-    let now = added.1.time;
-    let (root, _) = running.lab.issue_grant(&running.tenant, terms(Holder::Vendor(added.0), None, now)?).await?;
-    let somebody = Identity::generate()?.fingerprint();
-    let mut issued = 0;
+    let somebody = Identity::generate()?;
     for size in sizes {
+        let now = now_of(&running).await?;
+        let (root, _) = running.lab.issue_grant(&running.tenant, terms(Holder::Vendor(added.0), None, now)?).await?;
         let vendor = Connect::to(&running.address, running.key, copy(&identity)?).open().await?;
         let start = Instant::now();
-        let more = size.saturating_sub(issued);
-        issue(&vendor, &running, root, now, more).await?;
-        issued += more;
+        issue(&vendor, &running, root, now, *size).await?;
         println!("-- {size} live grants under one vendor");
         println!(
             "issued by {CALLERS} callers at once                            {:.0} grants/s",
-            more as f64 / start.elapsed().as_secs_f64()
+            *size as f64 / start.elapsed().as_secs_f64()
         );
-        let child = Terms { delegable: false, ..terms(Holder::Key(somebody), Some(root), now)? };
+        fdatasync(setting)?;
+        let child = Terms { delegable: false, ..terms(Holder::Key(somebody.fingerprint()), Some(root), now)? };
         let mut times = Vec::new();
+        let mut last = root;
         for _ in 0..TIMES {
             let start = Instant::now();
-            vendor.issue_grant(&running.tenant, child.clone()).await?;
+            last = vendor.issue_grant(&running.tenant, child.clone()).await?.0;
             times.push(start.elapsed());
         }
         print("the next grant", &mut times);
@@ -61,20 +60,44 @@ pub async fn run(setting: &Setting, sizes: &[usize]) -> Result<()> {
         drop(vendor);
         println!("a node's start                                             {:.0} ms", running.restart()?);
         running.reconnect().await?;
+        let holder = Connect::to(&running.address, running.key, copy(&somebody)?).open().await?;
+        revocation(&running, &holder, &object, root, last).await?;
+        fdatasync(setting)?;
     }
+    Ok(())
+}
+
+/// The root of the tree is revoked; its descendants give nothing from there on. What it writes is one entry and two rows.
+async fn revocation(
+    running: &Running,
+    holder: &Vault,
+    object: &ObjectName,
+    root: GrantId,
+    descendant: GrantId,
+) -> Result<()> {
+    let under = || GetOptions { grant: Some(descendant), ..GetOptions::default() };
+    holder.get_bytes(object, under()).await?;
     let start = Instant::now();
     running.lab.revoke_grant(&running.tenant, root, None).await?;
-    println!(
-        "the root is revoked, and all below it                      {:.2} ms",
-        start.elapsed().as_secs_f64() * 1e3
-    );
+    let answered = start.elapsed();
+    match holder.get_bytes(object, under()).await {
+        Err(error) if error.reason() == Reason::GrantRevoked => {}
+        other => return Err(format!("a descendant of what was revoked: {:?}", other.map(|_| ())).into()),
+    }
+    let (answered, refused) = (answered.as_secs_f64() * 1e3, start.elapsed().as_secs_f64() * 1e3);
+    println!("the root is revoked: to the answer {answered:.2} ms, to the refusal of a descendant {refused:.2} ms");
     Ok(())
+}
+
+/// What time it is by the vault's ledger.
+async fn now_of(running: &Running) -> Result<Millis> {
+    Ok(running.lab.set_policy(&running.tenant, strongroom_client::Policy::default()).await?.time)
 }
 
 /// From the call to suspend a vendor to its answer, after which nothing is released.
 async fn stops(running: &Running, vendor: &Vault, object: &ObjectName, root: GrantId) -> Result<()> {
     let labelco = "labelco".parse()?;
-    let mut times = Vec::new();
+    let (mut times, mut refusals) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
         let start = Instant::now();
         running.lab.suspend_vendor(&running.tenant, &labelco, None).await?;
@@ -83,9 +106,11 @@ async fn stops(running: &Running, vendor: &Vault, object: &ObjectName, root: Gra
         if refused.is_ok() {
             return Err("a release after a suspension".into());
         }
+        refusals.push(start.elapsed());
         running.lab.resume_vendor(&running.tenant, &labelco, None).await?;
     }
-    print("the vendor is suspended, call to effect", &mut times);
+    print("the vendor is suspended, call to answer", &mut times);
+    print("the vendor is suspended, call to the first refusal", &mut refusals);
     Ok(())
 }
 
