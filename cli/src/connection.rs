@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use strongroom_client::{Connect, Home, Vault};
 use strongroom_core::reason::Reason;
+use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
 use crate::args::Globals;
@@ -29,6 +30,7 @@ impl Globals {
     /// # Errors
     /// No home, nobody there, or what came in the way of the work.
     pub fn with_vault<T>(&self, work: impl AsyncFnOnce(&Vault) -> Outcome<T>) -> Outcome<T> {
+        show_warnings();
         let connect = self.connect()?;
         block_on(async {
             let vault = connect.open().await?;
@@ -44,6 +46,18 @@ impl Globals {
             done
         })
     }
+}
+
+/// What the SDK warns of while it goes on (a grant that ends soon, a wait for the next minute, an identity that others may read) is
+/// shown, a line each on standard error; RUST_LOG says what more.
+fn show_warnings() {
+    let warnings = "strongroom_client::home=warn,strongroom_client::successor=warn";
+    let asked = std::env::var("RUST_LOG").ok().filter(|directives| !directives.is_empty());
+    let filter = asked.and_then(|directives| EnvFilter::try_new(directives).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(warnings));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Where logs are written already, they have it.
+    let _ = lines.without_time().with_target(false).with_ansi(false).try_init();
 }
 
 /// Runs to the end, or until somebody interrupts: then everything is dropped in order, temporary files with it.

@@ -68,7 +68,8 @@ impl GoingOn {
             let [chance] = random_bytes().unwrap_or([0]);
             // A little past it, and not all of them at once.
             let wait = after.min(Duration::from_secs(60)) + Duration::from_millis(20 + u64::from(chance) / 2);
-            tracing::info!(grant = ?call.grant, ?wait, "the grant's rate is used up: going on in the next minute");
+            let seconds = wait.as_secs();
+            tracing::warn!("the grant's bytes for this minute are used up: going on in {seconds} s");
             tokio::time::sleep(wait).await;
             return Ok(true);
         }
