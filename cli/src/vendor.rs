@@ -128,6 +128,8 @@ struct Shown {
     vendor: VendorName,
     id: VendorId,
     keys: Vec<Fingerprint>,
+    /// Those of them that an operator of the server blocked.
+    blocked: Vec<Fingerprint>,
     /// `live`, `suspended` or `removed`.
     state: &'static str,
     suspended: Option<u64>,
@@ -141,7 +143,7 @@ impl From<VendorInfo> for Shown {
             (false, None) => "live",
         };
         let suspended = info.suspended.map(|index| index.0);
-        Self { vendor: info.name, id: info.id, keys: info.keys, state, suspended }
+        Self { vendor: info.name, id: info.id, keys: info.keys, blocked: info.blocked, state, suspended }
     }
 }
 
@@ -153,7 +155,8 @@ impl Row for Shown {
             Some(index) if self.state == "suspended" => format!("suspended (entry {index})"),
             _ => self.state.to_owned(),
         };
-        let keys = self.keys.iter().map(short_key).collect::<Vec<_>>().join(" ");
+        let key = |key: &Fingerprint| format!("{}{}", short_key(key), self.mark(key));
+        let keys = self.keys.iter().map(key).collect::<Vec<_>>().join(" ");
         vec![self.vendor.to_string(), state, keys]
     }
 }
@@ -162,9 +165,14 @@ impl Shown {
     fn words(&self) -> String {
         let mut text = format!("{}  {}  {}", self.vendor, self.cells()[1], self.id);
         for key in &self.keys {
-            text.push_str(&format!("\n  {key}"));
+            text.push_str(&format!("\n  {key}{}", self.mark(key)));
         }
         text
+    }
+
+    /// What stands behind a key that may do nothing.
+    fn mark(&self, key: &Fingerprint) -> &'static str {
+        if self.blocked.contains(key) { " (blocked by an operator)" } else { "" }
     }
 }
 

@@ -23,6 +23,8 @@ pub struct VendorInfo {
     pub name: VendorName,
     /// Its live keys.
     pub keys: Vec<Fingerprint>,
+    /// Those of its keys that an operator of the server blocked.
+    pub blocked: Vec<Fingerprint>,
     /// The entry that suspended it, while it is.
     pub suspended: Option<Index>,
     /// Whether it was removed, for good.
@@ -45,6 +47,7 @@ impl Vault {
                 id: parse("vendor id", &vendor.id)?,
                 name: parse("vendor", &vendor.name)?,
                 keys: vendor.keys.iter().map(|key| parse("fingerprint", key)).collect::<Result<_>>()?,
+                blocked: vendor.blocked_keys.iter().map(|key| parse("fingerprint", key)).collect::<Result<_>>()?,
                 suspended: vendor.suspended.map(Index),
                 removed: vendor.removed,
             })

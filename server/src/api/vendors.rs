@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use strongroom_core::identity::Fingerprint;
 use strongroom_core::order::Instruction;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
@@ -61,12 +62,15 @@ async fn list(vault: &Vault, request: &Request<v1::ListVendorsRequest>) -> Resul
     let tenant = vault.tenants.find(&tenant_name(&request.get_ref().tenant)?).await?;
     standing::check_admin(vault, &tenant, &caller.key).await?;
     let authority = vault.recorder.view(&tenant).await?.authority;
+    let operators = vault.recorder.operators();
+    let blocked = |key: &&Fingerprint| operators.blocked().contains(key);
     let vendors = authority.vendors().iter().map(|(id, vendor)| v1::Vendor {
         id: id.to_string(),
         name: vendor.name.to_string(),
         keys: vendor.keys.iter().map(ToString::to_string).collect(),
         suspended: vendor.suspended.map(|index| index.0),
         removed: vendor.removed,
+        blocked_keys: vendor.keys.iter().filter(blocked).map(ToString::to_string).collect(),
     });
     Ok(v1::ListVendorsResponse { vendors: vendors.collect() })
 }
