@@ -57,7 +57,7 @@ Examples:
         /// The key's fingerprint.
         #[arg(value_name = "SHA256:…")]
         key: Fingerprint,
-        /// Why; kept in the operators' ledger.
+        /// Why; kept in the operators' ledger, and told to each tenant that knows the key.
         #[arg(long)]
         note: Option<String>,
     },
@@ -69,7 +69,7 @@ Examples:
         /// The key's fingerprint.
         #[arg(value_name = "SHA256:…")]
         key: Fingerprint,
-        /// Why; kept in the operators' ledger.
+        /// Why; kept in the operators' ledger, and told to each tenant that knows the key.
         #[arg(long)]
         note: Option<String>,
     },

@@ -49,6 +49,12 @@ impl Origin {
         self.tenant == TenantId::of_operators(&self.vault)
     }
 
+    /// The origin of the ledger of this vault's operators.
+    #[must_use]
+    pub fn operators(&self) -> Self {
+        Self { tenant: TenantId::of_operators(&self.vault), ..self.clone() }
+    }
+
     /// SHA-256 of its text: its part of a call digest.
     pub fn digest(&self) -> [u8; 32] {
         sha256(self.to_string().as_bytes())

@@ -132,6 +132,22 @@ impl World {
         Ok(order)
     }
 
+    /// Notes half of the keys that are blocked.
+    fn note(&mut self, at: u8) {
+        if at >= 128 || at.is_multiple_of(KEYS) || self.authority.blocked().contains(&key(at)) {
+            return;
+        }
+        let mut request = [1; 16];
+        request[..8].copy_from_slice(&self.entries.to_be_bytes());
+        let (request, not_after) = (RequestId::from_bytes(request), Millis(NOW));
+        let instruction = Instruction::BlockKey { key: key(at), note: None };
+        let order = Order { ledger: origin().operators(), request, not_after, instruction, incident: None };
+        let order = order.sign(&ADMIN).unwrap().verify().unwrap();
+        self.authority.admit_note(&order, &origin()).unwrap();
+        self.authority.apply(Index(self.entries), &order);
+        self.entries += 1;
+    }
+
     fn vendor_at(&self, at: usize) -> Option<usize> {
         (!self.vendors.is_empty()).then(|| at % self.vendors.len())
     }
@@ -201,8 +217,9 @@ impl World {
                 Instruction::UnfreezeTenant { note: None }
             }
             Op::Block(at) => {
-                // In another ledger than this one.
+                // In another ledger than this one, which may or may not have noted it.
                 self.blocked.insert(key(*at));
+                self.note(*at);
                 expected = false;
                 Instruction::BlockKey { key: key(*at), note: None }
             }

@@ -140,7 +140,7 @@ impl Authority {
         self.frozen
     }
 
-    /// The keys that operators blocked: in their own ledger alone.
+    /// The keys that operators blocked: all in their own ledger, and in a tenant's those that were noted.
     pub fn blocked(&self) -> &Blocked {
         &self.blocked
     }
@@ -201,6 +201,11 @@ impl Authority {
             }
             _ => Principal::Key,
         }
+    }
+
+    /// Whether this key is or was an admin's or a vendor's.
+    pub fn has_known(&self, key: &Fingerprint) -> bool {
+        self.admins.contains(key) || self.keys.contains_key(key)
     }
 
     /// Whether this key may act as this holder: it is the key, or a live key of the vendor.
@@ -276,8 +281,8 @@ impl Authority {
             Instruction::UnfreezeDataset { name, .. } => self.freeze(name, None),
             Instruction::FreezeTenant { .. } => self.frozen = Some(index),
             Instruction::UnfreezeTenant { .. } => self.frozen = None,
-            Instruction::BlockKey { key, .. } => self.blocked.block(*key, index),
-            Instruction::UnblockKey { key, .. } => self.blocked.unblock(key),
+            Instruction::BlockKey { key, .. } => self.blocked.block(*key, index, order),
+            Instruction::UnblockKey { key, .. } => self.blocked.unblock(key, order),
             Instruction::RotateKey { version } => self.rotations = version.saturating_sub(1),
             Instruction::DestroyKey { version } => {
                 self.destroyed.insert(*version);

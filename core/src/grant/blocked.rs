@@ -1,43 +1,65 @@
 //! Keys that operators stopped on the whole server.
 //!
-//! A block is an order in the operators' own ledger and not in a tenant's: it must hold in tenants that do not know the key yet,
-//! and tells none of them about another's. It only takes away, so a tenant's ledger is proven without it.
+//! A block is an order in the operators' own ledger: it must hold in tenants that do not know the key yet, and tells none of them
+//! about another's. The ledger of each tenant that knows the key *notes* it, with the operators' own order, before it records
+//! anything else: from that entry on, the tenant's ledger alone proves that nothing was released to the key.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::grant::{Grant, Refusal};
 use crate::identity::Fingerprint;
 use crate::ids::Index;
+use crate::order::VerifiedOrder;
 use crate::reason::Reason;
 
 /// The keys that are blocked, each with the entry that blocked it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Blocked(BTreeMap<Fingerprint, Index>);
+pub struct Blocked {
+    keys: BTreeMap<Fingerprint, Index>,
+    /// The newest order about each key, also of those that are not blocked any more. It decides nothing, and a verifier that goes on
+    /// from its snapshot does without.
+    #[serde(skip)]
+    said: BTreeMap<Fingerprint, Arc<VerifiedOrder>>,
+}
+
+impl PartialEq for Blocked {
+    fn eq(&self, other: &Self) -> bool {
+        self.keys == other.keys
+    }
+}
+
+impl Eq for Blocked {}
 
 impl FromIterator<(Fingerprint, Index)> for Blocked {
     fn from_iter<I: IntoIterator<Item = (Fingerprint, Index)>>(keys: I) -> Self {
-        Self(keys.into_iter().collect())
+        Self { keys: keys.into_iter().collect(), said: BTreeMap::new() }
     }
 }
 
 impl Blocked {
     /// No key.
     pub fn none() -> &'static Self {
-        const NONE: &Blocked = &Blocked(BTreeMap::new());
+        const NONE: &Blocked = &Blocked { keys: BTreeMap::new(), said: BTreeMap::new() };
         NONE
     }
 
     /// Whether this key is blocked.
     pub fn contains(&self, key: &Fingerprint) -> bool {
-        self.0.contains_key(key)
+        self.keys.contains_key(key)
     }
 
     /// All of them, by fingerprint.
     pub fn iter(&self) -> impl Iterator<Item = (&Fingerprint, Index)> {
-        self.0.iter().map(|(key, index)| (key, *index))
+        self.keys.iter().map(|(key, index)| (key, *index))
+    }
+
+    /// The newest orders about keys that stand otherwise in `noted`: what has to be noted there, were all keys known there.
+    pub fn news<'a>(&'a self, noted: &Self) -> impl Iterator<Item = (&'a Fingerprint, &'a Arc<VerifiedOrder>)> {
+        self.said.iter().filter(|(key, _)| self.contains(key) != noted.contains(key))
     }
 
     /// Whether this key may do anything.
@@ -63,11 +85,13 @@ impl Blocked {
         Ok(())
     }
 
-    pub(super) fn block(&mut self, key: Fingerprint, index: Index) {
-        self.0.insert(key, index);
+    pub(super) fn block(&mut self, key: Fingerprint, index: Index, order: &VerifiedOrder) {
+        self.keys.insert(key, index);
+        self.said.insert(key, Arc::new(order.clone()));
     }
 
-    pub(super) fn unblock(&mut self, key: &Fingerprint) {
-        self.0.remove(key);
+    pub(super) fn unblock(&mut self, key: &Fingerprint, order: &VerifiedOrder) {
+        self.keys.remove(key);
+        self.said.insert(*key, Arc::new(order.clone()));
     }
 }

@@ -77,8 +77,8 @@ pub struct Standing<'a> {
     /// The named grant first, then its parent, and so on up to one that has none; empty where none is named or the named one is
     /// not known. A chain that ends early allows nothing.
     pub chain: &'a [Held<'a>],
-    /// The keys that operators blocked on the whole server; none for replay, since that stands in another ledger and only takes
-    /// away.
+    /// The keys that operators blocked on the whole server, beside those that the tenant's own ledger notes; none for replay, which
+    /// knows that ledger alone.
     pub blocked: &'a Blocked,
 }
 
@@ -150,6 +150,7 @@ pub fn decide(request: &Request<'_>, standing: &Standing<'_>) -> Result<Allowed,
 fn authenticate(request: &Request<'_>, standing: &Standing<'_>) -> Result<Principal, Refusal> {
     let authority = standing.authority;
     standing.blocked.admit_key(&request.key)?;
+    authority.blocked().admit_key(&request.key)?;
     let principal = authority.principal(&request.key);
     let holds = standing.chain.first().is_some_and(|held| authority.is_holder(&held.grant.terms.holder, &request.key));
     if principal == Principal::Key && !holds {
@@ -186,7 +187,8 @@ fn authorise<'a>(request: &Request<'_>, standing: &Standing<'a>) -> Result<&'a [
             .chain
             .get(at + 1)
             .is_some_and(|parent| !authority.is_holder(&parent.grant.terms.holder, &held.grant.issuer));
-        let blocked = held.grant.terms.parent.is_some() && standing.blocked.contains(&held.grant.issuer);
+        let blocked = held.grant.terms.parent.is_some()
+            && [standing.blocked, authority.blocked()].iter().any(|keys| keys.contains(&held.grant.issuer));
         if authority.revoked(&held.grant.id).is_some() || orphaned || blocked {
             return Err(Refusal::new(Reason::GrantRevoked, "the grant was revoked"));
         }

@@ -85,7 +85,7 @@ pub(super) fn admit(
     source: Source,
 ) -> Result<(), Refusal> {
     let held: Vec<Held<'_>> = chain.iter().map(|grant| Held { grant, tally: Tally::default() }).collect();
-    // Whose keys are blocked is asked by whoever knows it, before this.
+    // Which keys are blocked that this ledger has not noted is asked by whoever knows it, before this.
     let standing = Standing { now, authority, chain: &held, blocked: Blocked::none() };
     for key in signers {
         let charge = Usage::default();

@@ -79,10 +79,10 @@ pub enum Event {
     /// The tenant was unfrozen.
     #[serde(rename = "tenant.unfrozen")]
     TenantUnfrozen,
-    /// A key was blocked on the whole server. In the operators' ledger.
+    /// A key was blocked on the whole server. In the operators' ledger, and noted in those of tenants that know the key.
     #[serde(rename = "key.blocked")]
     KeyBlocked,
-    /// A key is no longer blocked. In the operators' ledger.
+    /// A key is no longer blocked. In the operators' ledger, and where the block was noted.
     #[serde(rename = "key.unblocked")]
     KeyUnblocked,
     /// The tenant's key has a new version.

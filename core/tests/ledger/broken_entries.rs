@@ -258,10 +258,65 @@ pub(crate) const CASES: &[Case] = &[
         let signed = s.ledger.sign_by(&s.key, Instruction::ResumeVendor { vendor: s.vendor, note: None });
         s.ledger.order_entry(signed);
     }),
-    (Rule::OrderAllowed, "a key blocked in a tenant's ledger", |s| {
+    (Rule::OrderLedger, "a key blocked in a tenant's ledger", |s| {
         let operator = Identity::from_pem(&s.ledger.operator.to_pem()).unwrap();
-        let block = Instruction::BlockKey { key: s.key.fingerprint(), note: None };
-        let signed = s.ledger.sign_by(&operator, block);
+        let signed = s.ledger.sign_by(&operator, block(s));
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderLedger, "a note of another vault's operators", |s| {
+        let vault = VaultId::from_bytes([9; 16]);
+        let other = Origin::new("test.vault", vault, TenantId::of_operators(&vault)).unwrap();
+        let own = std::mem::replace(&mut s.ledger.origin, other);
+        s.ledger.note(block(s));
+        s.ledger.origin = own;
+    }),
+    (Rule::OrderAllowed, "a note of a key that is blocked already", |s| {
+        s.ledger.note(block(s));
+        s.ledger.note(block(s));
+    }),
+    (Rule::OrderAllowed, "a note that gives back what was not taken", |s| {
+        s.ledger.note(unblock(s));
+    }),
+    (Rule::OrderOnce, "a note that gives back again", |s| {
+        s.ledger.note(block(s));
+        let given_back = s.ledger.note(unblock(s));
+        s.ledger.note(block(s));
+        s.ledger.order_entry(given_back);
+    }),
+    (Rule::Actor, "a note by an admin", |s| {
+        s.ledger.note(block(s));
+        last(s).entry.actor.role = Role::Admin;
+    }),
+    (Rule::Chain, "a note about a grant", |s| {
+        s.ledger.note(block(s));
+        last(s).entry.grants = vec![s.read];
+    }),
+    (Rule::OrderSignature, "a note that no operator signed", |s| {
+        s.ledger.note(block(s));
+        let record = last(s);
+        record.private.order.as_mut().unwrap().signatures[0].signature.0[40] ^= 1;
+    }),
+    (Rule::OrderAllowed, "an order of a blocked admin", |s| {
+        let (key, admin) = (s.ledger.admin.fingerprint(), identity());
+        s.ledger.order(Instruction::AddAdmin { key: admin.fingerprint() });
+        s.ledger.note(Instruction::BlockKey { key, note: None });
+        s.ledger.dataset("other");
+    }),
+    (Rule::OrderAllowed, "a blocked key passes its grant on", |s| {
+        s.ledger.note(block(s));
+        passed_on(s);
+    }),
+    (Rule::OrderAllowed, "a grant of a blocked key is passed on further", |s| {
+        let (parent, key) = passed_on(s);
+        s.ledger.note(block(s));
+        let mut terms = s.ledger.terms(Holder::Key(identity().fingerprint()), &[], Limits::default());
+        terms.parent = Some(parent);
+        terms.scopes = vec![strongroom_core::grant::Scope {
+            actions: vec![Action::Read],
+            dataset: "rlhf".parse().unwrap(),
+            part: strongroom_core::grant::Part::Prefix("math/".parse().unwrap()),
+        }];
+        let signed = s.ledger.sign_by(&key, Instruction::IssueGrant(terms));
         s.ledger.order_entry(signed);
     }),
     (Rule::OrderAllowed, "a grant for too long", |s| {

@@ -181,6 +181,28 @@ pub(crate) const CASES: &[Case] = &[
         hidden(s);
         s.ledger.repeat(&mut ask, vec![s.small.whole(0)]);
     }),
+    (Rule::Allowed, "a release to a key that is noted as blocked", |s| {
+        s.ledger.note(block(s));
+        released(s);
+    }),
+    (Rule::Allowed, "a release to a key that was blocked again", |s| {
+        for instruction in [block(s), unblock(s), block(s)] {
+            s.ledger.note(instruction);
+        }
+        released(s);
+    }),
+    (Rule::Allowed, "a repeat to a key that is noted as blocked", |s| {
+        let mut ask = released(s);
+        s.ledger.note(block(s));
+        s.ledger.repeat(&mut ask, vec![s.small.whole(0)]);
+    }),
+    (Rule::Allowed, "a release under a grant that a blocked key passed on", |s| {
+        let (grant, key) = passed_on(s);
+        s.ledger.note(block(s));
+        let session = s.ledger.open(&key);
+        let mut ask = s.ledger.ask_get(&session, Some(grant), &["math/small"]);
+        s.ledger.release(&mut ask, vec![s.small.whole(0)]);
+    }),
     (Rule::Allowed, "a release out of a frozen dataset", |s| after(s, frozen_dataset())),
     (Rule::Allowed, "a repeat out of a frozen dataset", |s| {
         let mut ask = released(s);

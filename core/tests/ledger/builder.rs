@@ -138,6 +138,19 @@ impl Ledger {
         self.content(instruction).sign(who).unwrap()
     }
 
+    /// What an operator orders in the operators' own ledger.
+    pub(crate) fn sign_elsewhere(&mut self, instruction: Instruction) -> SignedOrder {
+        let order = Order { ledger: self.origin.operators(), ..self.content(instruction) };
+        order.sign(&self.operator).unwrap()
+    }
+
+    /// Notes it here.
+    pub(crate) fn note(&mut self, instruction: Instruction) -> SignedOrder {
+        let signed = self.sign_elsewhere(instruction);
+        self.order_entry(signed.clone());
+        signed
+    }
+
     /// Enters an order as carried out.
     pub(crate) fn order_entry(&mut self, signed: SignedOrder) -> strongroom_core::ids::OrderId {
         let verified = signed.clone().verify().unwrap();

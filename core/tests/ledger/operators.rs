@@ -1,5 +1,6 @@
 //! The operators' own ledger: which keys are blocked on the whole server.
 
+use strongroom_core::grant::{Action, Holder, Limits};
 use strongroom_core::identity::Identity;
 use strongroom_core::ids::{TenantId, VaultId};
 use strongroom_core::ledger::Role;
@@ -8,7 +9,9 @@ use strongroom_core::names::TenantName;
 use strongroom_core::order::Instruction;
 use strongroom_core::origin::Origin;
 
-use crate::builder::{Ledger, identity};
+use crate::builder::{Ledger, MINUTE, identity};
+use crate::rules::{block, released, unblock};
+use crate::story::Story;
 
 /// A ledger with the origin of the operators', and one of them.
 fn operators() -> (Ledger, Identity) {
@@ -86,4 +89,43 @@ fn what_breaks_it_is_found() {
         let finding = ledger.replay().expect_err(what);
         assert_eq!((finding.rule, finding.index.0), (rule, ledger.records.len() as u64 - 1), "{what}: {finding}");
     }
+}
+
+/// A tenant's ledger notes what operators order about keys that it knows: late, if nothing was recorded in it meanwhile.
+#[test]
+fn a_tenant_notes_what_is_blocked() {
+    let mut story = Story::new();
+    let others = identity().fingerprint();
+    released(&mut story);
+    let (taken, given_back) = (block(&story), unblock(&story));
+    let ordered = story.ledger.sign_elsewhere(taken.clone());
+    story.ledger.wait(60 * 24 * 60 * MINUTE);
+    story.ledger.order_entry(ordered);
+    story.ledger.note(Instruction::BlockKey { key: others, note: Some("a key of many".into()) });
+    assert_eq!(story.ledger.accepted().authority().blocked().iter().count(), 2);
+    let mut ask = story.ledger.ask_get(&story.worker, Some(story.read), &["math/small"]);
+    story.ledger.denied(&mut ask, strongroom_core::reason::Reason::KeyBlocked);
+    story.ledger.note(given_back);
+    // The grants of that day are over; a new one is used by the key that is free again.
+    let scope: [(&[Action], &str, &str); 1] = [(&[Action::Read], "rlhf", "math/")];
+    let terms = story.ledger.terms(Holder::Vendor(story.vendor), &scope, Limits::default());
+    story.read = story.ledger.grant(terms);
+    released(&mut story);
+    story.ledger.note(taken);
+    let replay = story.ledger.accepted();
+    let blocked: Vec<_> = replay.authority().blocked().iter().map(|(key, _)| *key).collect();
+    assert_eq!(blocked.len(), 2);
+    assert!(blocked.contains(&others) && blocked.contains(&story.key.fingerprint()));
+    assert_eq!(replay.head().epoch, replay.authority().epoch());
+    // What is news to it is what its own ledger does not say yet.
+    let (mut own, operator) = operators();
+    for (key, ends) in [(others, true), (story.key.fingerprint(), false), (operator.fingerprint(), true)] {
+        order(&mut own, &operator, Instruction::BlockKey { key, note: None });
+        if ends {
+            order(&mut own, &operator, Instruction::UnblockKey { key, note: None });
+        }
+    }
+    let own = own.accepted();
+    let news: Vec<_> = own.authority().blocked().news(replay.authority().blocked()).map(|(key, _)| *key).collect();
+    assert_eq!(news, [others], "blocked here and no longer there; the other two stand alike in both");
 }

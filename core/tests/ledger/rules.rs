@@ -82,6 +82,29 @@ pub(crate) fn under(
     grant
 }
 
+/// That the vendor's key is blocked, or no longer.
+pub(crate) fn block(story: &Story) -> Instruction {
+    Instruction::BlockKey { key: story.key.fingerprint(), note: None }
+}
+
+pub(crate) fn unblock(story: &Story) -> Instruction {
+    Instruction::UnblockKey { key: story.key.fingerprint(), note: None }
+}
+
+/// A grant to another key that the vendor's key passed on, and that key.
+pub(crate) fn passed_on(story: &mut Story) -> (strongroom_core::ids::GrantId, strongroom_core::identity::Identity) {
+    let scope: [(&[Action], &str, &str); 1] = [(&[Action::Read], "rlhf", "math/")];
+    let mut terms = story.ledger.terms(Holder::Vendor(story.vendor), &scope, Limits::default());
+    terms.delegable = true;
+    let parent = story.ledger.grant(terms.clone());
+    let key = crate::builder::identity();
+    (terms.parent, terms.holder) = (Some(parent), Holder::Key(key.fingerprint()));
+    let signed = story.ledger.sign_by(&story.key, Instruction::IssueGrant(terms));
+    let grant = story.ledger.order_entry(signed).into();
+    last(story).entry.grants = vec![grant, parent];
+    (grant, key)
+}
+
 /// Issues a grant with these limits.
 pub(crate) fn under_issued(story: &mut Story, limits: Limits) {
     let terms = story.ledger.terms(Holder::Vendor(story.vendor), &[(&[Action::Read], "rlhf", "math/")], limits);

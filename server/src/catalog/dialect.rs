@@ -45,6 +45,21 @@ impl Dialect {
         }
     }
 
+    /// How the transaction of a batch of entries begins: with a share of the lock of what operators order, or with all of it, so that
+    /// the one comes wholly before or after the other. The lock is had before anything is read, and given up when all is visible.
+    pub(super) fn begin_batch(self, operators: bool) -> SqlStr {
+        match (self, operators) {
+            (Self::Sqlite, _) => self.begin(),
+            (Self::Postgres, false) => {
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock_shared(7598541830486454379)"
+                    .into_sql_str()
+            }
+            (Self::Postgres, true) => {
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(7598541830486454379)".into_sql_str()
+            }
+        }
+    }
+
     /// What a writing connection is set to. SQLite: `synchronous = FULL` makes each commit durable before it returns; a checkpoint
     /// every 16000 pages instead of 1000 halves the slowest commits. PostgreSQL: commits are durable whatever the database's
     /// default is, and a node that stands still with the head's lock loses it after a second.

@@ -116,6 +116,17 @@ impl Writer {
 
     /// Records what can be, and answers all.
     pub(super) async fn record(&mut self, mut groups: Vec<Group>) {
+        // What operators order comes first, in a commit of its own: all else is decided with it known.
+        if let Some(at) = groups.iter().position(|group| group.tenant.origin.is_operators()) {
+            let own = vec![groups.swap_remove(at)];
+            match self.record_again(&own).await {
+                Ok(results) => answer_all(own, results),
+                Err(failure) => fail_all(own, &failure.into()),
+            }
+        }
+        if groups.is_empty() {
+            return;
+        }
         // The order in which heads are locked, on every node.
         groups.sort_unstable_by_key(|group| group.tenant.id);
         match self.record_again(&groups).await {
@@ -182,9 +193,13 @@ impl Writer {
         found.map_err(|error| Failure::Before { error, is_passing: false })
     }
 
-    /// Gives denials that had no entry of their own one together: those of minutes that are over, or all.
+    /// Gives denials that had no entry of their own one together: those of minutes that are over, or all. And notes which keys
+    /// operators blocked, where that was not done yet.
     pub(super) async fn sum_up(&mut self, all: bool) {
-        let waits = |(_, (_, state)): &(&TenantId, &(Arc<Tenant>, State))| state.denials.is_waiting();
+        let operators = self.inner.operators_now();
+        let waits = |(_, (tenant, state)): &(&TenantId, &(Arc<Tenant>, State))| {
+            state.denials.is_waiting() || (state.noted < operators.size && !tenant.origin.is_operators())
+        };
         let tenants: Vec<Arc<Tenant>> =
             self.ledgers.iter().filter(waits).map(|(_, (tenant, _))| tenant.clone()).collect();
         for tenant in tenants {
@@ -201,7 +216,8 @@ impl Writer {
         groups: &[Group],
         sums: Option<bool>,
     ) -> Result<Vec<Result<Committed, RecordError>>, Failure> {
-        let mut tx = match self.inner.catalog.begin().await {
+        let operators = groups.iter().any(|group| group.tenant.origin.is_operators());
+        let mut tx = match self.inner.catalog.begin_batch(operators).await {
             Ok(tx) => tx,
             Err(CatalogError::Replaced) => return Err(Failure::Lost(self.inner.stop_all())),
             Err(error) => return Err(Failure::before(error)),
@@ -287,13 +303,19 @@ impl Writer {
         state: Option<&State>,
         sums: Option<bool>,
     ) -> Result<Result<Drafted, RecordError>, CatalogError> {
-        let database = tx.time(self.inner.clock.now()).await?;
+        let tenant = &group.tenant;
+        let own = tenant.origin.operators().tenant();
+        let (database, operators) = tx.time_and_head(self.inner.clock.now(), &own).await?;
+        let operators = match self.inner.operators_at(operators.as_deref()).await {
+            Ok(operators) => operators,
+            Err(error) => return Ok(Err(error)),
+        };
         let now = match batch_time(database, self.inner.clock.now(), state) {
             Ok(now) => now,
             Err(error) => return Ok(Err(error)),
         };
-        let known = gather(tx, &group.tenant, ledger, state, &group.waiting, now).await?;
-        let draft = Draft::new(&group.tenant, self.inner.node, now, state, known, self.inner.operators());
+        let known = gather(tx, tenant, ledger, state, &group.waiting, now, &operators).await?;
+        let draft = Draft::new(tenant, self.inner.node, now, state, known, operators);
         Ok(match sums {
             Some(all) => draft.only_sums(all),
             None => draft.decide_all(&group.waiting),

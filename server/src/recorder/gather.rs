@@ -13,6 +13,7 @@ use strongroom_core::order::Instruction;
 
 use super::attempt::{Attempt, Visible};
 use super::ledger::{Ledger, State};
+use super::operators::Operators;
 use super::queue::Waiting;
 use super::receipts::{Accepted, receipts};
 use super::request::Request;
@@ -101,6 +102,7 @@ pub(super) async fn gather<'a>(
     state: Option<&State>,
     waiting: &'a [Waiting],
     now: Millis,
+    operators: &Operators,
 ) -> Result<Known<'a>, CatalogError> {
     let mut known = Known::default();
     let Some(state) = state else {
@@ -113,7 +115,12 @@ pub(super) async fn gather<'a>(
     };
     let mut wanted = Wanted::default();
     waiting.iter().for_each(|waiting| wanted.want(waiting, state, &mut known.slots));
-    let Wanted { mut grants, requests, orders, puts, ids, blobs, holders, deletes, rewrap } = wanted;
+    let Wanted { mut grants, requests, orders, puts, ids, blobs, mut holders, deletes, rewrap } = wanted;
+    if state.noted < operators.size && !tenant.origin.is_operators() {
+        // Whether the tenant knows a key that stands otherwise than its ledger says.
+        let news = operators.authority.blocked().news(state.authority.blocked());
+        holders.extend(news.map(|(key, _)| *key).filter(|key| !state.authority.has_known(key)));
+    }
     if rewrap {
         known.rewrap = tx.rewrap(&tenant.id).await?;
     }

@@ -190,6 +190,9 @@ pub(super) struct State {
     pub(super) calls: Calls,
     /// The quarter of an hour in which forgotten requests were last swept.
     pub(super) swept: u64,
+    /// How far the operators' ledger had come when its blocks were last compared with those that are noted here. Whoever commits
+    /// to a ledger notes what is news to it, so what others did meanwhile need not be compared again.
+    pub(super) noted: Index,
 }
 
 /// The calls that were entered, of the sessions that live.

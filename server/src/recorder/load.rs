@@ -83,6 +83,7 @@ pub(super) async fn load(
                 denials: Default::default(),
                 calls: Calls::default(),
                 swept: 0,
+                noted: Index(0),
             });
             Ok(())
         }

@@ -6,8 +6,13 @@
 //! ```
 //!
 //! It is a ledger like a tenant's: signed orders, chained, under a marked head, remembered by the node's folder. It is watched as
-//! the ledgers of streams are, so a block holds on every node within a second: on the one that recorded it, at once. What is
-//! looked at is memory: no decision waits for it.
+//! the ledgers of streams are, so streams to a blocked key end on every node within a second: on the one that recorded it, at once.
+//!
+//! What is decided under a tenant's lock is ordered against it: a batch either is durable before a block is, or sees it. On
+//! PostgreSQL batches share a lock that a commit to the operators' ledger has alone, and each compares the head of that ledger with
+//! what its node knows; a file has one writer, which records what operators order before anything that waits beside it. So when
+//! a block has returned nothing more is recorded for the key, on whichever node, and the next entry of each tenant that knows the
+//! key says so.
 //!
 //! Invariants:
 //! - A node that has seen the ledger does not start, or answer anybody, without it: which keys are blocked would not be known.
@@ -17,10 +22,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_core::grant::Authority;
-use strongroom_core::ids::TenantId;
+use strongroom_core::ids::{Index, TenantId};
+use strongroom_core::ledger::Head;
 
+use super::queue::Job;
 use super::{Inner, RecordError, Recorder};
 use crate::tenants::Tenant;
+
+/// The operators' ledger as far as this node knows it.
+#[derive(Clone, Default)]
+pub(super) struct Operators {
+    pub(super) authority: Arc<Authority>,
+    pub(super) size: Index,
+}
 
 /// How often another node looks whether there is a ledger of operators by now.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -40,7 +54,7 @@ impl Recorder {
         }
         self.inner.remember_operators(&tenant, &view.seen);
         self.inner.wake_others(&tenant.id);
-        let inner = self.inner.clone();
+        let (inner, jobs) = (self.inner.clone(), self.jobs.downgrade());
         tokio::spawn(async move {
             loop {
                 tokio::select! {
@@ -51,6 +65,10 @@ impl Recorder {
                     inner.remember_operators(&tenant, &view.seen);
                 }
                 inner.wake_others(&tenant.id);
+                if let Some(jobs) = jobs.upgrade() {
+                    // A queue that is full comes to it by itself.
+                    let _ = jobs.try_send(Job::SumUp);
+                }
             }
         });
         Ok(())
@@ -74,8 +92,28 @@ impl Recorder {
 
 impl Inner {
     pub(super) fn operators(&self) -> Arc<Authority> {
+        self.operators_now().authority
+    }
+
+    /// The operators' ledger as it was last seen here: exact where this node alone writes.
+    pub(super) fn operators_now(&self) -> Operators {
         let view = self.operators.get().and_then(|tenant| self.ledger(&tenant.id).view());
-        view.map(|view| view.authority).unwrap_or_default()
+        view.map(|view| Operators { size: view.head.size(), authority: view.authority }).unwrap_or_default()
+    }
+
+    /// The operators' ledger as it is at least since its head was `head`, as a batch read it that holds a share of their lock.
+    pub(super) async fn operators_at(&self, head: Option<&[u8]>) -> Result<Operators, RecordError> {
+        let known = self.operators_now();
+        // A head that is none is to be looked at closely, and is no older than any.
+        let size = head.map(|head| Head::from_canonical_bytes(head).map_or(Index(u64::MAX), |head| head.size()));
+        if size.is_none_or(|size| size <= known.size) {
+            return Ok(known);
+        }
+        let Some(tenant) = self.operators.get() else {
+            return Err(RecordError::Unavailable("which keys are blocked is not known here yet".into()));
+        };
+        self.refreshed(tenant, &self.ledger(&tenant.id)).await?;
+        Ok(self.operators_now())
     }
 
     /// Whether this is the operators' ledger.

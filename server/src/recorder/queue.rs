@@ -29,6 +29,8 @@ pub(super) enum Job {
     Record(Box<Waiting>),
     /// To read a ledger's standing anew, and show it.
     Load(Arc<Tenant>, oneshot::Sender<Result<View, RecordError>>),
+    /// To note which keys operators blocked, and to sum up denials, for all ledgers in use here.
+    SumUp,
     /// To end, once what waits is recorded.
     Close(oneshot::Sender<()>),
 }
@@ -108,7 +110,7 @@ pub(super) async fn run(mut writer: Writer, mut jobs: mpsc::Receiver<Job>) {
         };
         // None is left, and none comes any more.
         let Some(job) = job else { break };
-        let mut loads = Vec::new();
+        let (mut loads, mut sums) = (Vec::new(), false);
         let mut groups: Vec<Group> = Vec::new();
         let mut of_tenant = HashMap::new();
         let mut weight = 0;
@@ -127,6 +129,7 @@ pub(super) async fn run(mut writer: Writer, mut jobs: mpsc::Receiver<Job>) {
                     groups[group].waiting.push(*waiting);
                 }
                 Job::Load(tenant, answer) => loads.push((tenant, answer)),
+                Job::SumUp => sums = true,
                 Job::Close(done) => {
                     jobs.close();
                     closing.push(done);
@@ -140,6 +143,9 @@ pub(super) async fn run(mut writer: Writer, mut jobs: mpsc::Receiver<Job>) {
         }
         if !groups.is_empty() {
             writer.record(groups).await;
+        }
+        if sums {
+            writer.sum_up(false).await;
         }
     }
     writer.sum_up(true).await;

@@ -130,6 +130,54 @@ async fn what_stops_somebody_on_one_node_stops_them_on_the_other() {
     here.ledger("acme").await;
 }
 
+/// Once a block has returned no node records anything for the key, and the next entry of the tenant's ledger says that it is blocked:
+/// whoever reads on the other node meanwhile, however fast.
+async fn nothing_is_recorded_for_a_blocked_key_on_any_node() {
+    let here = TestVault::start().await;
+    let lab = lab(&here).await;
+    let there = here.another_node(None).await;
+    let worker = vendor(&lab, &there).await;
+    lab.put("rlhf/small", "text").await;
+    lab.let_read(&worker, "rlhf/").await;
+    let small = lab.object("rlhf/small");
+    let operator = here.connect(&here.operator()).await;
+    let key = worker.identity.fingerprint();
+    for round in 0..8 {
+        until("the other node hears that it may go on", async || {
+            worker.vault.get_bytes(&small, GetOptions::default()).await.is_ok()
+        })
+        .await;
+        let readers: Vec<_> = (0..4)
+            .map(|_| {
+                let (by, small) = (worker.vault.clone(), small.clone());
+                tokio::spawn(async move {
+                    let mut read = 0;
+                    loop {
+                        match by.get_bytes(&small, GetOptions::default()).await {
+                            Ok(_) => read += 1,
+                            Err(error) => return (read, error.reason()),
+                        }
+                    }
+                })
+            })
+            .collect();
+        let before = here.ledger("acme").await.size();
+        until("they read", async || here.ledger("acme").await.size().0 > before.0 + 8).await;
+        operator.block_key(key, None).await.unwrap();
+        let returned = here.ledger("acme").await.size();
+        for reader in readers {
+            assert_eq!(reader.await.unwrap().1, Reason::KeyBlocked);
+        }
+        lab.put(&format!("rlhf/{round}"), "somebody else goes on").await;
+        let entries = here.ledger("acme").await.parsed();
+        let noted = entries.iter().rfind(|entry| entry.event == Event::KeyBlocked).unwrap().index;
+        assert!(noted <= returned, "noted as {noted}; it was {returned} entries long when the block returned");
+        let released = entries.iter().rfind(|entry| entry.event == Event::Release && entry.actor.key == key).unwrap();
+        assert!(released.index < noted, "{} and {noted}", released.index);
+        operator.unblock_key(key, None).await.unwrap();
+    }
+}
+
 /// A node that cannot hear of blocks and freezes ends the streams of admins too.
 async fn a_node_that_hears_nothing_ends_the_streams_of_admins_too() {
     let here = TestVault::start().await;
@@ -324,6 +372,7 @@ on_postgres_alone! {
     (flavor = "multi_thread", worker_threads = 2)
     a_suspension_on_one_node_ends_streams_on_the_other,
     what_stops_somebody_on_one_node_stops_them_on_the_other,
+    nothing_is_recorded_for_a_blocked_key_on_any_node,
     a_node_that_hears_nothing_ends_the_streams_of_admins_too,
     what_one_node_writes_the_other_sees,
     a_budget_is_one_on_all_nodes,

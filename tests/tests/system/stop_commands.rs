@@ -107,6 +107,8 @@ async fn who_is_stopped_is_told_so() {
     read("worker", &mut shell).fails(4, "GRANT_REVOKED");
     shell.run("strongroom --home labelco whoami").fails(4, "KEY_BLOCKED");
     stands("blocked", "until it is unblocked", &root, &mut shell);
+    let shown = shell.run("strongroom --home lab vendor show acme/labelco").ok();
+    assert!(shown.text().contains(&format!("{labelco} (blocked by an operator)")), "{}", shown.text());
     let blocked = json(&shell.run("strongroom --home ./vault/operator key blocked --output json").ok());
     assert_eq!(blocked[0]["key"], labelco.as_str());
     shell.run(&format!("strongroom --home ./vault/operator key unblock {labelco}")).ok();
@@ -116,7 +118,10 @@ async fn who_is_stopped_is_told_so() {
     for words in ["dataset.frozen", "incident 42", "tenant.unfrozen", "everything", "a laptop is gone"] {
         assert!(log.text().contains(words), "{words} in {}", log.text());
     }
-    assert!(!log.text().contains("key.blocked"), "{}", log.text());
+    // It is told of the key that it knows, in the operators' own words.
+    for words in ["key.blocked", "key.unblocked", "seen on a forum"] {
+        assert!(log.text().contains(words), "{words} in {}", log.text());
+    }
     let tenants = shell.run("strongroom --home ./vault/operator tenant list --output json").ok();
     let tenants = json(&tenants);
     let own = tenants.iter().filter_map(|line| line["tenant"].as_str()).find(|name| name.starts_with("operators."));
@@ -201,6 +206,13 @@ async fn what_stands_and_why_is_told() {
     assert_eq!((mine.len(), &mine[0]["objects"][0]["object"]), (1, &Value::from("rlhf/math/000001.json")));
     assert_eq!((&mine[0]["key"], &mine[0]["grant"]), (&Value::from(labelco), &Value::from(root)));
     shell.run("strongroom --home labelco audit mine none").fails(4, "UNAUTHENTICATED");
+    // Whoever reads under a grant that is about to end is told so, once, and reads on.
+    shell
+        .run(&format!("strongroom --home lab grant issue --to {worker} --read acme/rlhf/math/000002.json --for 50s"))
+        .ok();
+    let read = shell.run("strongroom --home worker cat acme/rlhf/math/000002.json").ok();
+    assert_eq!(read.stderr.matches("ends within a minute").count(), 1, "{}", read.stderr);
+
     assert!(shell.server().terminate().success(), "{}", shell.server().stderr());
 }
 

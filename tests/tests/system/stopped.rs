@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use strongroom_client::grants::GrantState;
 use strongroom_client::{
-    Action, DatasetRef, DeleteOptions, Error, GetOptions, Holder, Identity, Millis, PutOptions, Reader, Reason, Terms,
-    Vault, VendorName,
+    Action, DatasetRef, DeleteOptions, Error, Fingerprint, GetOptions, Holder, Identity, Millis, PutOptions, Reader,
+    Reason, Terms, Vault, VendorName,
 };
 use strongroom_core::ledger::{Event, Role};
 use strongroom_core::names::TenantName;
@@ -462,11 +462,42 @@ async fn a_blocked_key_is_stopped_everywhere() {
     operator.unblock_key(key, None).await.unwrap();
     let over = raw.get(call).await.err().map(|failure| failure.reason);
     assert_eq!(over, Some(Reason::SessionUnknown), "a session that was ended does not come back");
-    for tenant in ["acme", "zenith", "late", operators(&vault).as_str()] {
+    // A tenant that has never heard of the key is not told of it.
+    let strangers = vault.lab("strangers").await;
+    operator.block_key(key, None).await.unwrap();
+    strangers.dataset("rlhf").await;
+    for lab in [&lab, &zenith] {
+        let admin = vault.connect(&lab.admin).await;
+        admin.create_dataset(&format!("{}/last", lab.tenant).parse().unwrap()).await.unwrap();
+    }
+    let own = vault.ledger(operators(&vault).as_str()).await;
+    let ordered = own.done(Event::KeyBlocked);
+    assert_eq!(ordered.len(), 3);
+    for tenant in ["acme", "zenith", "late"] {
         let ledger = vault.ledger(tenant).await;
-        let blocks = ledger.done(Event::KeyBlocked);
-        assert_eq!(blocks.len(), if tenant.starts_with("operators.") { 2 } else { 0 }, "{tenant}");
-        assert!(blocks.iter().all(|entry| entry.actor.role == Role::Operator));
+        let noted = ledger.done(Event::KeyBlocked);
+        assert!(!noted.is_empty() && noted.iter().all(|entry| entry.actor.role == Role::Operator), "{tenant}");
+        for note in &noted {
+            let block = ordered.iter().find(|entry| entry.order == note.order).expect("the operators' own order");
+            assert!(block.time <= note.time && block.actor == note.actor && block.request == note.request);
+        }
+        assert_nothing_while_blocked(&ledger, &key);
+    }
+    let ledger = vault.ledger("strangers").await;
+    assert!(ledger.entries.iter().all(|(public, _)| !String::from_utf8_lossy(public).contains(&key.to_string())));
+    assert!(ledger.done(Event::KeyBlocked).is_empty());
+}
+
+/// By the tenant's ledger alone: between the note that a key is blocked and the one that it is no longer, nothing was released to it.
+fn assert_nothing_while_blocked(ledger: &Ledger, key: &Fingerprint) {
+    let mut blocked = false;
+    for entry in ledger.parsed() {
+        match entry.event {
+            Event::KeyBlocked => blocked = true,
+            Event::KeyUnblocked => blocked = false,
+            Event::Release | Event::ReleaseRepeat => assert!(!blocked || entry.actor.key != *key, "{}", entry.index),
+            _ => {}
+        }
     }
 }
 

@@ -46,6 +46,9 @@ impl Authority {
             return Err(Refusal::new(Reason::OutOfScope, words));
         }
         let signers = order.signers();
+        if !origin.is_operators() {
+            self.blocked.admit_order(signers, &[])?;
+        }
         let is_admin = signers.iter().all(|signer| self.admins.contains(signer));
         match &content.instruction {
             Instruction::IssueGrant(terms) if terms.parent.is_some() => {
@@ -77,6 +80,28 @@ impl Authority {
             }
             Some(id) if !self.incidents.contains_key(id) => Err(missing("incident")),
             Some(_) => Ok(()),
+        }
+    }
+
+    /// Whether an order of operators about a key may be noted in this tenant's ledger. It was accepted in theirs, in its time, so
+    /// what remains is that it is of this vault, new here, and changes how the key stands.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with the reason and what is wrong in words.
+    pub fn admit_note(&self, order: &VerifiedOrder, origin: &Origin) -> Result<(), Refusal> {
+        let content = order.order();
+        if let Some(accepted) = self.orders.get(&order.id()) {
+            let words = format!("the order was noted before, as entry {accepted}");
+            return Err(Refusal::new(Reason::PreconditionFailed, words));
+        }
+        if origin.is_operators() || content.ledger != origin.operators() {
+            return Err(Refusal::new(Reason::PreconditionFailed, "the order is not of this vault's operators"));
+        }
+        match &content.instruction {
+            instruction @ (Instruction::BlockKey { .. } | Instruction::UnblockKey { .. }) => {
+                self.admit_instruction(instruction, content.not_after, None)
+            }
+            _ => Err(Refusal::new(Reason::OutOfScope, "what operators order is noted where it is about a key alone")),
         }
     }
 

@@ -319,7 +319,7 @@ impl Replay {
                     now: entry.time,
                     authority: &self.authority,
                     chain: &held,
-                    // Which keys operators block stands in their own ledger. It only takes away.
+                    // Which other keys operators block stands in their own ledger. It only takes away.
                     blocked: Blocked::none(),
                 };
                 let allowed =

@@ -8,6 +8,7 @@ use crate::grant::{Grant, Tally};
 use crate::ids::GrantId;
 use crate::ledger::{Entry, Event, Private, Role};
 use crate::order::{Instruction, OrderError, SignedOrder, VerifiedOrder};
+use crate::origin::Origin;
 
 impl Replay {
     pub(super) fn order(&mut self, entry: &Entry, private: Option<&Private>) -> Check<Proof> {
@@ -18,6 +19,9 @@ impl Replay {
         Rule::OrderEvent.unless(event == entry.event, || format!("it says {}", event.name()))?;
         self.check_request(entry, content.request)?;
         self.accept_once(entry)?;
+        if is_note(&content.instruction, &self.origin) {
+            return self.note(entry, &order);
+        }
         Rule::OrderLedger.unless(content.ledger == self.origin, || format!("it is for {}", content.ledger))?;
         let until = content.not_after;
         Rule::OrderInTime.unless(entry.time <= until, || format!("{} is after {until}", entry.time))?;
@@ -54,6 +58,23 @@ impl Replay {
             *grant = Arc::new((**grant).clone().renewed(&renewal));
         }
         Ok(Proof::whole_if(!self.blind && !is_erased))
+    }
+
+    /// What operators ordered in their own ledger about a key that this tenant knows: it takes away here from this entry on, or
+    /// gives that back. When it was accepted is for their ledger to prove.
+    fn note(&mut self, entry: &Entry, order: &VerifiedOrder) -> Check<Proof> {
+        let (own, ledger) = (self.origin.operators(), &order.order().ledger);
+        Rule::OrderLedger.unless(*ledger == own, || format!("it is for {ledger}, and the operators' is {own}"))?;
+        let admitted = self.authority.admit_note(order, &self.origin);
+        if let Err(refusal) = admitted
+            && !self.blind
+        {
+            return Err(Rule::OrderAllowed.broken(refusal.to_string()));
+        }
+        self.check_order_actor(entry, order)?;
+        Rule::Chain.unless(entry.grants.is_empty(), || format!("they are {:?}", entry.grants))?;
+        self.authority.apply(entry.index, order);
+        Ok(Proof::whole_if(!self.blind))
     }
 
     /// What is left of an order whose private part was erased: that it counts as accepted.
@@ -101,6 +122,12 @@ impl Replay {
         let above = self.chain(above).unwrap_or_default();
         std::iter::once(id).chain(above.iter().map(|(grant, _)| grant.id)).collect()
     }
+}
+
+/// Whether an order stands in this ledger only as a note of what operators ordered in theirs.
+fn is_note(instruction: &Instruction, origin: &Origin) -> bool {
+    let about_key = matches!(instruction, Instruction::BlockKey { .. } | Instruction::UnblockKey { .. });
+    about_key && !origin.is_operators()
 }
 
 /// The signed order of an entry, with all that can be known from it alone.

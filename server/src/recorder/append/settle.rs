@@ -70,10 +70,10 @@ impl Writer {
             Prepared::Made(made) => *made,
             Prepared::Failed(error) => return Err(error),
         };
-        let Drafted { now, head, authority, denials, verdicts, marks, writes, base } = drafted;
+        let Drafted { now, head, authority, denials, noted, verdicts, marks, writes, base } = drafted;
         let ledger = self.inner.ledger(&tenant.id);
         let (calls, swept) = state.map(|state| (state.calls, state.swept)).unwrap_or_default();
-        let mut state = State { head, authority, denials, calls, swept };
+        let mut state = State { head, authority, denials, calls, swept, noted };
         if state.head == base {
             let seen = seen_of(&tenant, &state.head);
             if state.head.size().0 > 0 {

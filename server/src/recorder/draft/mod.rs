@@ -5,6 +5,7 @@
 //! nothing but itself; if its commit fails, it is dropped and made anew.
 
 mod delete;
+mod note;
 mod order;
 mod put;
 mod release;
@@ -29,6 +30,7 @@ use super::attempt::{AcceptedCall, Attempt, Hidden, PutOutcome};
 use super::denials::{Denials, More};
 use super::gather::Known;
 use super::ledger::{Calls, Entered, Marks, State};
+use super::operators::Operators;
 use super::private::{Content, Part};
 use super::queue::{Waiting, words};
 use crate::catalog::objects::ObjectWrites;
@@ -60,6 +62,8 @@ pub(super) struct Drafted {
     pub(super) head: Head,
     pub(super) authority: Arc<Authority>,
     pub(super) denials: Denials,
+    /// How far the operators' ledger had come whose blocks are noted.
+    pub(super) noted: Index,
     /// One for each attempt, in their order.
     pub(super) verdicts: Vec<Verdict>,
     pub(super) marks: Marks,
@@ -108,6 +112,9 @@ pub(super) struct Draft<'a> {
     authority: Arc<Authority>,
     /// Of the operators' ledger: which keys are blocked.
     operators: Arc<Authority>,
+    noted: Index,
+    /// Whether the operators' ledger has grown since its blocks were last noted.
+    has_news: bool,
     denials: Denials,
     calls: Option<&'a Calls>,
     known: Known<'a>,
@@ -139,7 +146,7 @@ impl<'a> Draft<'a> {
         now: Millis,
         state: Option<&'a State>,
         known: Known<'a>,
-        operators: Arc<Authority>,
+        operators: Operators,
     ) -> Self {
         let base = state.map(|state| state.head.clone()).unwrap_or_default();
         Self {
@@ -149,7 +156,9 @@ impl<'a> Draft<'a> {
             head: base.clone(),
             base,
             authority: state.map(|state| state.authority.clone()).unwrap_or_default(),
-            operators,
+            operators: operators.authority,
+            noted: operators.size,
+            has_news: state.is_some_and(|state| state.noted < operators.size),
             denials: state.map(|state| state.denials.clone()).unwrap_or_default(),
             calls: state.map(|state| &state.calls),
             known,
@@ -184,6 +193,7 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// What keeps the whole batch from being recorded: nothing of it may be then.
     pub(super) fn decide_all(mut self, waiting: &'a [Waiting]) -> Drafting<Drafted> {
+        self.note_news()?;
         for more in self.denials.sum_up(self.now, false) {
             self.sum_up(more)?;
         }
@@ -203,8 +213,9 @@ impl<'a> Draft<'a> {
         Ok(self.finish(verdicts))
     }
 
-    /// Sums up the denials that are left, and nothing else.
+    /// Sums up the denials that are left, notes which keys are blocked, and nothing else.
     pub(super) fn only_sums(mut self, all: bool) -> Drafting<Drafted> {
+        self.note_news()?;
         for more in self.denials.sum_up(self.now, all) {
             self.sum_up(more)?;
         }
@@ -447,6 +458,7 @@ impl<'a> Draft<'a> {
             head: self.head,
             authority: self.authority,
             denials: self.denials,
+            noted: self.noted,
             verdicts,
             marks: self.marks,
             writes: self.writes,

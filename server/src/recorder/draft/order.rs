@@ -98,6 +98,7 @@ impl<'a> Draft<'a> {
             self.keep_renewal(renewal)?;
         }
         self.change_key(instruction, order)?;
+        self.note_named(instruction)?;
         self.writes.tenant = new.cloned().or(self.writes.tenant.take());
         Ok(Verdict::Ordered { index, time: self.now, id })
     }
