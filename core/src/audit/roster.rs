@@ -45,7 +45,7 @@ pub enum RosterError {
 pub enum GrantStanding {
     /// It can be used.
     Live,
-    /// It could, were not its holder or one above it suspended.
+    /// It could, were not its holder or one above it suspended, or a key blocked by an operator.
     Suspended,
     /// Its time has not begun.
     NotYet,
@@ -147,7 +147,7 @@ pub struct Roster {
 
 impl Roster {
     /// The events that are looked at; all others may be left out.
-    pub const EVENTS: [Event; 20] = [
+    pub const EVENTS: [Event; 22] = [
         Event::TenantCreated,
         Event::AdminAdded,
         Event::AdminRemoved,
@@ -168,6 +168,8 @@ impl Roster {
         Event::TenantUnfrozen,
         Event::IncidentOpened,
         Event::IncidentClosed,
+        Event::KeyBlocked,
+        Event::KeyUnblocked,
     ];
 
     /// Takes in the next entry, with its private part unless that was erased.
@@ -286,6 +288,9 @@ impl Roster {
             Instruction::RemoveVendor { vendor } => told.vendor = Some(*vendor),
             Instruction::AddKey { vendor, key } | Instruction::RevokeKey { vendor, key } => {
                 (told.vendor, told.key) = (Some(*vendor), Some(*key));
+            }
+            Instruction::BlockKey { key, note } | Instruction::UnblockKey { key, note } => {
+                (told.vendor, told.key, told.note) = (self.vendor_of(key), Some(*key), note.clone());
             }
             Instruction::FreezeDataset { name, note } | Instruction::UnfreezeDataset { name, note } => {
                 (told.dataset, told.note) = (Some(name.clone()), note.clone());
@@ -466,6 +471,21 @@ impl Roster {
         ends.into_iter().flatten().min().copied()
     }
 
+    /// Whether what is noted of blocks leaves nobody who could use a grant: all keys of its holder are blocked, or one is that passed
+    /// it on.
+    fn is_blocked(&self, known: &Known, holder: &Holder) -> bool {
+        let blocked = self.authority.blocked();
+        let held = match holder {
+            Holder::Key(key) => blocked.contains(key),
+            Holder::Vendor(id) => self
+                .authority
+                .vendor(id)
+                .is_some_and(|vendor| !vendor.keys.is_empty() && vendor.keys.iter().all(|key| blocked.contains(key))),
+        };
+        let passed_on = |known: &Known| known.chain.len() > 1 && blocked.contains(&known.issuer);
+        held || known.chain.iter().filter_map(|id| self.grants.get(id)).any(passed_on)
+    }
+
     /// How a grant stands after all these orders, at `now`; `None` if its order was erased.
     pub fn standing(&self, grant: &GrantId, now: Millis) -> Option<GrantStanding> {
         let known = self.grants.get(grant)?;
@@ -485,7 +505,9 @@ impl Roster {
             GrantStanding::Ended
         } else if terms.not_before.is_some_and(|start| now < start) {
             GrantStanding::NotYet
-        } else if holders.into_iter().any(|terms| self.authority.suspended(&terms.holder).is_some()) {
+        } else if holders.into_iter().any(|terms| self.authority.suspended(&terms.holder).is_some())
+            || self.is_blocked(known, &terms.holder)
+        {
             GrantStanding::Suspended
         } else {
             GrantStanding::Live

@@ -189,6 +189,31 @@ fn what_became_of_it_is_told() {
 }
 
 #[test]
+fn a_blocked_key_counts_as_suspended_and_is_told_of() {
+    let mut story = Story::new();
+    let (child, _) = crate::rules::passed_on(&mut story);
+    let root = story.read;
+    let roster = |story: &Story| {
+        let mut roster = Roster::default();
+        for record in &story.ledger.records {
+            roster.feed(&record.entry, Some(&record.private)).unwrap();
+        }
+        let now = Millis(story.ledger.now);
+        (roster.standing(&root, now), roster.standing(&child, now))
+    };
+    let (live, suspended) = (Some(GrantStanding::Live), Some(GrantStanding::Suspended));
+    assert_eq!(roster(&story), (live, live));
+    story.ledger.note(crate::rules::block(&story));
+    assert_eq!(roster(&story), (suspended, suspended));
+    // Another key of the vendor goes on; what the blocked one passed on does not.
+    let second = identity();
+    story.ledger.order(Instruction::AddKey { vendor: story.vendor, key: second.fingerprint() });
+    assert_eq!(roster(&story), (live, suspended));
+    story.ledger.note(crate::rules::unblock(&story));
+    assert_eq!(roster(&story), (live, live));
+}
+
+#[test]
 fn a_key_that_joins_late_was_the_vendors_before() {
     let mut story = Story::new();
     let l = &mut story.ledger;
