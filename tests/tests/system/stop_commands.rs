@@ -216,8 +216,40 @@ async fn what_stands_and_why_is_told() {
     assert!(shell.server().terminate().success(), "{}", shell.server().stderr());
 }
 
+async fn a_vendors_keys_come_and_go() {
+    let Site { mut shell, labelco, worker, .. } = site();
+    let second = login(&mut shell, "second");
+    let read =
+        |home: &str, shell: &mut Shell| shell.run(&format!("strongroom --home {home} cat acme/rlhf/math/000001.json"));
+    read("second", &mut shell).fails(4, "UNAUTHENTICATED");
+    shell.run(&format!("strongroom --home lab vendor key add acme/labelco {second}")).ok();
+    shell.run(&format!("strongroom --home lab vendor key add acme/labelco {second}")).fails(3, "PRECONDITION_FAILED");
+    read("second", &mut shell).ok();
+    let shown = shell.run("strongroom --home lab vendor show acme/labelco").ok();
+    assert!(shown.text().contains(&second) && shown.text().contains(&labelco), "{}", shown.text());
+
+    // What a revoked key passed on ends with it; the vendor goes on by its other key.
+    shell.run(&format!("strongroom --home lab vendor key revoke acme/labelco {labelco}")).ok();
+    read("labelco", &mut shell).fails(4, "UNAUTHENTICATED");
+    read("worker", &mut shell).fails(4, "GRANT_REVOKED");
+    read("second", &mut shell).ok();
+    let listed = json(&shell.run("strongroom --home lab vendor list acme --output json").ok());
+    assert_eq!((listed.len(), &listed[0]["vendor"], &listed[0]["state"]), (1, &"labelco".into(), &"live".into()));
+    assert_eq!(listed[0]["keys"], Value::from(vec![second.clone()]));
+    shell.run("strongroom --home second vendor list acme").fails(4, "OUT_OF_SCOPE");
+
+    shell.run("strongroom --home lab vendor remove acme/labelco").fails(2, "USAGE");
+    shell.run("strongroom --home lab vendor remove acme/labelco --yes").ok();
+    read("second", &mut shell).fails(4, "UNAUTHENTICATED");
+    shell.run(&format!("strongroom --home lab vendor add acme/labelco --key {worker}")).fails(3, "PRECONDITION_FAILED");
+    let listed = json(&shell.run("strongroom --home lab grant list acme --output json").ok());
+    assert!(listed.len() == 2 && listed.iter().all(|line| line["state"] == "revoked"), "{listed:?}");
+    assert!(shell.server().terminate().success(), "{}", shell.server().stderr());
+}
+
 on_each_engine! {
     (flavor = "current_thread")
     who_is_stopped_is_told_so,
     what_stands_and_why_is_told,
+    a_vendors_keys_come_and_go,
 }
