@@ -18,13 +18,17 @@ pub enum Key {
     #[command(after_help = "\
 Examples:
   strongroom key rotate acme
-  strongroom key rotate acme --detach")]
+  strongroom key rotate acme --detach
+  strongroom key rotate acme --log")]
     Rotate {
         /// The tenant.
         tenant: TenantName,
         /// Do not wait: the server goes on by itself.
         #[arg(long)]
         detach: bool,
+        /// Rotate the key that signs the ledger's checkpoints instead. The one before signs it, so whoever knows that one follows.
+        #[arg(long, conflicts_with = "detach")]
+        log: bool,
     },
     /// Show the versions of a tenant's key, and how far the last rotation is.
     #[command(after_help = "\
@@ -104,7 +108,8 @@ impl Key {
             confirm(&format!("Destroy version {version} of the key of {tenant} for good?"), *yes)?;
         }
         globals.with_vault(async |vault| match self {
-            Self::Rotate { tenant, detach } => rotation::rotate(globals, vault, &tenant, detach).await,
+            Self::Rotate { tenant, log: true, .. } => rotation::rotate_log(globals, vault, &tenant).await,
+            Self::Rotate { tenant, detach, .. } => rotation::rotate(globals, vault, &tenant, detach).await,
             Self::Status { tenant } => rotation::show(globals, &tenant, vault.key_status(&tenant).await?),
             Self::Destroy { tenant, version, .. } => {
                 let done = vault.destroy_key(&tenant, version).await?;

@@ -57,7 +57,7 @@ pub struct Check {
 struct Shown {
     tenant: String,
     origin: String,
-    log_key: String,
+    log_keys: Vec<String>,
     entries: Option<u64>,
     tip: Option<String>,
     /// The time of the newest entry.
@@ -180,7 +180,7 @@ impl Shown {
             witnesses: status.cosigned.iter().map(vouching).collect(),
             tenant: status.tenant,
             origin: status.origin,
-            log_key: status.log_key,
+            log_keys: status.log_keys,
             stopped: status.stopped,
             problems: status.problems,
         }
@@ -206,7 +206,7 @@ impl Shown {
             say("cosigned", format!("{} entries by {witness}", number(entries)));
         }
         say("ledger", self.origin.clone());
-        say("log key", self.log_key.clone());
+        self.log_keys.iter().for_each(|key| say("log key", key.clone()));
         self.problems.iter().for_each(|problem| say("problem", problem.clone()));
         lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
     }

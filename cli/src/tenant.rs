@@ -75,6 +75,14 @@ struct Shown {
     entries: u64,
     stopped: Option<String>,
     log_key: Option<String>,
+    /// That key, and each that came after it, with the entry that put it in its place.
+    log_keys: Vec<LogKey>,
+}
+
+#[derive(Debug, Serialize)]
+struct LogKey {
+    key: String,
+    after: Option<u64>,
 }
 
 impl From<TenantInfo> for Shown {
@@ -85,6 +93,12 @@ impl From<TenantInfo> for Shown {
             entries: info.size.0,
             stopped: info.stopped,
             log_key: info.log_key.map(|key| key.to_string()),
+            log_keys: info
+                .log_keys
+                .iter()
+                .flat_map(|keys| keys.all())
+                .map(|(after, key)| LogKey { key: key.to_string(), after: after.map(|index| index.0) })
+                .collect(),
         }
     }
 }
@@ -101,7 +115,12 @@ impl Shown {
             ("ledger", &self.origin),
             ("log key", key),
         ];
-        lines.map(|(name, value)| format!("{name:<8} {value}")).join("\n")
+        let mut page = lines.map(|(name, value)| format!("{name:<8} {value}")).join("\n");
+        for LogKey { key, after } in self.log_keys.iter().skip(1) {
+            let after = after.map(|index| format!(" since entry {index}")).unwrap_or_default();
+            page.push_str(&format!("\n{:<8} {key}{after}", ""));
+        }
+        page
     }
 }
 

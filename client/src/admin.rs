@@ -9,6 +9,7 @@ use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{IncidentId, Index, Millis, NodeId, OrderId, TenantId, VaultId, VendorId};
 use strongroom_core::keys::secret::random_bytes;
 use strongroom_core::ledger::checkpoint::VerifierKey;
+use strongroom_core::ledger::log_keys::LogKeys;
 use strongroom_core::names::{TenantName, VendorName};
 use strongroom_core::order::{Instruction, Order};
 use strongroom_core::origin::Origin;
@@ -88,6 +89,8 @@ pub struct TenantInfo {
     pub stopped: Option<String>,
     /// What its ledger's checkpoints are verified with; none if its keys cannot be opened.
     pub log_key: Option<VerifierKey>,
+    /// That key, and those that came in its place since; none if the tenant's keys do not open.
+    pub log_keys: Option<LogKeys>,
 }
 
 impl Vault {
@@ -186,6 +189,7 @@ impl Vault {
             let answer = answer.await?.into_inner();
             for tenant in answer.tenants {
                 tenants.push(TenantInfo {
+                    log_keys: log_keys(&tenant)?,
                     name: parse("tenant", &tenant.name)?,
                     origin: parse("origin", &tenant.origin)?,
                     size: Index(tenant.size),
@@ -325,6 +329,7 @@ enum Method {
     UnblockKey,
     RotateKey,
     DestroyKey,
+    RotateLogKey,
     IssueGrant,
     RenewGrant,
     RevokeGrant,
@@ -357,6 +362,7 @@ fn method(instruction: &Instruction) -> Method {
         Instruction::DestroyKey { .. } => Method::DestroyKey,
         Instruction::OpenIncident { .. } => Method::OpenIncident,
         Instruction::CloseIncident { .. } => Method::CloseIncident,
+        Instruction::RotateLogKey { .. } => Method::RotateLogKey,
         Instruction::IssueGrant(_) => Method::IssueGrant,
         Instruction::RenewGrant { .. } => Method::RenewGrant,
         Instruction::RevokeGrant { .. } => Method::RevokeGrant,
@@ -387,6 +393,7 @@ async fn carry_out(method: Method, channel: Channel, order: v1::SignedOrder) -> 
         Method::UnblockKey => AdminClient::new(channel).unblock_key(order).await,
         Method::RotateKey => KeysClient::new(channel).rotate(order).await,
         Method::DestroyKey => KeysClient::new(channel).destroy(order).await,
+        Method::RotateLogKey => KeysClient::new(channel).rotate_log(order).await,
         Method::IssueGrant => GrantsClient::new(channel).issue(order).await,
         Method::RenewGrant => GrantsClient::new(channel).renew(order).await,
         Method::RevokeGrant => GrantsClient::new(channel).revoke(order).await,
@@ -430,4 +437,13 @@ pub(crate) fn now() -> Result<Millis> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let since = since.map_err(|_| Error::new(Reason::Clock, "this machine's clock stands before 1970"))?;
     u64::try_from(since.as_millis()).map(Millis).map_err(|_| Error::new(Reason::Clock, "this machine's clock is wrong"))
+}
+
+fn log_keys(tenant: &v1::Tenant) -> Result<Option<LogKeys>> {
+    if tenant.log_key.is_empty() {
+        return Ok(None);
+    }
+    let lines = std::iter::once(&tenant.log_key).chain(&tenant.later_log_keys).map(String::as_str);
+    let broken = |error| Error::integrity(format!("the log keys of {}: {error}", tenant.name));
+    LogKeys::from_lines(lines).map(Some).map_err(broken)
 }

@@ -23,8 +23,8 @@ pub struct LedgerStatus {
     pub tenant: String,
     /// Its origin; empty if the tenant's keys do not open.
     pub origin: String,
-    /// What its checkpoints are verified with; empty as the origin.
-    pub log_key: String,
+    /// What its checkpoints are verified with, oldest first; none if the tenant's keys do not open.
+    pub log_keys: Vec<String>,
     /// Entries, the root over them, and the time of the newest; none if that could not be read.
     pub head: Option<(Index, Digest, Millis)>,
     /// Now, by the node's clock.
@@ -111,7 +111,7 @@ fn status(message: v1::LedgerStatus) -> Result<LedgerStatus> {
         copy: tree(message.copy)?,
         tenant: message.tenant,
         origin: message.origin,
-        log_key: message.log_key,
+        log_keys: message.log_keys,
         now: Millis(message.now),
         cosigned: message.cosigned.into_iter().map(|cosigned| (cosigned.witness, cosigned.note)).collect(),
         stopped: Some(message.stopped).filter(|stopped| !stopped.is_empty()),

@@ -10,6 +10,7 @@ use futures::stream::{BoxStream, try_unfold};
 use strongroom_core::ids::{Digest, Index};
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
 use strongroom_core::ledger::cosign::WitnessKey;
+use strongroom_core::ledger::log_keys::{LogKeys, MAX_LOG_KEYS};
 use strongroom_core::ledger::proof::{MAX_PROOF, Receipt, check_consistency};
 use strongroom_core::ledger::tile::Tile;
 use strongroom_core::names::TenantName;
@@ -37,6 +38,8 @@ pub struct LogCheckpoint {
     pub note: Bytes,
     /// The key that signed it.
     pub key: VerifierKey,
+    /// All keys of the log, of which that is one.
+    pub keys: LogKeys,
 }
 
 /// A checkpoint that a witness cosigned. Its signatures were checked.
@@ -78,6 +81,7 @@ impl Vault {
         });
         let found = opened(answer.await?.into_inner())?;
         self.memory().pin(tenant, &found.checkpoint.origin)?;
+        self.memory().pin_log_key(tenant, &found.keys)?;
         match self.memory().seen(tenant) {
             Some(seen) if seen.size.0 > 0 => {
                 let newer = self.continued(tenant, seen.size, &seen.tip).await?;
@@ -122,6 +126,7 @@ impl Vault {
         };
         let found = opened(checkpoint.ok_or_else(no_checkpoint)?)?;
         let Checkpoint { size: new, root: new_root, .. } = &found.checkpoint;
+        self.memory().pin_log_key(tenant, &found.keys)?;
         let proven = check_consistency((size.0, root), (new.0, new_root), &hashes(&proof)?);
         proven.map_err(|_| diverged("it was rewritten"))?;
         Ok(found)
@@ -164,7 +169,7 @@ impl Vault {
     ///
     /// # Errors
     /// `INTEGRITY` if one of them does not hold.
-    pub async fn cosignatures(&self, tenant: &TenantName, log: &VerifierKey) -> Result<Vec<Cosigned>> {
+    pub async fn cosignatures(&self, tenant: &TenantName, log: &LogKeys) -> Result<Vec<Cosigned>> {
         let request = v1::CosignaturesRequest { tenant: tenant.to_string() };
         let answer = self.with_channel(Safety::Idempotent, |channel| {
             let request = request.clone();
@@ -250,12 +255,11 @@ impl Copying {
     }
 }
 
-fn cosigned(message: v1::Cosigned, log: &VerifierKey) -> Result<Cosigned> {
+fn cosigned(message: v1::Cosigned, log: &LogKeys) -> Result<Cosigned> {
     let broken = |why: String| Error::integrity(format!("a cosigned checkpoint: {why}"));
     let witness: WitnessKey =
         message.witness.parse().map_err(|_| broken("its witness has no public key".to_owned()))?;
-    let opened = Checkpoint::open(&message.note, std::slice::from_ref(log));
-    let (checkpoint, _) = opened.map_err(|error| broken(error.to_string()))?;
+    let (checkpoint, _) = log.open(&message.note).map_err(|error| broken(error.to_string()))?;
     let time = witness.cosigned(&message.note).map_err(|error| broken(error.to_string()))?;
     let time = time.ok_or_else(|| broken(format!("{witness} did not sign it")))?;
     Ok(Cosigned { witness, time, checkpoint, note: message.note })
@@ -264,12 +268,10 @@ fn cosigned(message: v1::Cosigned, log: &VerifierKey) -> Result<Cosigned> {
 /// A checkpoint that one of the keys that came with it signed, for the ledger that it names.
 fn opened(answer: v1::CheckpointResponse) -> Result<LogCheckpoint> {
     let broken = |why: String| Error::integrity(format!("the checkpoint: {why}"));
-    let keys: Vec<VerifierKey> = answer.keys.iter().take(16).filter_map(|key| key.parse().ok()).collect();
-    let (checkpoint, key) = Checkpoint::open(&answer.note, &keys).map_err(|error| broken(error.to_string()))?;
-    if key.name() != checkpoint.origin.to_string() {
-        return Err(broken("it is signed by the key of another ledger".to_owned()));
-    }
-    Ok(LogCheckpoint { checkpoint, key: key.clone(), note: answer.note })
+    let keys = LogKeys::from_lines(answer.keys.iter().take(MAX_LOG_KEYS).map(String::as_str));
+    let keys = keys.map_err(|error| broken(error.to_string()))?;
+    let (checkpoint, key) = keys.open(&answer.note).map_err(|error| broken(error.to_string()))?;
+    Ok(LogCheckpoint { checkpoint, key, keys, note: answer.note })
 }
 
 fn no_checkpoint() -> Error {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ledger::Seen;
+use strongroom_core::ledger::log_keys::LogKeys;
 use strongroom_core::names::TenantName;
 use strongroom_core::origin::Origin;
 use strongroom_core::reason::Reason;
@@ -52,6 +53,8 @@ struct State {
 struct Known {
     origin: Origin,
     seen: Option<Seen>,
+    /// The newest of its log keys.
+    log_key: Option<String>,
 }
 
 /// The file: all that is known, of all vaults that this home has met.
@@ -66,6 +69,8 @@ struct Line {
     tenant: TenantName,
     origin: Origin,
     seen: Option<Seen>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_key: Option<String>,
 }
 
 impl Memory {
@@ -77,7 +82,9 @@ impl Memory {
     /// The memory in this file, which need not exist yet.
     pub(crate) fn in_file(server_key: Fingerprint, file: PathBuf) -> Result<Self> {
         let lines = read(&file)?.ledgers.into_iter().filter(|line| line.server_key == server_key);
-        let ledgers = lines.map(|line| (line.tenant, Known { origin: line.origin, seen: line.seen })).collect();
+        let ledgers = lines
+            .map(|line| (line.tenant, Known { origin: line.origin, seen: line.seen, log_key: line.log_key }))
+            .collect();
         let state = Mutex::new(State { ledgers, ..State::default() });
         Ok(Self { server_key, file: Some(file), state, writer: Mutex::default() })
     }
@@ -104,8 +111,29 @@ impl Memory {
                 let detail = format!("{tenant} had the ledger {} before, and now has {origin}", known.origin);
                 return Err(Error::new(Reason::LedgerDiverged, detail));
             }
-            None => state.ledgers.insert(tenant.clone(), Known { origin: origin.clone(), seen: None }),
+            None => state.ledgers.insert(tenant.clone(), Known { origin: origin.clone(), seen: None, log_key: None }),
         };
+        self.write_later(state);
+        Ok(())
+    }
+
+    /// Takes the newest of these keys for the ledger's from now on: the one that was remembered must be among them.
+    ///
+    /// # Errors
+    /// `LEDGER_DIVERGED` if it is not.
+    pub(crate) fn pin_log_key(self: &Arc<Self>, tenant: &TenantName, keys: &LogKeys) -> Result<()> {
+        let mut state = self.lock();
+        let Some(known) = state.ledgers.get_mut(tenant) else { return Ok(()) };
+        let newest = keys.newest().to_string();
+        match &known.log_key {
+            Some(own) if *own == newest => return Ok(()),
+            Some(own) if keys.all().all(|(_, key)| key.to_string() != *own) => {
+                let detail =
+                    format!("{tenant}'s ledger was signed by the key {own}, which none of its keys comes after");
+                return Err(Error::new(Reason::LedgerDiverged, detail));
+            }
+            _ => known.log_key = Some(newest),
+        }
         self.write_later(state);
         Ok(())
     }
@@ -188,8 +216,8 @@ impl Memory {
         lock.lock()?;
         let mut content = read(file).map_err(io::Error::other)?;
         for (tenant, known) in ours {
-            let Known { origin, seen } = known;
-            let line = Line { server_key: self.server_key, tenant, origin, seen };
+            let Known { origin, seen, log_key } = known;
+            let line = Line { server_key: self.server_key, tenant, origin, seen, log_key };
             merge(&mut content.ledgers, line);
         }
         let mut json = serde_json::to_vec(&content).map_err(io::Error::other)?;
@@ -228,8 +256,13 @@ fn merge(lines: &mut Vec<Line>, line: Line) {
         Some(known) if known.origin != line.origin => {
             tracing::warn!(tenant = %line.tenant, "another process knows another ledger behind this name; its word stays");
         }
-        Some(known) if newer(line.seen.as_ref(), known.seen.as_ref()) => known.seen = line.seen,
-        Some(_) => {}
+        Some(known) => {
+            if newer(line.seen.as_ref(), known.seen.as_ref()) {
+                known.seen = line.seen;
+            }
+            // Which of two keys is the newer one, neither process knows of the other; the next answer tells.
+            known.log_key = line.log_key.or(known.log_key.take());
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use strongroom_core::call::Work;
 use strongroom_core::ids::{Index, VendorId};
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
 use strongroom_core::ledger::growth::Growth;
+use strongroom_core::ledger::log_keys::LogKeys;
 use strongroom_core::ledger::replay::{Replay, Snapshot};
 use strongroom_core::ledger::verify::LogFinding;
 use strongroom_core::ledger::{Entry, Outcome, Private};
@@ -32,8 +33,10 @@ use crate::log::{Cover, LogCheckpoint};
 pub struct Monitor {
     vault: Vault,
     tenant: TenantName,
-    /// The key that is to sign; the first that does, if none was given.
+    /// A key that the log's must be, or come after; the first that signed, if none was given.
     key: Option<VerifierKey>,
+    /// The key that signed the last checkpoint.
+    signer: Option<VerifierKey>,
     /// The last checkpoint, as its note.
     last: Option<(Checkpoint, Bytes)>,
     replay: Option<Replay>,
@@ -62,7 +65,7 @@ impl std::fmt::Debug for Monitor {
 impl Monitor {
     /// A monitor that begins with entry 0. `key` is the log's public key, if it is known from elsewhere.
     pub fn new(vault: Vault, tenant: TenantName, key: Option<VerifierKey>) -> Self {
-        Self { vault, tenant, key, last: None, replay: None, growth: None, pending: Vec::new() }
+        Self { vault, tenant, key, signer: None, last: None, replay: None, growth: None, pending: Vec::new() }
     }
 
     /// A monitor that goes on from a snapshot of its own, and from the last checkpoint that it saw, which may be newer.
@@ -78,19 +81,14 @@ impl Monitor {
     ) -> Result<Self> {
         let mut monitor = Self::new(vault, tenant, key);
         if let Some(Snapshot { key, replay }) = snapshot {
-            monitor.check_signer(&key)?;
-            monitor.key = Some(key);
+            // A key that is known from elsewhere stays the one that the log's must come after.
+            monitor.key.get_or_insert(key);
             monitor.replay = Some(replay);
         }
         if let Some(note) = last {
-            let keys: Vec<VerifierKey> = monitor.key.iter().cloned().collect();
-            let opened = match keys.is_empty() {
-                // Nothing but the checkpoint is left: whoever signed it is not known, and it only says how far it was.
-                true => Checkpoint::peek(&note),
-                false => Checkpoint::open(&note, &keys).map(|(checkpoint, _)| checkpoint),
-            };
+            // Who signed it shows with the first step, which has all keys of the log.
             let broken = |error| Error::new(Reason::LedgerDiverged, format!("the checkpoint that was kept: {error}"));
-            monitor.last = Some((opened.map_err(broken)?, note));
+            monitor.last = Some((Checkpoint::peek(&note).map_err(broken)?, note));
         }
         Ok(monitor)
     }
@@ -135,8 +133,13 @@ impl Monitor {
             progress(growth.size().0, checkpoint.size.0);
         }
         growth.settle(&checkpoint).map_err(finding)?;
+        let named = found.keys.later().iter().filter(|(index, _)| *index < checkpoint.size);
+        if !replay.log_keys().iter().eq(named) {
+            return Err(finding(LogFinding::OtherKeys));
+        }
         let is_new = self.last.as_ref().is_none_or(|(last, _)| *last != checkpoint);
-        self.key = Some(found.key.clone());
+        self.key.get_or_insert_with(|| found.key.clone());
+        self.signer = Some(found.key.clone());
         self.last = Some((checkpoint, found.note.clone()));
         Ok(Step { checkpoint: found, entries: std::mem::take(&mut self.pending), is_new })
     }
@@ -151,7 +154,7 @@ impl Monitor {
     /// # Errors
     /// `INTEGRITY` if the replay found something.
     pub fn snapshot(&mut self) -> Result<Option<Vec<u8>>> {
-        let (Some(key), Some(replay)) = (self.key.clone(), self.replay.take()) else { return Ok(None) };
+        let (Some(key), Some(replay)) = (self.signer.clone(), self.replay.take()) else { return Ok(None) };
         let snapshot = Snapshot { key, replay };
         let bytes = snapshot.to_bytes();
         self.replay = Some(snapshot.replay);
@@ -178,7 +181,7 @@ impl Monitor {
                 found = if newer.checkpoint.size >= found.checkpoint.size { newer } else { found };
             }
         }
-        self.check_signer(&found.key)?;
+        self.check_keys(&found.keys)?;
         let is_same = self.replay.as_ref().is_none_or(|replay| *replay.origin() == found.checkpoint.origin);
         match is_same {
             true => Ok(found),
@@ -186,14 +189,19 @@ impl Monitor {
         }
     }
 
-    fn check_signer(&self, key: &VerifierKey) -> Result<()> {
-        match &self.key {
-            Some(own) if own != key => {
-                let detail = format!("{}'s ledger is signed by the key {key}, and not by {own}", self.tenant);
-                Err(Error::new(Reason::LedgerDiverged, detail))
-            }
-            _ => Ok(()),
+    /// Whether these are the keys of the log that was followed, and the last checkpoint is signed by the one of its size.
+    fn check_keys(&self, keys: &LogKeys) -> Result<()> {
+        if let Some(own) = self.key.as_ref().filter(|own| !keys.contains(own)) {
+            let detail = format!(
+                "{}'s ledger is signed by the key {}, and {own} is none of its keys",
+                self.tenant,
+                keys.newest()
+            );
+            return Err(Error::new(Reason::LedgerDiverged, detail));
         }
+        let kept = self.last.as_ref().map(|(_, note)| keys.open(note));
+        let broken = |error| Error::new(Reason::LedgerDiverged, format!("the checkpoint that was kept: {error}"));
+        kept.transpose().map(drop).map_err(broken)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, try_unfold};
-use strongroom_core::ids::Millis;
+use strongroom_core::ids::{Index, Millis};
 use strongroom_core::names::TenantName;
 use strongroom_core::order::Instruction;
 use strongroom_core::reason::Reason;
@@ -13,6 +13,7 @@ use tonic::Streaming;
 use crate::admin::OrderDone;
 use crate::connect::Vault;
 use crate::error::{Error, Result};
+use crate::log::Cover;
 use crate::retry::Safety;
 
 /// The versions of a tenant's key, and the last rotation.
@@ -84,6 +85,17 @@ impl Vault {
         let too_many = || Error::new(Reason::PreconditionFailed, "the key was rotated as often as can be counted");
         let version = self.key_status(tenant).await?.active.checked_add(1).ok_or_else(too_many)?;
         Ok((version, self.order(tenant, Instruction::RotateKey { version }).await?))
+    }
+
+    /// Has another key sign the ledger's checkpoints from here on. The vault makes it, and the one before signs it; whoever knows
+    /// that one follows. The new one's version comes back.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if somebody else rotated at the same time; `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn rotate_log_key(&self, tenant: &TenantName) -> Result<(u32, OrderDone)> {
+        let keys = self.checkpoint(tenant, Cover::Entries(Index(0))).await?.keys;
+        let version = u32::try_from(keys.all().count() + 1).unwrap_or(u32::MAX);
+        Ok((version, self.order(tenant, Instruction::RotateLogKey { version }).await?))
     }
 
     /// Destroys an older version of the tenant's key, for good: what was copied while it was in use no longer opens with what the

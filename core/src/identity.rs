@@ -31,6 +31,8 @@ pub enum Purpose {
     Call,
     /// An order, signed by identities.
     Order,
+    /// A log's next key, signed by the one before it.
+    LogKey,
 }
 
 impl Purpose {
@@ -41,6 +43,7 @@ impl Purpose {
             Self::Session => "session",
             Self::Call => "call",
             Self::Order => "order",
+            Self::LogKey => "log-key",
         };
         [b"strongroom/v1/", kind.as_bytes(), &[0], bytes].concat()
     }

@@ -156,6 +156,11 @@ pub enum Instruction {
         /// The version.
         version: u32,
     },
+    /// By an admin: another key signs the ledger's checkpoints from here on. The vault makes it, and the one before signs it.
+    RotateLogKey {
+        /// The version to be: one more than the active one; a ledger begins with 1.
+        version: u32,
+    },
     /// By an admin, or by the holder of a grant that may be delegated. The grant's id comes from this order's.
     IssueGrant(Terms),
     /// By an admin, or by the holder of the grant that it was delegated from: moves a grant's end later.
@@ -351,7 +356,8 @@ fn check_fields(instruction: &Instruction) -> Result<(), OrderError> {
         | Instruction::CreateDataset { .. }
         | Instruction::DeleteDataset { .. }
         | Instruction::RotateKey { .. }
-        | Instruction::DestroyKey { .. } => Ok(()),
+        | Instruction::DestroyKey { .. }
+        | Instruction::RotateLogKey { .. } => Ok(()),
     }
 }
 

@@ -124,6 +124,7 @@ fn instruction(tenant: &TenantName, instruction: &Instruction, grant: Option<&Gr
         }
         Instruction::CloseIncident { incident, note } => noted(incident.to_string(), note),
         Instruction::RotateKey { version } => format!("version {version} of the tenant's key is active"),
+        Instruction::RotateLogKey { version } => format!("key {version} signs the ledger's checkpoints"),
         Instruction::DestroyKey { version } => format!("version {version} of the tenant's key"),
         Instruction::RemoveVendor { vendor } => names.vendor(vendor),
         Instruction::AddKey { vendor, key } | Instruction::RevokeKey { vendor, key } => {

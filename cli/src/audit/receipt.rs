@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use strongroom_core::ledger::Entry;
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
+use strongroom_core::ledger::log_keys::LogKeys;
 use strongroom_core::ledger::proof::Receipt;
 use strongroom_core::reason::Reason;
 
@@ -45,7 +46,7 @@ pub(super) fn folder_of(folder: &Path) -> io::Result<Option<Vec<PathBuf>>> {
 }
 
 /// Verifies a receipt with the ledger's public key: a receipt does not bring one along.
-pub(super) fn verify(file: &Path, key: Option<&VerifierKey>, format: Format) -> Outcome {
+pub(super) fn verify(file: &Path, key: Option<&VerifierKey>, keys: Option<&LogKeys>, format: Format) -> Outcome {
     let Some(key) = key else {
         let detail = "a receipt is verified with the ledger's public key";
         return Err(Failure::usage(detail, "give it with --key; the operator's `tenant show` prints it"));
@@ -58,8 +59,12 @@ pub(super) fn verify(file: &Path, key: Option<&VerifierKey>, format: Format) -> 
         Failure::new(Reason::Integrity, detail, "ask for the proof again with `audit prove`")
     };
     let receipt = Receipt::from_bytes(&bytes).ok_or_else(|| broken("it is not a tlog-proof with its entry".into()))?;
-    let opened = Checkpoint::open(&receipt.checkpoint, std::slice::from_ref(key));
-    let (checkpoint, _) = opened.map_err(|error| broken(format!("its checkpoint: {error}")))?;
+    let opened = match keys {
+        Some(keys) if keys.contains(key) => keys.open(&receipt.checkpoint).map(|(checkpoint, _)| checkpoint),
+        Some(_) => return Err(broken("the file of --log-keys does not hold the key".into())),
+        None => Checkpoint::open(&receipt.checkpoint, std::slice::from_ref(key)).map(|(checkpoint, _)| checkpoint),
+    };
+    let checkpoint = opened.map_err(|error| broken(format!("its checkpoint: {error}")))?;
     if key.name() != checkpoint.origin.to_string() {
         return Err(broken("its checkpoint is of another ledger than the key".into()));
     }

@@ -16,6 +16,7 @@ use strongroom_core::audit::roster::Roster;
 use strongroom_core::ids::{Index, Millis};
 use strongroom_core::ledger::checkpoint::{Checkpoint, MAX_NOTE, VerifierKey};
 use strongroom_core::ledger::entry::peek_event;
+use strongroom_core::ledger::log_keys::LogKeys;
 use strongroom_core::ledger::tile::Tile;
 use strongroom_core::ledger::verify::{CHECKPOINT, Expected, LogFiles, LogFinding, check_log, walk_log};
 use strongroom_core::ledger::{Entry, Event, Private};
@@ -222,10 +223,9 @@ impl Folder<'_> {
     fn checkpoint(&mut self) -> Outcome<Signed> {
         let note = self.file(CHECKPOINT, MAX_NOTE as u64)?;
         let keys = self.file(strongroom_core::ledger::verify::LOG_KEYS, MAX_NOTE as u64)?;
-        let key = String::from_utf8_lossy(&keys).trim_end().parse::<VerifierKey>();
-        let key = key.map_err(|error| no_ledger(error.to_string()))?;
-        let opened = Checkpoint::open(&note, std::slice::from_ref(&key));
-        let (checkpoint, _) = opened.map_err(|error| no_ledger(error.to_string()))?;
+        let keys = String::from_utf8_lossy(&keys).parse::<LogKeys>();
+        let keys = keys.map_err(|error| no_ledger(error.to_string()))?;
+        let (checkpoint, key) = keys.open(&note).map_err(|error| no_ledger(error.to_string()))?;
         Ok(Signed { checkpoint, key, note })
     }
 

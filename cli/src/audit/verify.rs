@@ -8,6 +8,7 @@ use serde::Serialize;
 use strongroom_core::ids::Millis;
 use strongroom_core::ledger::checkpoint::{MAX_NOTE, VerifierKey};
 use strongroom_core::ledger::cosign::WitnessKey;
+use strongroom_core::ledger::log_keys::{LogKeys, LogKeysError};
 use strongroom_core::ledger::verify::{Expected, LogFinding, Verified, Witnessed, verify_on};
 use strongroom_core::reason::Reason;
 
@@ -33,9 +34,13 @@ pub struct Verify {
     /// A checkpoint that was kept from before: the ledger must continue it.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
-    /// The ledger's public key, known from elsewhere.
+    /// The ledger's public key, known from elsewhere: the first one, or one that came after it.
     #[arg(long, value_name = "NAME+ID+KEY")]
     key: Option<VerifierKey>,
+    /// Of receipts: the file of the ledger's keys, as an export has it (log-keys), where the key that signed came after that of
+    /// --key.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    log_keys: Option<PathBuf>,
     /// A witness that is trusted, by its public key: it must have cosigned a checkpoint of the ledger. May be given again.
     #[arg(long, value_name = "NAME+ID+KEY")]
     witness: Vec<WitnessKey>,
@@ -84,11 +89,13 @@ impl Verify {
             return evidence::verify(&self.folder, self.key.as_ref(), globals);
         }
         if self.folder.is_file() {
-            return receipt::verify(&self.folder, self.key.as_ref(), globals.output);
+            return receipt::verify(&self.folder, self.key.as_ref(), self.log_keys()?.as_ref(), globals.output);
         }
         let receipts = receipt::folder_of(&self.folder).map_err(|error| Failure::file(&self.folder, &error))?;
         if let Some(receipts) = receipts {
-            return receipts.iter().try_for_each(|file| receipt::verify(file, self.key.as_ref(), globals.output));
+            let keys = self.log_keys()?;
+            let verify = |file: &PathBuf| receipt::verify(file, self.key.as_ref(), keys.as_ref(), globals.output);
+            return receipts.iter().try_for_each(verify);
         }
         let since = self.since.as_deref().map(read_note).transpose()?;
         let expected = Expected { key: self.key.clone(), since, witnesses: self.witness.clone() };
@@ -102,6 +109,15 @@ impl Verify {
         }
         let verdict = Verdict::of(verified, self.key.is_some());
         globals.output.result(&verdict, |verdict| verdict.words(&self.folder))
+    }
+
+    fn log_keys(&self) -> Outcome<Option<LogKeys>> {
+        let Some(path) = &self.log_keys else { return Ok(None) };
+        let text = String::from_utf8_lossy(&read_note(path)?).into_owned();
+        let broken = |error: LogKeysError| {
+            Failure::usage(format!("{}: {error}", path.display()), "give the log-keys of an export")
+        };
+        text.parse().map(Some).map_err(broken)
     }
 
     fn failure(&self, finding: LogFinding<io::Error>) -> Failure {

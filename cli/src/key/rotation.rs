@@ -4,7 +4,9 @@ use futures::StreamExt;
 use serde::Serialize;
 use strongroom_client::Vault;
 use strongroom_client::admin::OrderDone;
+use strongroom_client::log::Cover;
 use strongroom_client::rotation::{KeyStatus, Rotation};
+use strongroom_core::ids::Index;
 use strongroom_core::names::TenantName;
 
 use crate::amount::counted;
@@ -119,5 +121,27 @@ pub(super) fn destroyed(globals: &Globals, tenant: &TenantName, version: u32, do
     let gone = Destroyed { tenant: tenant.to_string(), version, index: done.index.0, time: when::rfc3339(done.time) };
     globals.output.result(&gone, |gone| {
         format!("version {} of the key of {} is destroyed (entry {})", gone.version, gone.tenant, gone.index)
+    })
+}
+
+/// What `key rotate --log` prints.
+#[derive(Debug, Serialize)]
+struct LogRotated {
+    tenant: String,
+    version: u32,
+    index: u64,
+    log_key: String,
+}
+
+/// Has another key sign the ledger's checkpoints, and says which.
+///
+/// # Errors
+/// The caller is no admin, or somebody else rotated at the same time.
+pub(super) async fn rotate_log(globals: &Globals, vault: &Vault, tenant: &TenantName) -> Outcome {
+    let (version, done) = vault.rotate_log_key(tenant).await?;
+    let under = vault.checkpoint(tenant, Cover::Entries(Index(done.index.0 + 1))).await?;
+    let (tenant, log_key) = (tenant.to_string(), under.keys.newest().to_string());
+    globals.output.result(&LogRotated { tenant, version, index: done.index.0, log_key }, |rotated| {
+        format!("{}: entry {}; checkpoints after it are signed by {}", rotated.tenant, rotated.index, rotated.log_key)
     })
 }

@@ -86,6 +86,8 @@ pub struct Authority {
     rotations: u32,
     destroyed: BTreeSet<u32>,
     incidents: BTreeMap<IncidentId, Incident>,
+    /// How often the key that signs checkpoints was rotated: it begins with version 1.
+    log_rotations: u32,
     policy: Policy,
     policy_set: Option<Index>,
     /// The orders that were taken in, each accepted once.
@@ -153,6 +155,11 @@ impl Authority {
     /// Whether there is such a version of the tenant's key: made, and not destroyed.
     pub fn has_key(&self, version: u32) -> bool {
         (1..=self.key_version()).contains(&version) && !self.destroyed.contains(&version)
+    }
+
+    /// The version of the key that signs the ledger's checkpoints.
+    pub fn log_key_version(&self) -> u32 {
+        1 + self.log_rotations
     }
 
     /// The entry that revoked this grant itself.
@@ -287,6 +294,7 @@ impl Authority {
             Instruction::DestroyKey { version } => {
                 self.destroyed.insert(*version);
             }
+            Instruction::RotateLogKey { version } => self.log_rotations = version.saturating_sub(1),
             Instruction::RevokeGrant { grant, .. } => {
                 self.revoked.insert(*grant, index);
             }
@@ -363,7 +371,8 @@ pub fn is_authority_event(event: Event) -> bool {
         | Event::KeyRotated
         | Event::KeyDestroyed
         | Event::IncidentOpened
-        | Event::IncidentClosed => true,
+        | Event::IncidentClosed
+        | Event::LogKeyRotated => true,
         Event::GrantIssued
         | Event::GrantRenewed
         | Event::SessionOpen

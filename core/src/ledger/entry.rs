@@ -10,6 +10,7 @@ use crate::ids::{
     CallDigest, Digest, Generation, GrantId, Index, Millis, NodeId, OrderId, RequestId, SessionId, VendorId,
 };
 use crate::ledger::batch::MAX_ENTRY;
+use crate::ledger::log_keys::LogKeyChange;
 use crate::order::{Instruction, SignedOrder};
 use crate::reason::Reason;
 use crate::session::{Claims, SignedOpening};
@@ -97,6 +98,9 @@ pub enum Event {
     /// An incident was closed.
     #[serde(rename = "incident.closed")]
     IncidentClosed,
+    /// The key that signs the log's checkpoints was put in the place of another.
+    #[serde(rename = "log_key.rotated")]
+    LogKeyRotated,
     /// A session was opened: recorded with its first call.
     #[serde(rename = "session.open")]
     SessionOpen,
@@ -119,7 +123,7 @@ pub enum Event {
 
 impl Event {
     /// Every event there is.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::TenantCreated,
         Self::AdminAdded,
         Self::AdminRemoved,
@@ -145,6 +149,7 @@ impl Event {
         Self::KeyDestroyed,
         Self::IncidentOpened,
         Self::IncidentClosed,
+        Self::LogKeyRotated,
         Self::SessionOpen,
         Self::ObjectPut,
         Self::ObjectDeleted,
@@ -177,6 +182,7 @@ impl Event {
             Instruction::DestroyKey { .. } => Self::KeyDestroyed,
             Instruction::OpenIncident { .. } => Self::IncidentOpened,
             Instruction::CloseIncident { .. } => Self::IncidentClosed,
+            Instruction::RotateLogKey { .. } => Self::LogKeyRotated,
             Instruction::IssueGrant(_) => Self::GrantIssued,
             Instruction::RenewGrant { .. } => Self::GrantRenewed,
             Instruction::SetPolicy(_) => Self::PolicySet,
@@ -212,6 +218,7 @@ impl Event {
             Self::KeyDestroyed => "key.destroyed",
             Self::IncidentOpened => "incident.opened",
             Self::IncidentClosed => "incident.closed",
+            Self::LogKeyRotated => "log_key.rotated",
             Self::SessionOpen => "session.open",
             Self::ObjectPut => "object.put",
             Self::ObjectDeleted => "object.deleted",
@@ -313,6 +320,9 @@ pub struct Entry {
     pub node: NodeId,
     /// SHA-256 of the private part's bytes.
     pub private: Digest,
+    /// For `log_key.rotated`: which key comes in which one's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_key: Option<LogKeyChange>,
 }
 
 /// The private part of an entry: what is personal or secret about it, and a salt so that its hash tells nothing.

@@ -10,6 +10,7 @@ pub mod cosign;
 pub mod entry;
 pub mod growth;
 pub mod head;
+pub mod log_keys;
 pub mod mac;
 pub mod proof;
 pub mod replay;

@@ -22,13 +22,14 @@ use crate::ids::Index;
 use crate::ledger::checkpoint::{Checkpoint, CheckpointError, MAX_NOTE, VerifierKey};
 use crate::ledger::cosign::WitnessKey;
 use crate::ledger::growth::Growth;
+use crate::ledger::log_keys::{LogKeys, LogKeysError};
 use crate::ledger::proof::{Lacking, TileHashes, check_consistency, consistency};
 use crate::ledger::replay::{Finding, Replay, Snapshot, Summary};
 use crate::ledger::tile::{Kind, Tile, TileError, tiles_of};
 
 /// The name of the checkpoint's file.
 pub const CHECKPOINT: &str = "checkpoint";
-/// The name of the file of the log's public keys: verifier keys, one a line.
+/// The name of the file of the log's public keys: [`LogKeys`].
 pub const LOG_KEYS: &str = "log-keys";
 /// The folder of the checkpoints that witnesses cosigned: one a witness, each named by the id of its key.
 pub const WITNESSES: &str = "witnesses/";
@@ -58,7 +59,8 @@ pub trait LogFiles {
 /// What a log is held against, beside itself.
 #[derive(Debug, Clone, Default)]
 pub struct Expected {
-    /// The log's public key, known from elsewhere; without it, the keys that lie beside the log.
+    /// The log's public key, known from elsewhere: the first one, or any that came after it. Without it, the keys that lie beside
+    /// the log are believed.
     pub key: Option<VerifierKey>,
     /// A checkpoint that was seen before, as its note.
     pub since: Option<Vec<u8>>,
@@ -111,9 +113,15 @@ pub enum LogFinding<E> {
     /// A file is not there.
     #[error("{0} is missing")]
     Missing(String),
-    /// A line of the keys' file is no key.
-    #[error("{LOG_KEYS}, line {0}: not a log's public key")]
-    Keys(usize),
+    /// The keys' file does not hold the keys of a log.
+    #[error("{LOG_KEYS}: {0}")]
+    Keys(LogKeysError),
+    /// The keys' file holds a key of later entries.
+    #[error("{LOG_KEYS} holds a key that entry {0} put in its place, which is not here")]
+    LaterKey(Index),
+    /// The keys that the ledger's entries name are others than those of the keys' file.
+    #[error("{LOG_KEYS} does not hold the keys that the ledger's entries put in each other's place")]
+    OtherKeys,
     /// The checkpoint is not to be believed.
     #[error("{path}: {error}")]
     Checkpoint {
@@ -122,9 +130,6 @@ pub enum LogFinding<E> {
         /// Why.
         error: CheckpointError,
     },
-    /// A key lies beside the log that signed nothing of it.
-    #[error("{LOG_KEYS} holds the key {0}, which did not sign the checkpoint")]
-    OtherKey(String),
     /// The key that is known is of another log than the checkpoint.
     #[error("the key is of the log {key}, the checkpoint of {found}")]
     OtherLog {
@@ -187,8 +192,8 @@ pub enum LogFinding<E> {
         /// The checkpoint's.
         found: String,
     },
-    /// The snapshot's history was signed by another key than the checkpoint.
-    #[error("the log was signed by the key {0} when the snapshot was made, and is by another now")]
+    /// The snapshot's history was signed by a key that is none of the log's.
+    #[error("the log was signed by the key {0} when the snapshot was made, which is none of its keys now")]
     OtherSigner(String),
     /// A trusted witness cosigned none of its checkpoints.
     #[error("no checkpoint of the log is cosigned by the witness {0}")]
@@ -222,18 +227,21 @@ pub fn verify_on<F: LogFiles>(
     snapshot: Option<Snapshot>,
     progress: impl FnMut(u64, u64),
 ) -> Result<(Verified, Snapshot), LogFinding<F::Error>> {
-    let (checkpoint, key) = open_checkpoint(files, expected)?;
+    let (checkpoint, key, keys) = open_checkpoint(files, expected)?;
     let mut replay = match snapshot {
         None => Replay::new(checkpoint.origin.clone()),
-        Some(snapshot) => continued(snapshot, &checkpoint, &key)?,
+        Some(snapshot) => continued(snapshot, &checkpoint, &keys)?,
     };
     let from = replay.size();
-    let since = open_since(expected, &checkpoint, &key)?;
-    let witnessed = check_witnesses(files, expected, &checkpoint, &key)?;
+    let since = open_since(expected, &checkpoint, &keys)?;
+    let witnessed = check_witnesses(files, expected, &checkpoint, &keys)?;
     let start = Growth::resume(&replay, checkpoint.size, |tile| read(files, tile))?;
     check_files(files, &checkpoint, since.as_ref(), start, progress, |public, private| {
         replay.feed(public, (!private.is_empty()).then_some(private)).map(|_| ())
     })?;
+    if replay.log_keys() != keys.later() {
+        return Err(LogFinding::OtherKeys);
+    }
     let summary = Summary { head: replay.head().clone(), counts: replay.counts() };
     let since = since.map(|since| since.size);
     let verified = Verified { key: key.clone(), since, witnessed, from, summary, checkpoint };
@@ -251,20 +259,20 @@ pub fn check_log<F: LogFiles>(
     progress: impl FnMut(u64, u64),
     mut entry: impl FnMut(&Checkpoint, &[u8], &[u8]) -> Result<(), Finding>,
 ) -> Result<(Checkpoint, VerifierKey, Option<Index>), LogFinding<F::Error>> {
-    let (checkpoint, key) = open_checkpoint(files, expected)?;
-    let since = open_since(expected, &checkpoint, &key)?;
+    let (checkpoint, key, keys) = open_checkpoint(files, expected)?;
+    let since = open_since(expected, &checkpoint, &keys)?;
     let each = |public: &[u8], private: &[u8]| entry(&checkpoint, public, private);
     check_files(files, &checkpoint, since.as_ref(), Growth::default(), progress, each)?;
     Ok((checkpoint, key, since.map(|since| since.size)))
 }
 
 /// The replay of a snapshot, if this checkpoint can be of the same log later on.
-fn continued<E>(snapshot: Snapshot, now: &Checkpoint, key: &VerifierKey) -> Result<Replay, LogFinding<E>> {
+fn continued<E>(snapshot: Snapshot, now: &Checkpoint, keys: &LogKeys) -> Result<Replay, LogFinding<E>> {
     if *snapshot.origin() != now.origin {
         let (snapshot, found) = (snapshot.origin().to_string(), now.origin.to_string());
         return Err(LogFinding::OtherSnapshot { snapshot, found });
     }
-    if snapshot.key != *key {
+    if !keys.contains(&snapshot.key) {
         return Err(LogFinding::OtherSigner(snapshot.key.to_string()));
     }
     if snapshot.size() > now.size {
@@ -338,39 +346,40 @@ pub fn walk_log<F: LogFiles>(
     Ok(())
 }
 
+/// The checkpoint, with the key that signed it, out of the chain of the log's keys.
 fn open_checkpoint<F: LogFiles>(
     files: &mut F,
     expected: &Expected,
-) -> Result<(Checkpoint, VerifierKey), LogFinding<F::Error>> {
-    let kept = keys(files)?;
-    let keys = expected.key.clone().map_or_else(|| kept.clone(), |key| vec![key]);
+) -> Result<(Checkpoint, VerifierKey, LogKeys), LogFinding<F::Error>> {
+    let keys = keys(files)?;
     let note = read_named(files, CHECKPOINT, MAX_NOTE as u64)?;
     let untrusted = |error| LogFinding::Checkpoint { path: CHECKPOINT.to_owned(), error };
-    let (checkpoint, key) = Checkpoint::open(&note, &keys).map_err(untrusted)?;
-    if key.name() != checkpoint.origin.to_string() {
-        return Err(LogFinding::OtherLog { key: key.name().to_owned(), found: checkpoint.origin.to_string() });
+    if let Some(key) = expected.key.as_ref().filter(|key| !keys.contains(key)) {
+        let found = Checkpoint::peek(&note).map_err(untrusted)?.origin.to_string();
+        return Err(match key.name() == found {
+            true => untrusted(CheckpointError::Unsigned(key.to_string())),
+            false => LogFinding::OtherLog { key: key.name().to_owned(), found },
+        });
     }
-    match kept.iter().find(|kept| *kept != key) {
-        Some(other) => Err(LogFinding::OtherKey(other.to_string())),
-        None => Ok((checkpoint, key.clone())),
+    let (checkpoint, key) = keys.open(&note).map_err(untrusted)?;
+    // A key that came later than what is here is of entries that are not.
+    match keys.later().last().filter(|(index, _)| *index >= checkpoint.size) {
+        Some((index, _)) => Err(LogFinding::LaterKey(*index)),
+        None => Ok((checkpoint, key, keys)),
     }
 }
 
-fn keys<F: LogFiles>(files: &mut F) -> Result<Vec<VerifierKey>, LogFinding<F::Error>> {
+fn keys<F: LogFiles>(files: &mut F) -> Result<LogKeys, LogFinding<F::Error>> {
     let bytes = read_named(files, LOG_KEYS, MAX_KEYS)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let line = |(at, line): (usize, &str)| line.parse().map_err(|_| LogFinding::Keys(at + 1));
-    text.strip_suffix('\n').unwrap_or(&text).split('\n').enumerate().map(line).collect()
+    text.parse().map_err(LogFinding::Keys)
 }
 
-/// The checkpoint that was seen before, if one was given: of the same log, by the same key, and not of more entries.
-fn open_since<E>(
-    expected: &Expected,
-    now: &Checkpoint,
-    key: &VerifierKey,
-) -> Result<Option<Checkpoint>, LogFinding<E>> {
+/// The checkpoint that was seen before, if one was given: of the same log, by the key of its time, and not of more entries.
+fn open_since<E>(expected: &Expected, now: &Checkpoint, keys: &LogKeys) -> Result<Option<Checkpoint>, LogFinding<E>> {
     let Some(note) = &expected.since else { return Ok(None) };
-    let (since, _) = Checkpoint::open(note, std::slice::from_ref(key))
+    let (since, _) = keys
+        .open(note)
         .map_err(|error| LogFinding::Checkpoint { path: "the remembered checkpoint".to_owned(), error })?;
     if since.size > now.size {
         return Err(LogFinding::RolledBack { seen: since.size, has: now.size });
@@ -389,7 +398,7 @@ fn check_witnesses<F: LogFiles>(
     files: &mut F,
     expected: &Expected,
     now: &Checkpoint,
-    key: &VerifierKey,
+    keys: &LogKeys,
 ) -> Result<Vec<Witnessed>, LogFinding<F::Error>> {
     let names = files.list().map_err(LogFinding::List)?;
     let names: Vec<String> = names.into_iter().filter(|name| is_cosigned(name)).collect();
@@ -400,7 +409,7 @@ fn check_witnesses<F: LogFiles>(
     for path in names {
         let note = read_named(files, &path, MAX_NOTE as u64)?;
         let untrusted = |error| LogFinding::Checkpoint { path: path.clone(), error };
-        let (cosigned, _) = Checkpoint::open(&note, std::slice::from_ref(key)).map_err(untrusted)?;
+        let (cosigned, _) = keys.open(&note).map_err(untrusted)?;
         if cosigned.size > now.size {
             return Err(LogFinding::RolledBack { seen: cosigned.size, has: now.size });
         }

@@ -1,10 +1,13 @@
 //! Form, actors, orders, sessions and denials, broken.
 
+use strongroom_core::ed25519::SigningKey;
 use strongroom_core::grant::{Action, Holder, Limits};
 use strongroom_core::identity::Identity;
 use strongroom_core::ids::{
     GrantId, IncidentId, Index, Millis, OrderId, RequestId, SessionId, TenantId, VaultId, VendorId,
 };
+use strongroom_core::keys::secret::Key;
+use strongroom_core::ledger::log_keys::LogKeyChange;
 use strongroom_core::ledger::replay::Rule;
 use strongroom_core::ledger::{Entry, Event, Outcome, Private, Role};
 use strongroom_core::order::Instruction;
@@ -382,6 +385,31 @@ pub(crate) const CASES: &[Case] = &[
         let write = s.write;
         last(s).entry.grants = vec![write];
     }),
+    (Rule::LogKey, "a log key that the one before did not sign", |s| {
+        rotated_log(s, 2, 1, 2, |change| change.signature.0[5] ^= 1);
+    }),
+    (Rule::LogKey, "a log key in the place of another than the last", |s| {
+        rotated_log(s, 2, 1, 2, |_| ());
+        rotated_log(s, 3, 1, 3, |_| ());
+    }),
+    (Rule::LogKey, "a log key of another ledger", |s| {
+        let other = Origin::new("other", VaultId::from_bytes([1; 16]), TenantId::from_bytes([2; 16])).unwrap();
+        rotated_log(s, 2, 1, 2, |change| {
+            let key = |seed: u8| SigningKey::from_seed(Key::from_bytes([seed; 32])).unwrap();
+            *change = LogKeyChange::sign(&other, &key(1), key(2).public_key());
+        });
+    }),
+    (Rule::Form, "a log's rotation without its key", |s| {
+        rotated_log(s, 2, 1, 2, |_| ());
+        last(s).entry.log_key = None;
+    }),
+    (Rule::Form, "a log key with another event", |s| {
+        rotated_log(s, 2, 1, 2, |_| ());
+        let change = last(s).entry.log_key;
+        released(s);
+        last(s).entry.log_key = change;
+    }),
+    (Rule::OrderAllowed, "a version of the log's key left out", |s| rotated_log(s, 3, 1, 2, |_| ())),
     (Rule::OrderId, "a denial of another order", |s| {
         let signed = s.ledger.sign_by(&s.key, Instruction::AddAdmin { key: s.key.fingerprint() });
         let mut entry = s.ledger.blank(Event::Denied, s.key.fingerprint());

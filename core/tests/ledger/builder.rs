@@ -384,6 +384,7 @@ impl Ledger {
             request: None,
             node: NodeId::from_bytes([9; 16]),
             private: Digest::from_bytes([0; 32]),
+            log_key: None,
         }
     }
 

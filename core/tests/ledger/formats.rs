@@ -257,6 +257,7 @@ fn entry() -> impl Strategy<Value = Entry> {
             request: request.map(RequestId::from_bytes),
             node: NodeId::from_bytes(node),
             private,
+            log_key: None,
         },
     )
 }

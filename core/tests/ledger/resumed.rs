@@ -10,6 +10,7 @@ use strongroom_core::ids::{Digest, Index, TenantId, VaultId};
 use strongroom_core::keys::secret::Key;
 use strongroom_core::ledger::batch;
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
+use strongroom_core::ledger::log_keys::{LogKeyChange, LogKeys};
 use strongroom_core::ledger::replay::{Finding, Replay, Snapshot, SnapshotError};
 use strongroom_core::ledger::tile::{Growing, Kind, Tile, WIDTH};
 use strongroom_core::ledger::verify::{CHECKPOINT, Expected, LOG_KEYS, LogFiles, LogFinding, Verified, verify_on};
@@ -17,6 +18,7 @@ use strongroom_core::origin::Origin;
 
 use crate::builder::{Ledger, replay, sealed};
 use crate::model::{Model, ops};
+use crate::rules::{released, rotated_log};
 use crate::story::Story;
 
 type Bytes = Vec<(Vec<u8>, Vec<u8>)>;
@@ -107,6 +109,52 @@ fn what_was_erased_is_remembered() {
             assert!(kept(second, origin) == whole, "erased {erased}, cut at {cut}");
         }
     }
+}
+
+/// The keys that the entries name are those beside the log, and each signs the checkpoints of its sizes.
+#[test]
+fn the_keys_of_a_log_are_those_that_its_entries_name() {
+    let mut story = Story::new();
+    let first = story.ledger.records.len();
+    rotated_log(&mut story, 2, 0x55, 0x66, |_| ());
+    released(&mut story);
+    let origin = story.ledger.origin.clone();
+    let bytes = story.ledger.bytes();
+    let change = story.ledger.records[first].entry.log_key.unwrap();
+    let mut keys = LogKeys::new(origin.clone(), log_key().public_key());
+    keys.push(Index(first as u64), change).unwrap();
+    let second = SigningKey::from_seed(Key::from_bytes([0x66; 32])).unwrap();
+    let signed_by = |files: &mut Files, key: &SigningKey, keys: &LogKeys| {
+        let note = Checkpoint::peek(&files.files[CHECKPOINT]).unwrap().sign(key);
+        files.files.insert(CHECKPOINT.into(), note.into_bytes());
+        files.files.insert(LOG_KEYS.into(), keys.to_string().into_bytes());
+    };
+    let mut files = Files::of(&origin, &bytes);
+    signed_by(&mut files, &second, &keys);
+    let (verified, _) = verify(&mut files, None, None).unwrap();
+    assert_eq!(verified.key, keys.newest());
+    // A snapshot and a checkpoint of before go on, and either key may be the one that is known.
+    let before = Files::of(&origin, &bytes[..first]);
+    let (_, snapshot) = verify(&mut before.clone(), None, None).unwrap();
+    verify(&mut files, Some(&snapshot), Some(&before)).unwrap();
+    for key in [verifier(&origin), keys.newest()] {
+        let expected = Expected { key: Some(key), ..Expected::default() };
+        verify_on(&mut files, &expected, None, |_, _| ()).unwrap();
+    }
+    // Signed by the key that was replaced; with a key that no entry names; without the one that an entry names.
+    signed_by(&mut files, &log_key(), &keys);
+    assert!(matches!(verify(&mut files, None, None), Err(LogFinding::Checkpoint { .. })));
+    let mut forged = LogKeys::new(origin.clone(), log_key().public_key());
+    let third = SigningKey::from_seed(Key::from_bytes([0x77; 32])).unwrap();
+    forged.push(Index(first as u64), LogKeyChange::sign(&origin, &log_key(), third.public_key())).unwrap();
+    signed_by(&mut files, &third, &forged);
+    assert!(matches!(verify(&mut files, None, None), Err(LogFinding::OtherKeys)));
+    let alone = LogKeys::new(origin.clone(), log_key().public_key());
+    signed_by(&mut files, &log_key(), &alone);
+    assert!(matches!(verify(&mut files, None, None), Err(LogFinding::OtherKeys)));
+    let mut early = Files::of(&origin, &bytes[..first]);
+    signed_by(&mut early, &log_key(), &keys);
+    assert!(matches!(verify(&mut early, None, None), Err(LogFinding::LaterKey(_))));
 }
 
 #[test]

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use strongroom_core::call::{Condition, Work};
+use strongroom_core::ed25519::SigningKey;
 use strongroom_core::grant::{Action, Holder, Limits, Scope};
 use strongroom_core::ids::Index;
+use strongroom_core::keys::secret::Key;
+use strongroom_core::ledger::log_keys::LogKeyChange;
 use strongroom_core::ledger::replay::Rule;
 use strongroom_core::ledger::{Entry, ObjectRef, Private, PutFact};
 use strongroom_core::order::Instruction;
@@ -115,6 +118,15 @@ pub(crate) fn under_issued(story: &mut Story, limits: Limits) {
 pub(crate) fn renewed(story: &mut Story, life: u64) {
     let expires = strongroom_core::ids::Millis(story.ledger.now + life);
     story.ledger.order(Instruction::RenewGrant { grant: story.read, expires });
+}
+
+/// The log's key `from` is followed by `to`, as the entry of an order of the admin says; `change` makes something of it.
+pub(crate) fn rotated_log(story: &mut Story, version: u32, from: u8, to: u8, change: impl FnOnce(&mut LogKeyChange)) {
+    let key = |seed: u8| SigningKey::from_seed(Key::from_bytes([seed; 32])).unwrap();
+    let mut signed = LogKeyChange::sign(&story.ledger.origin, &key(from), key(to).public_key());
+    change(&mut signed);
+    story.ledger.order(Instruction::RotateLogKey { version });
+    last(story).entry.log_key = Some(signed);
 }
 
 /// Every rule but those about bytes, broken by changing what is signed, hashed or counted.

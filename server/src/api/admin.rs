@@ -121,10 +121,12 @@ async fn list_tenants(
     let next = rows.last().filter(|_| full).map(|(row, _)| row.name.to_string()).unwrap_or_default();
     let mut tenants = Vec::with_capacity(rows.len());
     for (row, size) in rows {
+        let later = vault.tenants.later_lines(row.id).await.unwrap_or_default();
         // One whose keys do not open is listed all the same.
         let log_key = vault.tenants.find(&row.name).await.map(|tenant| tenant.verifier().to_string());
         tenants.push(v1::Tenant {
             log_key: log_key.unwrap_or_default(),
+            later_log_keys: later,
             name: row.name.to_string(),
             origin: vault.tenants.origin(row.id)?.to_string(),
             size: size.0,

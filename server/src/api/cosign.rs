@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use strongroom_core::grant::Refusal;
-use strongroom_core::ledger::checkpoint::{Checkpoint, MAX_NOTE};
+use strongroom_core::ledger::checkpoint::MAX_NOTE;
 use strongroom_core::ledger::cosign::WitnessKey;
 use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
@@ -37,10 +37,7 @@ pub(super) async fn take(
     let witness: WitnessKey =
         message.witness.parse().map_err(|_| Error::Invalid("not a witness's public key".into()))?;
     let invalid = |error| Error::Invalid(format!("the cosigned checkpoint: {error}").into());
-    let (checkpoint, _) = Checkpoint::open(&message.note, &[tenant.verifier()]).map_err(invalid)?;
-    if checkpoint.origin != tenant.origin {
-        return Err(Error::Invalid("the cosigned checkpoint is of another ledger".into()));
-    }
+    let (checkpoint, _) = vault.tenants.log_keys(&tenant).await?.open(&message.note).map_err(invalid)?;
     let note = witness.only(&message.note, &tenant.origin.to_string()).map_err(invalid)?.into_bytes();
     vault.recorder.check_shown(&tenant, &checkpoint).await?;
     let row = CosignatureRow { witness: witness.to_string(), size: checkpoint.size, note };

@@ -13,7 +13,7 @@ use crate::answer::refuse;
 use crate::error::Error;
 use crate::recorder::attempt::Caller;
 use crate::tenants::Tenant;
-use crate::vault::{Vault, rewrap, standing};
+use crate::vault::{Vault, log_rotation, rewrap, standing};
 
 /// How often a follower looks. Most looks find progress while there is any.
 const EVERY: Duration = Duration::from_millis(100);
@@ -38,6 +38,15 @@ impl v1::keys_server::Keys for KeysApi {
             let (_, caller) = caller(&request)?;
             let message = request.get_ref();
             rewrap::destroy(&self.0, caller, &tenant_name(&message.tenant)?, &message.order).await
+        };
+        answer(work.await.map(receipt))
+    }
+
+    async fn rotate_log(&self, request: Request<v1::SignedOrder>) -> Receipt {
+        let work = async {
+            let (_, caller) = caller(&request)?;
+            let message = request.get_ref();
+            log_rotation::rotate(&self.0, caller, &tenant_name(&message.tenant)?, &message.order).await
         };
         answer(work.await.map(receipt))
     }

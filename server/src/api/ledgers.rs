@@ -51,7 +51,7 @@ pub(super) async fn status(vault: &Vault, request: &Request<v1::LedgerRequest>) 
     Ok(v1::LedgerStatus {
         tenant: tenant.name.to_string(),
         origin: tenant.origin.to_string(),
-        log_key: tenant.verifier().to_string(),
+        log_keys: tenant.log_keys().lines().collect(),
         head,
         now: vault.recorder.now().0,
         checkpoint: signed(state.checkpoint),

@@ -129,7 +129,7 @@ pub(super) async fn known<T>(vault: &Vault, request: &Request<T>, name: &str) ->
 }
 
 fn signed_message(tenant: &Tenant, signed: Signed) -> v1::CheckpointResponse {
-    v1::CheckpointResponse { note: signed.note.into(), keys: vec![tenant.verifier().to_string()] }
+    v1::CheckpointResponse { note: signed.note.into(), keys: tenant.log_keys().lines().collect() }
 }
 
 fn hashes(proof: &[Digest]) -> Vec<Bytes> {

@@ -459,6 +459,7 @@ async fn write(tx: &mut Tx, made: &mut Made) -> Result<(), CatalogError> {
         match change {
             KeyChange::Rotated { version, wrapped } => tx.rotate_key(id, *version, wrapped, *now).await?,
             KeyChange::Destroyed { version } => tx.destroy_key(id, *version).await?,
+            KeyChange::Log(row) => tx.insert_log_key(id, row).await?,
         }
     }
     if let Some(state) = state.as_mut().filter(|state| state.swept != now.0 / REQUEST_LIFE) {

@@ -15,6 +15,7 @@ use strongroom_core::ids::{
 };
 use strongroom_core::keys::wrap::Wrapped;
 use strongroom_core::ledger::Seen;
+use strongroom_core::ledger::log_keys::LogKeyChange;
 use strongroom_core::names::{DatasetName, ObjectPath};
 use strongroom_core::order::VerifiedOrder;
 use strongroom_core::sealed::header::Header;
@@ -189,12 +190,23 @@ pub struct Order {
     pub verified: VerifiedOrder,
     /// For an order to rotate the tenant's key: the new version, wrapped by the root key.
     pub new_key: Option<Vec<u8>>,
+    /// For an order to rotate the key that signs checkpoints: the new one.
+    pub new_log_key: Option<NewLogKey>,
+}
+
+/// A key that is to sign checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLogKey {
+    /// In which one's place it comes.
+    pub change: LogKeyChange,
+    /// The key, wrapped by the root key.
+    pub wrapped: Vec<u8>,
 }
 
 impl Order {
     /// An order that comes with no key.
     pub fn new(caller: Caller, verified: VerifiedOrder) -> Self {
-        Self { caller, verified, new_key: None }
+        Self { caller, verified, new_key: None, new_log_key: None }
     }
 }
 

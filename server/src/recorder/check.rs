@@ -201,6 +201,12 @@ impl Look<'_> {
     async fn checkpoints(&self) -> Result<Option<Checkpoint>, End> {
         let (tenant, recorder) = (self.tenant, self.recorder);
         let row = recorder.catalog().checkpoint(&tenant.id).await.map_err(RecordError::of_catalog)?;
+        let keys = recorder.catalog().log_keys(&tenant.id).await;
+        if let Some(keys) = self.read("log keys", keys).await?
+            && let Err(error) = tenant.learn(&keys)
+        {
+            self.fault("log keys", error.to_string(), DATABASE).await?;
+        }
         let row = match row.map(|row| open_row(tenant, &row)).transpose() {
             Ok(row) => row,
             Err(stop) => self.fault("checkpoint in the database", stop.why(), DATABASE).await.map(|()| None)?,
@@ -442,9 +448,9 @@ impl Look<'_> {
 
     async fn cosignatures(&self) -> Result<(), End> {
         let rows = self.recorder.catalog().cosignatures(&self.tenant.id).await.map_err(RecordError::of_catalog)?;
-        let keys = [self.tenant.verifier()];
+        let keys = self.tenant.log_keys();
         for row in rows {
-            let is_signed = Checkpoint::open(&row.note, &keys).is_ok_and(|(checkpoint, _)| checkpoint.size == row.size);
+            let is_signed = keys.open(&row.note).is_ok_and(|(checkpoint, _)| checkpoint.size == row.size);
             let is_cosigned =
                 row.witness.parse().is_ok_and(|key: WitnessKey| matches!(key.cosigned(&row.note), Ok(Some(_))));
             if !is_signed || !is_cosigned {

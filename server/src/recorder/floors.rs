@@ -12,6 +12,7 @@ use strongroom_core::ledger::checkpoint::Checkpoint;
 use super::ledger::Stop;
 use super::{Inner, RecordError};
 use crate::catalog::{Boundary, CatalogError, CheckpointRow};
+use crate::error::Error;
 use crate::tenants::Tenant;
 
 /// A size that the ledger had, with the root at that size.
@@ -62,6 +63,7 @@ impl Inner {
         let stop = |stop| self.ledger(&tenant.id).stop(&tenant.id, stop);
         let row = self.catalog.checkpoint(&tenant.id).await.map_err(RecordError::of_catalog)?;
         let copy = self.shelf.logs().checkpoint(&tenant.id).await;
+        self.learn_keys(tenant).await?;
         let copy = copy.map_err(|error| RecordError::Unavailable(format!("the checkpoint: {error}")))?;
         let mut floors = Vec::new();
         if let Some(row) = row {
@@ -73,6 +75,23 @@ impl Inner {
             floors.push(Floor { who: STORE, size, root });
         }
         Ok(floors)
+    }
+
+    /// Takes in the keys that sign this ledger's checkpoints: after the checkpoint was read, they are those of its size.
+    pub(super) async fn learn_keys(&self, tenant: &Tenant) -> Result<(), RecordError> {
+        let rows = self.catalog.log_keys(&tenant.id).await.map_err(RecordError::of_catalog)?;
+        let stop = |error: Error| self.ledger(&tenant.id).stop(&tenant.id, Stop::Integrity(error.to_string()));
+        tenant.learn(&rows).map_err(stop)
+    }
+
+    /// The checkpoint in a row; one that this vault did not sign stops the tenant.
+    pub(super) async fn opened(&self, tenant: &Tenant, row: &CheckpointRow) -> Result<Checkpoint, RecordError> {
+        if let Ok(checkpoint) = open_row(tenant, row) {
+            return Ok(checkpoint);
+        }
+        // Another node may have put another key in the last one's place.
+        self.learn_keys(tenant).await?;
+        open_row(tenant, row).map_err(|stop| self.ledger(&tenant.id).stop(&tenant.id, stop))
     }
 
     /// Holds a ledger against its checkpoints as they are now; true if the copy in the object store is behind.
@@ -129,7 +148,5 @@ pub(super) fn open_copy(tenant: &Tenant, note: &[u8]) -> Result<Checkpoint, Stop
 }
 
 fn open(tenant: &Tenant, note: &[u8]) -> Result<Checkpoint, String> {
-    let keys = [tenant.verifier()];
-    let (checkpoint, _) = Checkpoint::open(note, &keys).map_err(|error| error.to_string())?;
-    if checkpoint.origin == tenant.origin { Ok(checkpoint) } else { Err("it is of another ledger".to_owned()) }
+    tenant.log_keys().open(note).map(|(checkpoint, _)| checkpoint).map_err(|error| error.to_string())
 }

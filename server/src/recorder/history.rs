@@ -11,7 +11,6 @@ use strongroom_core::ledger::checkpoint::Checkpoint;
 use strongroom_core::ledger::proof::TileHashes;
 use strongroom_core::ledger::tile::WIDTH;
 
-use super::floors::open_row;
 use super::ledger::Stop;
 use super::shelf::{Bundle, Parts, Unread};
 use super::{Inner, RecordError, Recorder};
@@ -91,8 +90,10 @@ impl Inner {
     /// The newest checkpoint; none before the first.
     pub(super) async fn signed(&self, tenant: &Tenant) -> Result<Option<Checkpoint>, RecordError> {
         let row = self.catalog.checkpoint(&tenant.id).await.map_err(RecordError::of_catalog)?;
-        let stop = |stop| self.ledger(&tenant.id).stop(&tenant.id, stop);
-        row.map(|row| open_row(tenant, &row)).transpose().map_err(stop)
+        match row {
+            Some(row) => self.opened(tenant, &row).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The root that a ledger had at some size; none if no commit ended there.

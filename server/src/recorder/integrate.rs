@@ -121,6 +121,15 @@ impl From<BlobError> for Broken {
     }
 }
 
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Integrity(why) => Self::Stop(Stop::Integrity(why.into_owned())),
+            other => Self::Later(other.to_string()),
+        }
+    }
+}
+
 impl From<Stop> for Broken {
     fn from(stop: Stop) -> Self {
         Self::Stop(stop)
@@ -260,6 +269,9 @@ impl Integrator {
     pub(super) async fn fold(&mut self, tenant: &Arc<Tenant>) -> Result<Option<Next>, Broken> {
         let (catalog, id) = (&self.inner.catalog, &tenant.id);
         let row = catalog.checkpoint(id).await?;
+        if row.as_ref().is_some_and(|row| open_row(tenant, row).is_err()) {
+            tenant.learn(&catalog.log_keys(id).await?)?;
+        }
         let from = row.map(|row| open_row(tenant, &row)).transpose()?.map(|last| (last.size, last.root));
         let (size, root) = from.unwrap_or((Index(0), empty_root()));
         let since = catalog.since(id, &tenant.ledger_key, size).await?;
@@ -289,7 +301,7 @@ impl Integrator {
         }
         tiles.extend(growing.partials());
         let checkpoint = Checkpoint { origin: tenant.origin.clone(), size: head.size(), root: head.tip() };
-        let note = checkpoint.sign(&tenant.log_key).into_bytes();
+        let note = self.tenants.sign(tenant, &checkpoint).await?.into_bytes();
         let row = CheckpointRow { size: checkpoint.size, root: checkpoint.root, note };
         Ok(Some(Next { tenant: tenant.clone(), from, growing, tiles, row }))
     }

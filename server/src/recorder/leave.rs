@@ -119,6 +119,9 @@ impl Shelver {
         };
         let row = self.inner.catalog.checkpoint(&id).await?;
         let Some(row) = row else { return Ok(()) };
+        if open_row(&tenant, &row).is_err() {
+            tenant.learn(&self.inner.catalog.log_keys(&tenant.id).await?)?;
+        }
         let signed = open_row(&tenant, &row)?;
         let mut hashes = TileHashes::new(signed.size.0);
         let mut number = from.0 / WIDTH;

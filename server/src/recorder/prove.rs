@@ -18,7 +18,6 @@ use strongroom_core::ledger::tree::leaf_hash;
 use strongroom_core::reason::Reason;
 use tokio::time::{Instant, sleep};
 
-use super::floors::open_row;
 use super::ledger::Stop;
 use super::{RecordError, Recorder};
 use crate::blobs::BlobError;
@@ -60,8 +59,7 @@ impl Recorder {
             self.check_running(&tenant.id)?;
             let row = self.catalog().checkpoint(&tenant.id).await.map_err(RecordError::of_catalog)?;
             if let Some(row) = row.filter(|row| row.size >= cover) {
-                let stop = |stop| self.inner.ledger(&tenant.id).stop(&tenant.id, stop);
-                let checkpoint = open_row(tenant, &row).map_err(stop)?;
+                let checkpoint = self.inner.opened(tenant, &row).await?;
                 return Ok(Signed { checkpoint, note: row.note });
             }
             if Instant::now() > until {

@@ -109,6 +109,7 @@ fn is_about(vendor: VendorId, private: Option<&Private>) -> bool {
         | Instruction::UnblockKey { .. }
         | Instruction::RotateKey { .. }
         | Instruction::DestroyKey { .. }
+        | Instruction::RotateLogKey { .. }
         | Instruction::SetPolicy(_)
         | Instruction::CloseIncident { .. }
         | Instruction::RenewGrant { .. }

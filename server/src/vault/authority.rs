@@ -75,6 +75,7 @@ pub(crate) async fn create_tenant(vault: &Vault, caller: Caller, bytes: &[u8]) -
         origin,
         ledger_key: strongroom_core::ledger::LedgerKey::new(&ledger_key),
         log_key: SigningKey::from_seed(log_key).map_err(random)?,
+        later: Default::default(),
     });
     let order_id = verified.id();
     let attempt = Attempt::CreateTenant(Box::new(Order::new(caller, verified)), Box::new(new));

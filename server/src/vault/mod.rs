@@ -14,6 +14,7 @@ pub(crate) mod delete;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod listing;
+pub(crate) mod log_rotation;
 pub(crate) mod lookups;
 pub(crate) mod own;
 pub(crate) mod plan;

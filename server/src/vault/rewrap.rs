@@ -59,7 +59,7 @@ pub(crate) async fn rotate(
     };
     let new_key = Some(vault.root.wrap(&place, &key).await?);
     let id = verified.id();
-    let attempt = Attempt::Order(Box::new(Order { caller, verified, new_key }));
+    let attempt = Attempt::Order(Box::new(Order { new_key, ..Order::new(caller, verified) }));
     let done = carried_out(vault.recorder.record(&tenant, attempt).await?, id)?;
     vault.rewraps.0.notify_one();
     Ok(done)

@@ -1,13 +1,23 @@
 //! `ledger status` and `ledger check`: an operator or an admin sees how a ledger stands, and what is wrong with it where it is.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 use strongroom_tests::shell::Shell;
+use strongroom_tests::{oracle, tamper};
 
-use crate::export::exported;
+use crate::export::{exported, serve};
 
 fn status(shell: &mut Shell, who: &str) -> Value {
     let said = shell.run(&format!("strongroom --home {who} ledger status acme --output json")).ok();
     serde_json::from_str(said.text()).unwrap()
+}
+
+/// The folder of the tenant's ledger in the object store: the only one that has private parts.
+fn logs(vault: &Path) -> PathBuf {
+    let mut folders = fs::read_dir(tamper::logs(vault)).unwrap().map(|entry| entry.unwrap().path());
+    folders.find(|folder| folder.join("private").is_dir()).unwrap()
 }
 
 #[test]
@@ -32,4 +42,137 @@ fn an_operator_and_an_admin_see_how_a_ledger_stands() {
     }
     shell.run("strongroom --home lab ledger status").fails(4, "OUT_OF_SCOPE");
     assert!(shell.server().terminate().success());
+}
+
+/// What a monitor says that sees the ledger for the first time after an edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Monitor {
+    /// It shouts.
+    Shouts,
+    /// What was signed is what it was: the edit is of something beside it.
+    Holds,
+}
+
+use Monitor::{Holds, Shouts};
+
+/// Each edit, made while the server stands still, is named by a check of the ledger, whether the tenant goes on or not; and a monitor
+/// shouts where what was signed is not what is served any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_names_what_was_changed() {
+    let mut shell = exported();
+    let vault = shell.folder().join("vault");
+    assert!(shell.server().terminate().success());
+    let (catalog, files) = (shell.folder().join("good.db"), shell.folder().join("good"));
+    tamper::copy_catalog(&vault, &catalog).await;
+    let id = "(SELECT id FROM tenants WHERE name = 'acme')";
+    let third = "(SELECT first FROM batches WHERE tenant = ACME ORDER BY first LIMIT 1 OFFSET 2)";
+    let sql = |edit: &str| vec![edit.replace("THIRD", third).replace("ACME", id)];
+    let in_database = [
+        ("UPDATE heads SET mac = zeroblob(32) WHERE tenant = ACME", "head: ", true, Shouts),
+        (
+            "DELETE FROM authority WHERE tenant = ACME AND entry = (SELECT max(entry) FROM authority WHERE tenant = ACME)",
+            "authority log: ",
+            true,
+            Shouts,
+        ),
+        (
+            "UPDATE checkpoints SET note = CAST(CAST(note AS TEXT) || 'x' AS BLOB) WHERE tenant = ACME",
+            "checkpoint in the database: ",
+            true,
+            Shouts,
+        ),
+        ("DELETE FROM batches WHERE tenant = ACME AND first = THIRD", "batch of entry ", false, Holds),
+        (
+            "UPDATE batches SET entries = CAST(replace(CAST(entries AS TEXT), '\"node\"', '\"edon\"') AS BLOB) WHERE tenant = ACME AND first = THIRD",
+            "batch of entry ",
+            false,
+            Holds,
+        ),
+        (
+            "UPDATE privates SET parts = zeroblob(length(parts)) WHERE tenant = ACME AND size = (SELECT size FROM batches WHERE tenant = ACME AND first = THIRD)",
+            "batch of entry ",
+            false,
+            Holds,
+        ),
+        ("UPDATE grants SET mac = zeroblob(32) WHERE tenant = ACME", "grants: ", false, Holds),
+        ("UPDATE objects SET mac = zeroblob(32) WHERE tenant = ACME AND ordinal = 3", "objects: ", false, Holds),
+        (
+            "INSERT INTO cosignatures (tenant, witness, size, note) VALUES (ACME, 'w', 1, x'00')",
+            "cosignature of w: ",
+            false,
+            Holds,
+        ),
+    ];
+    for (edit, place, stops, monitor) in in_database {
+        tamper::edit(&vault, &sql(edit)).await;
+        checked(&mut shell, edit, place, stops, monitor);
+        tamper::replace_catalog(&vault, &catalog).await;
+    }
+    let good = logs(&vault);
+    copy(&good, &files);
+    let size = shell.read("acme-ledger/checkpoint").lines().nth(1).unwrap().to_owned();
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Change); 2] = [
+        ("flipped", |bytes| {
+            let at = bytes.len() * 2 / 3;
+            bytes[at] ^= 1;
+        }),
+        ("cut", |bytes| bytes.truncate(bytes.len() / 2)),
+    ];
+    for name in ["checkpoint", "tile/0/000", "tile/entries/000", "private/000"] {
+        let file = match name {
+            "checkpoint" => name.to_owned(),
+            name => format!("{name}.p/{size}"),
+        };
+        let place = match name {
+            "checkpoint" => "checkpoint in the object store: ".to_owned(),
+            // A hash and its entry do not fit: which of the two is wrong, nobody can tell.
+            "tile/0/000" => String::new(),
+            _ => format!("{file}: "),
+        };
+        for (what, change) in changes {
+            let mut bytes = fs::read(good.join(&file)).unwrap();
+            change(&mut bytes);
+            fs::write(good.join(&file), bytes).unwrap();
+            checked(&mut shell, &format!("{file} {what}"), &place, name == "checkpoint", Shouts);
+            copy(&files, &good);
+        }
+        if name != "checkpoint" {
+            fs::remove_file(good.join(&file)).unwrap();
+            checked(&mut shell, &format!("{file} dropped"), &format!("{file}: "), false, Shouts);
+            copy(&files, &good);
+        }
+    }
+    serve(&mut shell);
+    shell.run("strongroom --home lab ledger check acme").ok();
+    assert!(shell.server().terminate().success());
+}
+
+/// A check says what is wrong, the status whether the tenant is stopped, and nothing is repaired by either.
+fn checked(shell: &mut Shell, what: &str, place: &str, stops: bool, monitor: Monitor) {
+    serve(shell);
+    let operator = "strongroom --home ./vault/operator";
+    for round in ["first", "again"] {
+        let said = shell.run(&format!("{operator} ledger check acme"));
+        assert_eq!(said.code, Some(5), "{what}, {round}: {} {}", said.text(), said.stderr);
+        assert!(said.text().lines().any(|line| line.starts_with(place)), "{what}: {place:?} in {}", said.text());
+    }
+    let said = shell.run(&format!("{operator} ledger status acme --output json")).ok();
+    let status: Value = serde_json::from_str(said.text()).unwrap();
+    assert!(!stops || status["stopped"].is_string(), "{what}: {status}");
+    let _ = fs::remove_dir_all(shell.folder().join("watch"));
+    let said = shell.run("strongroom --home lab audit watch acme --state watch/ --once");
+    match monitor {
+        Holds => assert_eq!(said.code, Some(0), "{what}: {}", said.stderr),
+        Shouts => assert_eq!(said.code, Some(5), "{what}: {}", said.stderr),
+    }
+    assert!(shell.server().terminate().success());
+}
+
+fn copy(from: &Path, to: &Path) {
+    oracle::walk(from, &mut |file| {
+        let to = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(file, to).unwrap();
+    });
 }

@@ -18,6 +18,7 @@ mod incidents;
 mod leaving;
 mod ledger;
 mod limits;
+mod log_keys;
 mod matching;
 mod migrate;
 mod nodes;

@@ -237,3 +237,47 @@ fn a_witness_vouches_for_what_it_saw() {
     shell.run("strongroom audit verify acme-ledger/").fails(5, "INTEGRITY");
     assert!(shell.server().terminate().success());
 }
+
+/// Whoever shows a checkpoint that this vault signed, and does not have any more, has its tenant stopped: a witness is a memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_of_another_history_stops_the_tenant() {
+    use strongroom_client::{Connect, Home, Reason};
+    use strongroom_core::ledger::cosign::Witness;
+    let mut shell = exported();
+    let (vault, beside) = (shell.folder().join("vault"), shell.folder().join("beside"));
+    assert!(shell.server().terminate().success());
+    fs::create_dir(&beside).unwrap();
+    let (catalog, logs) = (beside.join("old.db"), beside.join("logs"));
+    tamper::copy_catalog(&vault, &catalog).await;
+    tamper::copy_logs(&vault, &logs);
+    serve(&mut shell);
+    shell.run("strongroom --home labelco cat acme/rlhf/math/000010.json").ok();
+    shell.run("strongroom --home lab audit export acme -o acme-ledger/").ok();
+    let note = shell.read("acme-ledger/checkpoint");
+    let witness = Witness::generate("watch.acme.example").unwrap().unwrap();
+    let tenant = "acme".parse().unwrap();
+    let show = async |shell: &Shell, note: String| {
+        let connect = Connect::from_home(&Home::open(shell.folder().join("lab"))).unwrap();
+        let cosigned = witness.cosign(note.as_bytes(), 1_700_000_000).unwrap();
+        connect.open().await.unwrap().cosign(&tenant, witness.public(), cosigned.into_bytes().into()).await
+    };
+    show(&shell, note.clone()).await.unwrap();
+    // One that the log did not sign is nobody's word.
+    let size = note.lines().nth(1).unwrap();
+    let forged = note.replacen(&format!("\n{size}\n"), &format!("\n{}9\n", size), 1);
+    assert_eq!(show(&shell, forged).await.unwrap_err().reason(), Reason::InvalidArgument);
+    assert!(shell.server().terminate().success());
+    tamper::replace_catalog(&vault, &catalog).await;
+    tamper::replace_logs(&vault, &logs);
+    fs::remove_dir_all(vault.join("memory")).unwrap();
+    serve(&mut shell);
+    for home in ["lab", "labelco"] {
+        fs::remove_file(shell.folder().join(home).join("ledgers.json")).unwrap();
+    }
+    shell.run("strongroom --home labelco cat acme/rlhf/math/000011.json").ok();
+    assert_eq!(show(&shell, note).await.unwrap_err().reason(), Reason::LedgerDiverged);
+    shell.run("strongroom --home labelco cat acme/rlhf/math/000011.json").fails(5, "LEDGER_DIVERGED");
+    let said = shell.run("strongroom --home ./vault/operator ledger status acme").ok();
+    assert!(said.text().contains("STOPPED") && said.text().contains("a witness shows"), "{}", said.text());
+    assert!(shell.server().terminate().success());
+}

@@ -8,6 +8,7 @@ use strongroom_client::Vault;
 use strongroom_client::log::{Cover, LogCheckpoint};
 use strongroom_core::ids::{Index, Millis};
 use strongroom_core::ledger::checkpoint::{Checkpoint, MAX_NOTE, VerifierKey};
+use strongroom_core::ledger::log_keys::LogKeys;
 use strongroom_core::ledger::tile::{Tile, tiles_of};
 use strongroom_core::ledger::verify::{CHECKPOINT, LOG_KEYS, LogFiles, WITNESSES};
 use strongroom_core::names::TenantName;
@@ -65,7 +66,7 @@ impl Export {
         globals.with_vault(async |vault| {
             let mut folder = Exported::at(&self.folder);
             let before = self.before(&mut folder)?;
-            let LogCheckpoint { checkpoint, note: signed, key } = self.checkpoint(vault, before.as_ref()).await?;
+            let LogCheckpoint { checkpoint, note: signed, key, keys } = self.checkpoint(vault, before.as_ref()).await?;
             let size = checkpoint.size;
             let cleared = folder.clear(|tile| Tile::of(tile.kind(), tile.index(), size.0) == Some(*tile));
             cleared.map_err(|error| Failure::file(&self.folder, &error))?.map_err(|name| {
@@ -83,8 +84,8 @@ impl Export {
                 put(&tile.to_string(), &bytes)?;
                 bar.add(1);
             }
-            put(LOG_KEYS, format!("{key}\n").as_bytes())?;
-            let cosigned = match vault.cosignatures(&self.tenant, &key).await {
+            put(LOG_KEYS, keys_of(&keys, size).as_bytes())?;
+            let cosigned = match vault.cosignatures(&self.tenant, &keys).await {
                 // The log holds without them, and who asks for a witness will miss it.
                 Err(error) if error.reason() == Reason::Integrity => {
                     note(&format!("note: {}: exported without cosignatures", error.detail()));
@@ -117,11 +118,8 @@ impl Export {
             folder.read(name, MAX_NOTE as u64).map_err(|error| Failure::file(&self.folder.join(name), &error))
         };
         let (Some(signed), Some(keys)) = (read(CHECKPOINT)?, read(LOG_KEYS)?) else { return Ok(None) };
-        let keys = String::from_utf8_lossy(&keys).trim_end().parse::<VerifierKey>().map(|key| [key]);
-        let opened = keys.map_err(|error| error.to_string()).and_then(|keys| {
-            let (checkpoint, key) = Checkpoint::open(&signed, &keys).map_err(|error| error.to_string())?;
-            Ok((checkpoint, key.clone()))
-        });
+        let keys = String::from_utf8_lossy(&keys).parse::<LogKeys>().map_err(|error| error.to_string());
+        let opened = keys.and_then(|keys| keys.open(&signed).map_err(|error| error.to_string()));
         let broken = |why| {
             let detail = format!("the export that is there: {why}");
             Failure::new(Reason::Integrity, detail, "name a new folder, and keep this one: it may be evidence")
@@ -134,7 +132,7 @@ impl Export {
         let newest = vault.checkpoint(&self.tenant, Cover::Head).await?;
         let Some((before, key)) = before else { return Ok(newest) };
         let evidence = "keep the folder, it is evidence; name a new one to export what the vault says now";
-        if before.origin != newest.checkpoint.origin || *key != newest.key {
+        if before.origin != newest.checkpoint.origin || !newest.keys.contains(key) {
             let detail =
                 format!("the folder holds the ledger {}, signed by another key or another ledger", before.origin);
             return Err(Failure::new(Reason::LedgerDiverged, detail, evidence));
@@ -148,4 +146,10 @@ impl Export {
         }
         Ok(newest)
     }
+}
+
+/// The keys of a log up to a size: one that came later is of entries that are not here.
+fn keys_of(keys: &LogKeys, size: Index) -> String {
+    let count = 1 + keys.later().iter().filter(|(index, _)| *index < size).count();
+    keys.lines().take(count).map(|line| line + "\n").collect()
 }

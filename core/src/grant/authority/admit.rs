@@ -5,6 +5,7 @@ use crate::grant::decide::Refusal;
 use crate::grant::{Grant, Holder, NotANetwork, Part, Source, Terms, delegate, renewal};
 use crate::identity::Fingerprint;
 use crate::ids::{IncidentId, Millis, VendorId};
+use crate::ledger::log_keys::MAX_LOG_KEYS;
 use crate::order::{Instruction, VerifiedOrder};
 use crate::origin::Origin;
 use crate::reason::Reason;
@@ -151,6 +152,15 @@ impl Authority {
                     return Ok(());
                 }
                 let words = format!("version {active} of the tenant's key is the active one; the next is another");
+                Err(Refusal::new(Reason::PreconditionFailed, words))
+            }
+            Instruction::RotateLogKey { version } => {
+                let active = self.log_key_version();
+                if active.checked_add(1) == Some(*version) && *version as usize <= MAX_LOG_KEYS {
+                    return Ok(());
+                }
+                let words =
+                    format!("key {active} signs the ledger's checkpoints; the next is another, of {MAX_LOG_KEYS}");
                 Err(Refusal::new(Reason::PreconditionFailed, words))
             }
             Instruction::DestroyKey { version } if *version == self.key_version() => {

@@ -45,6 +45,7 @@ use crate::identity::Fingerprint;
 use crate::ids::{Digest, GrantId, Index, OrderId, SessionId};
 use crate::ledger::entry::{EntryError, MAX_OBJECTS, MAX_PUTS};
 use crate::ledger::head::chain;
+use crate::ledger::log_keys::LogKeyChange;
 use crate::ledger::tree::leaf_hash;
 use crate::ledger::{Entry, Event, Head, Outcome, Private, Role};
 use crate::names::{DatasetName, ObjectPath};
@@ -126,6 +127,8 @@ pub struct Replay {
     calls: Calls,
     objects: Objects,
     counts: Counts,
+    /// The keys that signed its checkpoints after the first one, each with its entry.
+    log_keys: Vec<(Index, LogKeyChange)>,
     /// Whether an order that changed authority was erased: from then on a decision proves nothing.
     blind: bool,
     found: Option<Finding>,
@@ -159,6 +162,7 @@ impl Replay {
             calls: Calls::default(),
             objects: Objects::default(),
             counts: Counts::default(),
+            log_keys: Vec::new(),
             blind: false,
             found: None,
         }
@@ -219,6 +223,11 @@ impl Replay {
         self.grants.get(grant).map(|known| known.tally.total)
     }
 
+    /// Which keys were put in the place of the one that signed the ledger's checkpoints, each by which entry.
+    pub fn log_keys(&self) -> &[(Index, LogKeyChange)] {
+        &self.log_keys
+    }
+
     /// Where an object lies, by its put entry and ordinal; none if it was not put, or its put was erased.
     pub fn place(&self, index: Index, ordinal: u32) -> Option<(&DatasetName, &ObjectPath)> {
         let path = self.objects.path(self.objects.object(index, ordinal)?.path?);
@@ -238,6 +247,7 @@ impl Replay {
         if let Some(private) = &private {
             check_private_form(&entry, private)?;
         }
+        self.check_log_key(&entry)?;
         self.calls.forget(entry.time);
         let proof = match entry.event {
             Event::SessionOpen => self.session_open(&entry, private.as_ref()),
@@ -270,8 +280,10 @@ impl Replay {
             | Event::KeyRotated
             | Event::KeyDestroyed
             | Event::IncidentOpened
-            | Event::IncidentClosed => self.order(&entry, private.as_ref()),
+            | Event::IncidentClosed
+            | Event::LogKeyRotated => self.order(&entry, private.as_ref()),
         }?;
+        self.log_keys.extend(entry.log_key.map(|change| (entry.index, change)));
         self.advance(public, &entry, proof);
         Ok(Step { entry, proof })
     }
@@ -282,6 +294,18 @@ impl Replay {
         Rule::TimeForward.unless(entry.time >= time, || format!("{} comes after {time}", entry.time))?;
         let creates = entry.event == Event::TenantCreated;
         Rule::FirstEntry.unless(creates == (index == Index(0)), || format!("it is {}", entry.event.name()))
+    }
+
+    /// A key that is to sign checkpoints is signed by the one that signed them until now. Which one was the first, the ledger does
+    /// not say: whoever verifies it has that from elsewhere.
+    fn check_log_key(&self, entry: &Entry) -> Check {
+        let rotates = entry.event == Event::LogKeyRotated;
+        Rule::Form.unless(entry.log_key.is_some() == rotates, || format!("the log key of {}", entry.event.name()))?;
+        let Some(change) = &entry.log_key else { return Ok(()) };
+        let before = self.log_keys.last().map(|(_, before)| before.to);
+        Rule::LogKey
+            .unless(before.is_none_or(|before| before == change.from), || "another one signed until now".into())?;
+        change.verify(&self.origin).map_err(|error| Rule::LogKey.broken(error.to_string()))
     }
 
     fn advance(&mut self, public: &[u8], entry: &Entry, proof: Proof) {

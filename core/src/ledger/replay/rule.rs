@@ -49,6 +49,7 @@ rules! {
     OrderLedger = "an order is for this ledger",
     OrderInTime = "an order is accepted before its time is over",
     OrderAllowed = "whoever signed an order may order it, and it makes sense",
+    LogKey = "a key that signs checkpoints is signed by the one before it",
     OpeningMissing = "a session's entry holds the signed opening",
     OpeningSignature = "an opening's signature holds",
     OpeningOnce = "a session is opened once, ever",

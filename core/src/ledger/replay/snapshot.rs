@@ -28,6 +28,7 @@ use crate::grant::Authority;
 use crate::identity::sha256;
 use crate::ids::{Digest, GrantId, Index, OrderId, SessionId};
 use crate::ledger::checkpoint::VerifierKey;
+use crate::ledger::log_keys::LogKeyChange;
 use crate::ledger::{Event, Head};
 use crate::origin::Origin;
 
@@ -87,6 +88,7 @@ struct State {
     calls: Calls,
     objects: Objects,
     counts: Counts,
+    log_keys: Vec<(Index, LogKeyChange)>,
     blind: bool,
 }
 
@@ -104,6 +106,7 @@ struct StateRef<'a> {
     calls: &'a Calls,
     objects: &'a Objects,
     counts: &'a Counts,
+    log_keys: &'a [(Index, LogKeyChange)],
     blind: bool,
 }
 
@@ -114,13 +117,25 @@ impl Snapshot {
     /// [`SnapshotError::Found`] if the replay found something.
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
         // Every field, so that none can be forgotten.
-        let Replay { origin, head, authority, grants, orders, sessions, calls, objects, counts, blind, found } =
-            &self.replay;
+        let Replay {
+            origin,
+            head,
+            authority,
+            grants,
+            orders,
+            sessions,
+            calls,
+            objects,
+            counts,
+            log_keys,
+            blind,
+            found,
+        } = &self.replay;
         if let Some(finding) = found {
             return Err(finding.clone().into());
         }
         let blind = *blind;
-        let state = StateRef { head, authority, grants, orders, sessions, calls, objects, counts, blind };
+        let state = StateRef { head, authority, grants, orders, sessions, calls, objects, counts, log_keys, blind };
         let key = self.key.to_string();
         let front = Front { rules: rules(), key, origin: origin.clone(), size: head.size(), root: head.tip() };
         let wrong = |error: &dyn std::fmt::Display| SnapshotError::State(error.to_string());
@@ -158,13 +173,25 @@ impl Snapshot {
         let wrong = |error: &dyn std::fmt::Display| SnapshotError::State(error.to_string());
         let state: State = serde_json::from_slice(&rest[end + 1..]).map_err(|error| wrong(&error))?;
         let key = front.key.parse().map_err(|error| wrong(&error))?;
-        let State { head, authority, grants, orders, sessions, calls, objects, counts, blind } = state;
+        let State { head, authority, grants, orders, sessions, calls, objects, counts, log_keys, blind } = state;
         if (head.size(), head.tip()) != (front.size, front.root) || counts.entries != front.size.0 || !objects.fits() {
             return Err(SnapshotError::State("its parts are of different ledgers".to_owned()));
         }
         let origin = front.origin;
-        let replay =
-            Replay { origin, head, authority, grants, orders, sessions, calls, objects, counts, blind, found: None };
+        let replay = Replay {
+            origin,
+            head,
+            authority,
+            grants,
+            orders,
+            sessions,
+            calls,
+            objects,
+            counts,
+            log_keys,
+            blind,
+            found: None,
+        };
         Ok(Self { key, replay })
     }
 

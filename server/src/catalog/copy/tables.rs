@@ -163,6 +163,11 @@ pub(super) const TABLES: &[Table] = &[
         rest: &[("size", Number), ("root", Bytes), ("note", Bytes)],
     },
     Table {
+        name: "log_keys",
+        key: &[("tenant", Bytes), ("version", Number)],
+        rest: &[("entry", Number), ("change", Bytes), ("wrapped", Bytes)],
+    },
+    Table {
         name: "cosignatures",
         key: &[("tenant", Bytes), ("witness", Text)],
         rest: &[("size", Number), ("note", Bytes)],

@@ -63,6 +63,7 @@ impl House {
             origin,
             ledger_key: LedgerKey::new(&other),
             log_key: SigningKey::from_seed(other).unwrap(),
+            later: Default::default(),
         });
         let holder = LocalKeyHolder::start(catalog, root, VAULT, life);
         House { _folder: folder, holder, tenant, tenant_key }

@@ -36,7 +36,7 @@ use super::queue::{Waiting, words};
 use crate::catalog::objects::ObjectWrites;
 use crate::catalog::requests::{RequestKey, RequestRow};
 use crate::catalog::tenants::NewTenant;
-use crate::catalog::{AuthorityRow, PathWrites};
+use crate::catalog::{AuthorityRow, LogKeyRow, PathWrites};
 use crate::tenants::Tenant;
 
 /// What became of an attempt.
@@ -100,6 +100,8 @@ pub(super) enum KeyChange {
     Rotated { version: u32, wrapped: Vec<u8> },
     /// It is destroyed.
     Destroyed { version: u32 },
+    /// A key signs checkpoints from here on.
+    Log(LogKeyRow),
 }
 
 /// The batch while it is decided.
@@ -339,6 +341,7 @@ impl<'a> Draft<'a> {
             request: None,
             node: self.node,
             private: Digest::from_bytes([0; 32]),
+            log_key: None,
         }
     }
 

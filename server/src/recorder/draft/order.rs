@@ -10,10 +10,10 @@ use strongroom_core::order::Instruction;
 use strongroom_core::reason::Reason;
 
 use super::{Draft, Drafting, KeyChange, Refused, Verdict};
-use crate::catalog::AuthorityRow;
 use crate::catalog::tenants::NewTenant;
+use crate::catalog::{AuthorityRow, LogKeyRow};
 use crate::recorder::RecordError;
-use crate::recorder::attempt::Order;
+use crate::recorder::attempt::{NewLogKey, Order};
 use crate::recorder::private::Part;
 use crate::recorder::receipts::Accepted;
 
@@ -76,7 +76,9 @@ impl<'a> Draft<'a> {
             _ => Vec::new(),
         };
         let event = Event::of_instruction(instruction);
-        let entry = Entry { order: Some(id), grants, request: Some(content.request), ..self.entry(event, actor) };
+        let log_key = self.log_key(instruction, order)?.map(|(_, new)| new.change);
+        let blank = self.entry(event, actor);
+        let entry = Entry { order: Some(id), grants, request: Some(content.request), log_key, ..blank };
         let start = self.writes.public.len() + 4;
         let index = self.append(entry, part)?;
         self.writes.orders.push((id, index));
@@ -97,7 +99,7 @@ impl<'a> Draft<'a> {
         if let Some(renewal) = self.authority.renewal(verified, index) {
             self.keep_renewal(renewal)?;
         }
-        self.change_key(instruction, order)?;
+        self.change_key(instruction, order, index)?;
         self.note_named(instruction)?;
         self.writes.tenant = new.cloned().or(self.writes.tenant.take());
         Ok(Verdict::Ordered { index, time: self.now, id })
@@ -124,7 +126,11 @@ impl<'a> Draft<'a> {
     }
 
     /// What an order about the tenant's key comes to.
-    fn change_key(&mut self, instruction: &Instruction, order: &Order) -> Drafting<()> {
+    fn change_key(&mut self, instruction: &Instruction, order: &Order, entry: Index) -> Drafting<()> {
+        if let Some((version, NewLogKey { change, wrapped })) = self.log_key(instruction, order)? {
+            let (change, wrapped) = (*change, wrapped.clone());
+            self.writes.keys.push(KeyChange::Log(LogKeyRow { version, entry, change, wrapped }));
+        }
         match instruction {
             Instruction::RotateKey { version } => {
                 let missing = || RecordError::Unavailable("the new key was not made".into());
@@ -138,6 +144,13 @@ impl<'a> Draft<'a> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What an order to rotate the log's key brings along.
+    fn log_key<'o>(&self, instruction: &Instruction, order: &'o Order) -> Drafting<Option<(u32, &'o NewLogKey)>> {
+        let Instruction::RotateLogKey { version } = instruction else { return Ok(None) };
+        let missing = || RecordError::Unavailable("the new key was not made: another rotation was first".into());
+        order.new_log_key.as_ref().map(|new| Some((*version, new))).ok_or_else(missing)
     }
 
     /// A key that is blocked gives no orders, and what it delegated is not passed on. It may still be taken back.

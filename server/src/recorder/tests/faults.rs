@@ -212,6 +212,7 @@ async fn nodes_with_the_same_tenants_do_not_deadlock() {
         origin: second.origin.clone(),
         ledger_key: LedgerKey::new(&Key::from_bytes([8; 32])),
         log_key: SigningKey::generate().unwrap(),
+        later: Default::default(),
     });
     let signed = |tenant: &Arc<Tenant>, signer: &Identity, instruction| {
         let content = OrderContent {

@@ -53,7 +53,7 @@ impl Lab {
                 *bytes = self.recorder.log_file(&self.tenant, name.parse().unwrap()).await.unwrap().to_vec();
             }
         }
-        files.0.insert(LOG_KEYS.into(), format!("{}\n", self.tenant.verifier()).into_bytes());
+        files.0.insert(LOG_KEYS.into(), self.tenant.log_keys().to_string().into_bytes());
         // Partial tiles of checkpoints before the newest stay until they are full.
         let size = Checkpoint::peek(&files.0[CHECKPOINT]).unwrap().size;
         let needed: std::collections::BTreeSet<String> =

@@ -113,6 +113,7 @@ fn tenant_of(id: TenantId) -> Arc<Tenant> {
         origin: Origin::new("vault.test", VaultId::from_bytes([7; 16]), id).unwrap(),
         ledger_key: LedgerKey::new(&Key::from_bytes([8; 32])),
         log_key: SigningKey::from_seed(Key::from_bytes([9; 32])).unwrap(),
+        later: Default::default(),
     })
 }
 

@@ -1,0 +1,82 @@
+//! `key rotate --log`: another key signs a ledger's checkpoints, and everybody who knew the one before follows, and nobody else is
+//! believed.
+
+use serde_json::Value;
+use strongroom_tests::tamper;
+
+use crate::export::{exported, serve};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_knew_the_first_key_follows_a_rotation() {
+    let mut shell = exported();
+    let keys = |shell: &mut strongroom_tests::shell::Shell| -> Vec<String> {
+        let said = shell.run("strongroom --home ./vault/operator tenant show acme --output json").ok();
+        let shown: Value = serde_json::from_str(said.text()).unwrap();
+        shown["log_keys"].as_array().unwrap().iter().map(|key| key["key"].as_str().unwrap().to_owned()).collect()
+    };
+    let [first] = &keys(&mut shell)[..] else { panic!("one key") };
+    let first = first.clone();
+    let watch = "strongroom --home lab audit watch acme --state watch/ --once --cosign watch.acme.example";
+    shell.run(watch).ok();
+    shell.run("strongroom audit verify acme-ledger/ --snapshot acme.snapshot").ok();
+    shell.write("seen", shell.read("acme-ledger/checkpoint"));
+    shell.run("strongroom --home labelco get acme/rlhf/math/000003.json -o item.json --receipt old.tlog-proof").ok();
+    for round in 2..4 {
+        let said = shell.run("strongroom --home lab key rotate acme --log --output json").ok();
+        let rotated: Value = serde_json::from_str(said.text()).unwrap();
+        assert_eq!(rotated["version"], round);
+        assert_eq!(keys(&mut shell).last().unwrap(), rotated["log_key"].as_str().unwrap());
+        // Another process goes on with it.
+        assert!(shell.server().terminate().success());
+        serve(&mut shell);
+        shell.run("strongroom --home labelco cat acme/rlhf/math/000007.json --receipt new.tlog-proof").ok();
+        // What was seen before is continued: by the home, the export, its snapshot and a monitor.
+        shell.run("strongroom --home lab audit export acme -o acme-ledger/").ok();
+        assert_eq!(shell.read("acme-ledger/log-keys").lines().count(), round);
+        for key in keys(&mut shell) {
+            shell.run(&format!("strongroom audit verify acme-ledger/ --since seen --key {key}")).ok();
+        }
+        shell.run("strongroom audit verify acme-ledger/ --snapshot acme.snapshot").ok();
+        shell.run(&format!("{watch} --log-key {first}")).ok();
+        shell.run("strongroom --home lab ledger check acme").ok();
+        shell.run(&format!("strongroom audit verify old.tlog-proof --key {first}")).ok();
+        shell.run(&format!("strongroom audit verify new.tlog-proof --key {first}")).fails(5, "INTEGRITY");
+        let follow = format!("strongroom audit verify new.tlog-proof --key {first} --log-keys acme-ledger/log-keys");
+        shell.run(&follow).ok();
+    }
+    let shown = shell.run("strongroom --home ./vault/operator tenant show acme").ok();
+    assert_eq!(shown.text().matches(" since entry ").count(), 2, "{}", shown.text());
+    let log = shell.run("strongroom --home lab audit log acme --event log_key.rotated").ok();
+    assert!(log.text().contains("key 3 signs the ledger's checkpoints"), "{}", log.text());
+    // A witness's word of before stands, and an export has it.
+    let witness = shell.run(watch).ok().stderr.split_whitespace().find(|word| word.contains('+')).unwrap().to_owned();
+    shell.run("strongroom --home lab audit export acme -o acme-ledger/").ok();
+    shell.run(&format!("strongroom audit verify acme-ledger/ --witness {witness}")).ok();
+    // Keys that were cut, exchanged or put in are refused.
+    let good = shell.read("acme-ledger/log-keys");
+    let lines: Vec<&str> = good.lines().collect();
+    for changed in [
+        format!("{}\n", lines[0]),
+        format!("{}\n{}\n", lines[0], lines[1]),
+        format!("{}\n{}\n", lines[0], lines[2]),
+        format!("{}\n{}\n{}\n", lines[0], lines[2], lines[1]),
+        good.replacen("after ", "after 1", 1),
+    ] {
+        shell.write("acme-ledger/log-keys", &changed);
+        shell.run("strongroom audit verify acme-ledger/").fails(5, "INTEGRITY");
+    }
+    shell.write("acme-ledger/log-keys", &good);
+    // To admins alone.
+    shell.run("strongroom --home labelco key rotate acme --log").fails(4, "OUT_OF_SCOPE");
+    // A server that lost a key does not know who signed its checkpoint.
+    assert!(shell.server().terminate().success());
+    let vault = shell.folder().join("vault");
+    tamper::edit(&vault, &["DELETE FROM log_keys WHERE version = 3".to_owned()]).await;
+    serve(&mut shell);
+    let said = shell.run("strongroom --home labelco cat acme/rlhf/math/000008.json");
+    said.fails(5, "INTEGRITY");
+    let check = shell.run("strongroom --home ./vault/operator ledger check acme");
+    assert_eq!(check.code, Some(5));
+    assert!(check.text().contains("checkpoint in the database: "), "{}", check.text());
+    assert!(shell.server().terminate().success());
+}
