@@ -4,7 +4,9 @@
     verify_log.py FOLDER     checks the checkpoint, every tile and bundle, and every proof in FOLDER-proofs; prints size and root
 
 It holds to the specifications: C2SP signed-note, tlog-checkpoint, tlog-tiles and tlog-proof, and RFC 6962 section 2.1, whose
-recursive definitions are used as they stand there. The private parts beside a log are strongroom's own (core/FORMAT.md).
+recursive definitions are used as they stand there. The private parts beside a log, and the chain of its keys, are strongroom's own
+(core/FORMAT.md). Of the checkpoints that witnesses cosigned (C2SP tlog-cosignature), the log's signatures and roots are checked, and
+the witnesses' too whose public keys are given as further arguments.
 """
 
 import base64
@@ -171,26 +173,73 @@ def open_note(note, vkey):
     return int(size), base64.b64decode(root, validate=True)
 
 
+def parse_key(vkey, algorithm):
+    """Name, id and raw key of a verifier key."""
+    name, key_id, key = vkey.split("+", 2)
+    key = base64.b64decode(key, validate=True)
+    assert key[0] == algorithm and len(key) == 33, "not a key of this kind"
+    assert hashlib.sha256(name.encode() + b"\n" + key).hexdigest()[:8] == key_id, "the key's id"
+    return name, key_id, key[1:]
+
+
+def key_chain(text):
+    """The keys of a log: the first, and each that an entry put in its place, signed by the one before it."""
+    lines = text.rstrip("\n").split("\n")
+    chain = [(-1, lines[0])]
+    for line in lines[1:]:
+        after, index, vkey, signature = line.split(" ")
+        name, _, old = parse_key(chain[-1][1], 1)
+        new_name, _, new = parse_key(vkey, 1)
+        assert after == "after" and new_name == name and int(index) > chain[-1][0], line
+        signed = b"strongroom/v1/log-key\0" + name.encode() + b"\n" + new
+        assert verify_ed25519(old, signed, base64.b64decode(signature, validate=True)), "a log key's signature"
+        chain.append((int(index), vkey))
+    return chain
+
+
+def signer(chain, note):
+    """The key that signs a checkpoint of this size."""
+    size = int(note.decode().split("\n")[1])
+    return [vkey for index, vkey in chain if index < size or index < 0][-1]
+
+
+def check_cosignature(note, vkey):
+    """Whether a witness cosigned a note: cosignature/v1."""
+    name, key_id, key = parse_key(vkey, 4)
+    text, _, signatures = note.decode().rpartition("\n\n")
+    for line in signatures[:-1].split("\n"):
+        _, by, signature = line.split(" ")
+        signature = base64.b64decode(signature, validate=True)
+        if by == name and signature[:4].hex() == key_id:
+            time = struct.unpack(">Q", signature[4:12])[0]
+            message = "cosignature/v1\ntime %d\n%s\n" % (time, text)
+            assert verify_ed25519(key, message.encode(), signature[12:]), "a witness's signature"
+            return True
+    return False
+
+
 def hashes(words):
     return [base64.b64decode(word, validate=True) for word in words]
 
 
-def check_receipt(text, vkey, tree, entries):
+def check_receipt(text, chain, tree, entries):
     head, note = text.split(b"\n\n", 1)
     lines = head.decode().split("\n")
     assert lines[0] == "c2sp.org/tlog-proof@v1"
     assert lines[1].startswith("extra ") and lines[2].startswith("index ")
-    size, root = open_note(note, vkey)
+    size, root = open_note(note, signer(chain, note))
     index = int(lines[2][6:])
     assert base64.b64decode(lines[1][6:], validate=True) == entries[index], "the entry of a receipt"
     assert hashes(lines[3:]) == tree.path(index, 0, size), "the proof of a receipt"
     assert tree.mth(0, size) == root
 
 
-def main(folder):
+def main(folder, *witnesses):
     read = lambda name: open(os.path.join(folder, name), "rb").read()
-    vkey = read("log-keys").decode().rstrip("\n")
-    size, root = open_note(read("checkpoint"), vkey)
+    chain = key_chain(read("log-keys").decode())
+    checkpoint = read("checkpoint")
+    size, root = open_note(checkpoint, signer(chain, checkpoint))
+    assert chain[-1][0] < size, "a key of later entries"
     expected = {"checkpoint", "log-keys"}
     entries = []
     for name, start, width in tiles("tile/entries", size):
@@ -212,6 +261,14 @@ def main(folder):
         row = [Tree(hashes).mth(0, 256) for hashes in perfect]
         level += 1
     assert tree.mth(0, size) == root, "the root"
+    cosigned = os.path.join(folder, "witnesses")
+    notes = [read("witnesses/" + name) for name in (os.listdir(cosigned) if os.path.isdir(cosigned) else [])]
+    for note in notes:
+        seen, seen_root = open_note(note, signer(chain, note))
+        assert seen <= size and tree.mth(0, seen) == seen_root, "a cosigned checkpoint"
+    for witness in witnesses:
+        assert any([check_cosignature(note, witness) for note in notes]), "not cosigned by " + witness
+    expected |= {"witnesses/" + name for name in (os.listdir(cosigned) if notes else [])}
     there = {os.path.relpath(os.path.join(at, name), folder) for at, _, names in os.walk(folder) for name in names}
     assert there == expected, there ^ expected
     proofs = 0
@@ -222,10 +279,10 @@ def main(folder):
         assert hashes(words) == wanted, line
         proofs += 1
     if os.path.exists(folder + "-receipt"):
-        check_receipt(open(folder + "-receipt", "rb").read(), vkey, tree, entries)
+        check_receipt(open(folder + "-receipt", "rb").read(), chain, tree, entries)
         proofs += 1
     print(size, root.hex(), proofs)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -2,6 +2,7 @@
 //! believed.
 
 use serde_json::Value;
+use strongroom_test_services::on_python;
 use strongroom_tests::tamper;
 
 use crate::export::{exported, serve};
@@ -79,4 +80,43 @@ async fn whoever_knew_the_first_key_follows_a_rotation() {
     assert_eq!(check.code, Some(5));
     assert!(check.text().contains("checkpoint in the database: "), "{}", check.text());
     assert!(shell.server().terminate().success());
+}
+
+on_python! {
+    /// A program that shares no code with strongroom follows the keys of a log, and takes a witness's word.
+    #[test]
+    fn another_program_follows_a_rotation() {
+        let mut shell = exported();
+        let watch = "strongroom --home lab audit watch acme --state watch/ --once --cosign watch.acme.example";
+        let said = shell.run(watch).ok();
+        let witness = said.stderr.split_whitespace().find(|word| word.contains('+')).unwrap().to_owned();
+        for _ in 0..2 {
+            shell.run("strongroom --home lab key rotate acme --log").ok();
+        }
+        shell.run("strongroom --home lab audit export acme -o acme-ledger/").ok();
+        shell.run("strongroom --home lab audit prove acme 0 -o acme-ledger-receipt").ok();
+        shell.write("acme-ledger-proofs", "");
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/tests/log/verify_log.py");
+        let verify = |shell: &strongroom_tests::shell::Shell| {
+            let command = std::process::Command::new("python3")
+                .current_dir(shell.folder())
+                .args(["-B", program, "acme-ledger", &witness])
+                .output();
+            let said = command.unwrap();
+            (said.status.success(), String::from_utf8_lossy(&said.stderr).into_owned())
+        };
+        assert_eq!(verify(&shell), (true, String::new()));
+        let keys = shell.read("acme-ledger/log-keys");
+        let lines: Vec<&str> = keys.lines().collect();
+        shell.write("acme-ledger/log-keys", format!("{}\n{}\n", lines[0], lines[2]));
+        assert!(!verify(&shell).0);
+        shell.write("acme-ledger/log-keys", &keys);
+        let id = witness.split('+').nth(1).unwrap();
+        let note = shell.read(&format!("acme-ledger/witnesses/{id}"));
+        let at = note.rfind("AAAA").map_or(note.len() - 8, |at| at + 12);
+        let flipped: String = note.char_indices().map(|(i, c)| if i == at { if c == 'A' { 'B' } else { 'A' } } else { c }).collect();
+        shell.write(&format!("acme-ledger/witnesses/{id}"), flipped);
+        assert!(!verify(&shell).0);
+        assert!(shell.server().terminate().success());
+    }
 }
