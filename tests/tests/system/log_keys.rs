@@ -1,9 +1,12 @@
 //! `key rotate --log`: another key signs a ledger's checkpoints, and everybody who knew the one before follows, and nobody else is
 //! believed.
 
+use bytes::Bytes;
 use serde_json::Value;
-use strongroom_test_services::on_python;
-use strongroom_tests::tamper;
+use strongroom_client::PutOptions;
+use strongroom_client::log::Cover;
+use strongroom_test_services::{on_postgres_alone, on_python};
+use strongroom_tests::{TestVault, tamper};
 
 use crate::export::{exported, serve};
 
@@ -119,4 +122,33 @@ on_python! {
         assert!(!verify(&shell).0);
         assert!(shell.server().terminate().success());
     }
+}
+
+/// Nodes follow each other's rotations: whoever makes the next checkpoint signs it by the key of its size, and none stops.
+async fn nodes_follow_each_others_rotations() {
+    let here = TestVault::start().await;
+    let lab = here.lab("acme").await;
+    lab.dataset("rlhf").await;
+    let there = here.another_node(None).await;
+    let other = there.connect(&strongroom_tests::copy(&lab.admin)).await;
+    for round in 0..6_usize {
+        let (one, another) = if round % 2 == 0 { (&lab.vault, &other) } else { (&other, &lab.vault) };
+        let before = another.checkpoint(&lab.tenant, Cover::Head).await.unwrap();
+        let (version, _) = one.rotate_log_key(&lab.tenant).await.unwrap();
+        assert_eq!(version as usize, round + 2);
+        for vault in [another, one] {
+            let name = lab.object(&format!("rlhf/{round}"));
+            vault.put_bytes(&name, Bytes::from_static(b"more"), PutOptions::default()).await.unwrap();
+            let now = vault.checkpoint(&lab.tenant, Cover::Head).await.unwrap();
+            assert_eq!(now.keys.all().count(), round + 2);
+            assert_ne!(now.key, before.key);
+            vault.continued(&lab.tenant, before.checkpoint.size, &before.checkpoint.root).await.unwrap();
+        }
+    }
+    here.ledger("acme").await;
+}
+
+on_postgres_alone! {
+    (flavor = "multi_thread", worker_threads = 2)
+    nodes_follow_each_others_rotations,
 }
