@@ -11,9 +11,10 @@ use strongroom_core::keys::secret::Key;
 use strongroom_core::ledger::batch;
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
 use strongroom_core::ledger::log_keys::{LogKeyChange, LogKeys};
-use strongroom_core::ledger::replay::{Finding, Replay, Snapshot, SnapshotError};
+use strongroom_core::ledger::replay::{Finding, Replay, Rule, Snapshot, SnapshotError};
 use strongroom_core::ledger::tile::{Growing, Kind, Tile, WIDTH};
 use strongroom_core::ledger::verify::{CHECKPOINT, Expected, LOG_KEYS, LogFiles, LogFinding, Verified, verify_on};
+use strongroom_core::order::Instruction;
 use strongroom_core::origin::Origin;
 
 use crate::builder::{Ledger, replay, sealed};
@@ -108,6 +109,25 @@ fn what_was_erased_is_remembered() {
             feed(&mut second, erased, cut, bytes.len());
             assert!(kept(second, origin) == whole, "erased {erased}, cut at {cut}");
         }
+    }
+}
+
+/// What a breached server could sign into the log is named by its entry and rule: in one go, and by whoever goes on, as a monitor does.
+#[test]
+fn an_entry_that_was_never_allowed_is_named_though_it_is_signed() {
+    let mut story = Story::new();
+    let before = story.ledger.records.len();
+    released(&mut story);
+    let after = Instruction::SuspendVendor { vendor: story.vendor, note: None };
+    story.ledger.order(after);
+    let mut ask = story.ledger.ask_get(&story.worker, Some(story.read), &["math/small"]);
+    story.ledger.release(&mut ask, vec![story.small.whole(0)]);
+    let (origin, bytes) = (&story.ledger.origin, story.ledger.bytes());
+    let (_, snapshot) = verify(&mut Files::of(origin, &bytes[..before]), None, None).unwrap();
+    for snapshot in [None, Some(&snapshot[..])] {
+        let found = verify(&mut Files::of(origin, &bytes), snapshot, None).map(drop).unwrap_err();
+        let LogFinding::Replay(finding) = found else { panic!("{found}") };
+        assert_eq!((finding.index, finding.rule), (Index(bytes.len() as u64 - 1), Rule::Allowed));
     }
 }
 
