@@ -1,17 +1,20 @@
 //! `key`: the versions of a tenant's key, and keys of callers on the whole server.
 
 mod rotation;
+mod shred;
 
 use clap::Subcommand;
 use serde::Serialize;
+use strongroom_client::shredding::Shreddable;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::names::TenantName;
 
 use crate::args::Globals;
 use crate::exit::Outcome;
+use crate::name;
 use crate::output::{Row, confirm};
 
-/// Rotate a tenant's key, destroy old versions; block a caller's key on the whole server.
+/// Rotate a tenant's key, destroy old versions; shred what its keys seal; block a caller's key on the whole server.
 #[derive(Debug, Subcommand)]
 pub enum Key {
     /// Make a new version of a tenant's key, and wrap everything under it while reads and writes go on.
@@ -48,6 +51,28 @@ Examples:
         /// The version.
         #[arg(long, value_name = "N")]
         version: u32,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Destroy the keys of an object, of all under a prefix, of a dataset or of a tenant, for good: what they sealed can no longer
+    /// be opened by anybody. Nothing of it is released from that moment on. On a terminal, the name is to be typed again.
+    #[command(after_help = "\
+Examples:
+  strongroom key shred acme/rlhf/math/000007.json       # one object, every generation
+  strongroom key shred acme/rlhf/math/                  # all below a folder
+  strongroom key shred acme/rlhf/ --note \"contract over\" # the whole dataset, which is no more then
+  strongroom key shred acme --yes                       # all of the tenant; only its ledger stays")]
+    Shred {
+        /// TENANT, TENANT/DATASET/, or a part of a dataset: a folder, a beginning, an object.
+        #[arg(value_parser = name::parse::<Shreddable>)]
+        what: Shreddable,
+        /// Why; kept in the ledger.
+        #[arg(long)]
+        note: Option<String>,
+        /// Do not wait: the server goes on by itself.
+        #[arg(long)]
+        detach: bool,
         /// Do not ask.
         #[arg(long)]
         yes: bool,
@@ -107,10 +132,17 @@ impl Key {
         if let Self::Destroy { tenant, version, yes } = &self {
             confirm(&format!("Destroy version {version} of the key of {tenant} for good?"), *yes)?;
         }
+        if let Self::Shred { what, yes, .. } = &self {
+            shred::ask(what, *yes)?;
+        }
         globals.with_vault(async |vault| match self {
             Self::Rotate { tenant, log: true, .. } => rotation::rotate_log(globals, vault, &tenant).await,
             Self::Rotate { tenant, detach, .. } => rotation::rotate(globals, vault, &tenant, detach).await,
-            Self::Status { tenant } => rotation::show(globals, &tenant, vault.key_status(&tenant).await?),
+            Self::Status { tenant } => {
+                let shreds = vault.shreds(&tenant).await?;
+                rotation::show(globals, &tenant, vault.key_status(&tenant).await?, &shreds)
+            }
+            Self::Shred { what, note, detach, .. } => shred::shred(globals, vault, &what, note, detach).await,
             Self::Destroy { tenant, version, .. } => {
                 let done = vault.destroy_key(&tenant, version).await?;
                 rotation::destroyed(globals, &tenant, version, &done)

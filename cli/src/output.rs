@@ -129,6 +129,24 @@ pub fn confirm(question: &str, yes: bool) -> Outcome {
     }
 }
 
+/// Asks for a name to be typed again, unless `yes` answers it.
+///
+/// # Errors
+/// Something else is typed, or nobody sits at a terminal to do it.
+pub fn confirm_by_name(warning: &str, name: &str, yes: bool) -> Outcome {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        let detail = format!("{warning} Nobody is at a terminal to type the name again");
+        return Err(Failure::usage(detail, "add --yes to go ahead"));
+    }
+    let _ = write!(io::stderr(), "{warning}\nType {} to go ahead: ", printable(name));
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| Failure::stdio(&error))?;
+    if answer.trim_end_matches(['\n', '\r']) == name { Ok(()) } else { Err(Failure::cancelled()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,5 +176,6 @@ mod tests {
     #[test]
     fn a_yes_beforehand_asks_nobody() {
         assert!(confirm("Sure?", true).is_ok());
+        assert!(confirm_by_name("Sure.", "acme", true).is_ok());
     }
 }

@@ -1,12 +1,13 @@
 //! `stat`: what the vault says about an object.
 
 use serde::Serialize;
-use strongroom_client::{GetOptions, ObjectInfo, ObjectName};
+use strongroom_client::shredding::Shredding;
+use strongroom_client::{Error, GetOptions, ObjectInfo, ObjectName, Reason, Vault};
 use strongroom_core::ids::{Digest, Generation, ObjectId};
 
 use crate::amount::Size;
 use crate::args::Globals;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::{name, when};
 
 /// Show an object's size, generation, time and content root. Makes no entry in the ledger.
@@ -60,13 +61,35 @@ impl From<ObjectInfo> for Shown {
 }
 
 impl Stat {
+    /// To admins, with when it was and what backups hold.
+    async fn shredded(&self, vault: &Vault, error: Error) -> Failure {
+        let ObjectName { tenant, dataset, path } = &self.object;
+        let mut failure = Failure::from(error);
+        let shreds = vault.shreds(tenant).await.unwrap_or_default();
+        let covers = |shred: &&Shredding| {
+            shred.dataset.as_ref().is_none_or(|shredded| shredded == dataset) && shred.prefix.covers(path)
+        };
+        if let Some(shred) = shreds.iter().find(covers) {
+            let gone = match shred.gone_from_backups {
+                Some(at) => format!("backups that hold its keys will have aged out {}", when::rfc3339(at)),
+                None => "when backups that hold its keys are gone is not known yet".to_owned(),
+            };
+            failure.detail = format!("shredded by entry {}, {}: {gone}", shred.entry, when::rfc3339(shred.started));
+        }
+        failure
+    }
+
     /// Does it.
     ///
     /// # Errors
     /// Not there, or not in scope.
     pub fn run(self, globals: &Globals) -> Outcome {
         let options = GetOptions { generation: self.generation.map(Generation), grant: globals.grant };
-        let shown = globals.with_vault(async |vault| Ok(Shown::from(vault.stat(&self.object, options).await?)))?;
+        let shown = globals.with_vault(async |vault| match vault.stat(&self.object, options).await {
+            Ok(info) => Ok(Shown::from(info)),
+            Err(error) if error.reason() == Reason::Shredded => Err(self.shredded(vault, error).await),
+            Err(error) => Err(error.into()),
+        })?;
         globals.output.result(&shown, |shown| {
             format!(
                 "object        {}\nsize          {} ({} bytes)\ngeneration    {}\ncreated       {}, entry {}.{}\n\

@@ -330,6 +330,7 @@ enum Method {
     RotateKey,
     DestroyKey,
     RotateLogKey,
+    Shred,
     IssueGrant,
     RenewGrant,
     RevokeGrant,
@@ -363,6 +364,9 @@ fn method(instruction: &Instruction) -> Method {
         Instruction::OpenIncident { .. } => Method::OpenIncident,
         Instruction::CloseIncident { .. } => Method::CloseIncident,
         Instruction::RotateLogKey { .. } => Method::RotateLogKey,
+        Instruction::ShredObjects { .. } | Instruction::ShredDataset { .. } | Instruction::ShredTenant { .. } => {
+            Method::Shred
+        }
         Instruction::IssueGrant(_) => Method::IssueGrant,
         Instruction::RenewGrant { .. } => Method::RenewGrant,
         Instruction::RevokeGrant { .. } => Method::RevokeGrant,
@@ -394,6 +398,7 @@ async fn carry_out(method: Method, channel: Channel, order: v1::SignedOrder) -> 
         Method::RotateKey => KeysClient::new(channel).rotate(order).await,
         Method::DestroyKey => KeysClient::new(channel).destroy(order).await,
         Method::RotateLogKey => KeysClient::new(channel).rotate_log(order).await,
+        Method::Shred => KeysClient::new(channel).shred(order).await,
         Method::IssueGrant => GrantsClient::new(channel).issue(order).await,
         Method::RenewGrant => GrantsClient::new(channel).renew(order).await,
         Method::RevokeGrant => GrantsClient::new(channel).revoke(order).await,

@@ -98,6 +98,7 @@ mod retry;
 pub mod rotation;
 mod seal;
 mod session;
+pub mod shredding;
 mod successor;
 mod tls;
 pub mod vendors;

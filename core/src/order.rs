@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::exact::{self, ExactError};
-use crate::grant::{Policy, Terms};
+use crate::grant::{Policy, Prefix, Terms};
 use crate::identity::{BadSignature, Fingerprint, Identity, IdentityError, PublicKey, Purpose, Signature, sha256};
 use crate::ids::{GrantId, IncidentId, Millis, OrderId, RequestId, VendorId};
 use crate::names::{DatasetName, TenantName, VendorName};
@@ -160,6 +160,28 @@ pub enum Instruction {
     RotateLogKey {
         /// The version to be: one more than the active one; a ledger begins with 1.
         version: u32,
+    },
+    /// By an admin: destroys the keys of all that was put under a prefix of a dataset, every generation, for good. What is put
+    /// there afterwards is something else.
+    ShredObjects {
+        /// The dataset.
+        dataset: DatasetName,
+        /// Which part of it.
+        prefix: Prefix,
+        /// Why, in words; at most 512 bytes.
+        note: Option<String>,
+    },
+    /// By an admin: destroys the keys of all that is or was in a dataset, and ends it, if it was not deleted before.
+    ShredDataset {
+        /// Its name.
+        name: DatasetName,
+        /// Why, in words; at most 512 bytes.
+        note: Option<String>,
+    },
+    /// By an admin: destroys all keys of the tenant, those of its objects and its own. Its ledger stays, to be read.
+    ShredTenant {
+        /// Why, in words; at most 512 bytes.
+        note: Option<String>,
     },
     /// By an admin, or by the holder of a grant that may be delegated. The grant's id comes from this order's.
     IssueGrant(Terms),
@@ -339,6 +361,9 @@ fn check_fields(instruction: &Instruction) -> Result<(), OrderError> {
         | Instruction::UnblockKey { note, .. }
         | Instruction::OpenIncident { note, .. }
         | Instruction::CloseIncident { note, .. }
+        | Instruction::ShredObjects { note, .. }
+        | Instruction::ShredDataset { note, .. }
+        | Instruction::ShredTenant { note }
         | Instruction::RevokeGrant { note, .. } => check(short(note), "note"),
         Instruction::IssueGrant(terms) => {
             check(short(&terms.purpose), "purpose")?;

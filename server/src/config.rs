@@ -133,6 +133,8 @@ pub struct Limits {
     pub retention: Duration,
     /// What ledgers are kept within.
     pub ledger: LedgerLimits,
+    /// How long backups of the database are kept: until then they hold what was destroyed. It is only told.
+    pub backup_retention: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -146,6 +148,7 @@ impl Default for Limits {
             key_cache: Duration::from_secs(300),
             retention: Duration::from_secs(30 * 24 * 3600),
             ledger: LedgerLimits::default(),
+            backup_retention: None,
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::room;
 use crate::tenants::Tenants;
 use crate::vault::lookups::Lookups;
 use crate::vault::retention::Retention;
-use crate::vault::{Vault, blocks, rewrap};
+use crate::vault::{Vault, blocks, rewrap, shred};
 
 /// HTTP/2 windows: 64 KiB caps a stream at 740 MB/s, 4 MiB costs memory for nothing.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -120,6 +120,7 @@ impl Server {
             catalog,
             recorder,
             rewraps: Default::default(),
+            shreds: Default::default(),
             blobs,
             keys,
             root,
@@ -194,6 +195,7 @@ impl Listening {
         let watching = tokio::spawn(blocks::watch(vault.clone(), stop.clone()));
         let rewrapping = tokio::spawn(rewrap::run(vault.clone(), stop.clone()));
         let watching_room = room::watch(written_to(&config), stop.clone());
+        let shredding = tokio::spawn(shred::run(vault.clone(), stop.clone()));
         let integrated = CancellationToken::new();
         let integrating = vault.recorder.integrate(vault.tenants.clone(), integrated.clone());
         let (mut health_reporter, health) = tonic_health::server::health_reporter();
@@ -234,6 +236,9 @@ impl Listening {
         }
         if let Err(error) = rewrapping.await {
             tracing::error!(%error, "wrapping keys anew failed");
+        }
+        if let Err(error) = shredding.await {
+            tracing::error!(%error, "shredding failed");
         }
         integrated.cancel();
         if let Err(error) = integrating.await {

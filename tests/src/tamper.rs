@@ -37,6 +37,14 @@ pub async fn bytes(folder: &Path, query: &str) -> Vec<u8> {
     row.get(0)
 }
 
+/// The first column of all rows, as bytes.
+pub async fn column(folder: &Path, query: &str) -> Vec<Vec<u8>> {
+    let mut catalog = oracle::open(folder).await;
+    let rows = sqlx::query(AssertSqlSafe(query.to_owned())).fetch_all(&mut catalog).await.unwrap();
+    catalog.close().await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
 /// How many rows a query has.
 pub async fn rows(folder: &Path, query: &str) -> usize {
     let mut catalog = oracle::open(folder).await;

@@ -126,6 +126,11 @@ fn instruction(tenant: &TenantName, instruction: &Instruction, grant: Option<&Gr
         Instruction::RotateKey { version } => format!("version {version} of the tenant's key is active"),
         Instruction::RotateLogKey { version } => format!("key {version} signs the ledger's checkpoints"),
         Instruction::DestroyKey { version } => format!("version {version} of the tenant's key"),
+        Instruction::ShredObjects { dataset, prefix, note } => {
+            noted(format!("{dataset}/{}", printable(&prefix.to_string())), note)
+        }
+        Instruction::ShredDataset { name, note } => noted(format!("all of {name}"), note),
+        Instruction::ShredTenant { note } => noted(format!("all of {tenant}"), note),
         Instruction::RemoveVendor { vendor } => names.vendor(vendor),
         Instruction::AddKey { vendor, key } | Instruction::RevokeKey { vendor, key } => {
             format!("{} {}", names.vendor(vendor), short_key(key))

@@ -6,9 +6,11 @@ use strongroom_client::Vault;
 use strongroom_client::admin::OrderDone;
 use strongroom_client::log::Cover;
 use strongroom_client::rotation::{KeyStatus, Rotation};
+use strongroom_client::shredding::Shredding;
 use strongroom_core::ids::Index;
 use strongroom_core::names::TenantName;
 
+use super::shred;
 use crate::amount::counted;
 use crate::args::Globals;
 use crate::exit::Outcome;
@@ -22,6 +24,8 @@ struct Shown {
     active: u32,
     versions: Vec<u32>,
     rotation: Option<ShownRotation>,
+    /// Orders to shred, newest first.
+    shreds: Vec<shred::Shown>,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,8 +57,24 @@ impl From<Rotation> for ShownRotation {
 impl Shown {
     fn words(&self) -> String {
         let versions: Vec<String> = self.versions.iter().map(u32::to_string).collect();
-        let mut text =
-            format!("{}: version {} of its key is active; there are {}", self.tenant, self.active, versions.join(", "));
+        let mut text = match versions.is_empty() {
+            true => format!("{}: all versions of its key are destroyed", self.tenant),
+            false => {
+                format!(
+                    "{}: version {} of its key is active; there are {}",
+                    self.tenant,
+                    self.active,
+                    versions.join(", ")
+                )
+            }
+        };
+        text.push_str(&self.rotated());
+        self.shreds.iter().for_each(|shred| text.push_str(&format!("\n{}", shred.words())));
+        text
+    }
+
+    fn rotated(&self) -> String {
+        let mut text = String::new();
         let Some(rotation) = &self.rotation else { return text };
         let (count, version) = (counted(rotation.done, "object"), rotation.version);
         text.push_str(&match (&rotation.finished, rotation.took) {
@@ -78,7 +98,7 @@ impl Shown {
 pub(super) async fn rotate(globals: &Globals, vault: &Vault, tenant: &TenantName, detach: bool) -> Outcome {
     let (version, done) = vault.rotate_key(tenant).await?;
     if detach {
-        return show(globals, tenant, vault.key_status(tenant).await?);
+        return show(globals, tenant, vault.key_status(tenant).await?, &[]);
     }
     crate::output::note(&format!("version {version} of the key of {tenant} is active (entry {})", done.index.0));
     let mut statuses = vault.follow_rotation(tenant).await?;
@@ -96,15 +116,17 @@ pub(super) async fn rotate(globals: &Globals, vault: &Vault, tenant: &TenantName
     }
     drop(bar);
     match last {
-        Some(status) => show(globals, tenant, status),
-        None => show(globals, tenant, vault.key_status(tenant).await?),
+        Some(status) => show(globals, tenant, status, &[]),
+        None => show(globals, tenant, vault.key_status(tenant).await?, &[]),
     }
 }
 
 /// Shows a status.
-pub(super) fn show(globals: &Globals, tenant: &TenantName, status: KeyStatus) -> Outcome {
+pub(super) fn show(globals: &Globals, tenant: &TenantName, status: KeyStatus, shreds: &[Shredding]) -> Outcome {
     let KeyStatus { active, versions, rotation } = status;
-    let shown = Shown { tenant: tenant.to_string(), active, versions, rotation: rotation.map(ShownRotation::from) };
+    let rotation = rotation.map(ShownRotation::from);
+    let shreds = shreds.iter().map(|shredding| shred::Shown::new(tenant, shredding)).collect();
+    let shown = Shown { tenant: tenant.to_string(), active, versions, rotation, shreds };
     globals.output.result(&shown, Shown::words)
 }
 

@@ -248,8 +248,8 @@ impl Roster {
             Instruction::RemoveVendor { vendor } => {
                 self.vendor_ended.insert(*vendor, at.time);
             }
-            Instruction::DeleteDataset { name } => {
-                self.deleted.insert(name.clone(), at);
+            Instruction::DeleteDataset { name } | Instruction::ShredDataset { name, .. } => {
+                self.deleted.entry(name.clone()).or_insert(at);
             }
             _ => {}
         }

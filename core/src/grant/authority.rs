@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::grant::{Blocked, Grant, Holder, Policy, Renewal};
+use crate::grant::{Blocked, Grant, Holder, Policy, Prefix, Renewal, Shreds};
 use crate::identity::Fingerprint;
 use crate::ids::{DatasetId, GrantId, IncidentId, Index, OrderId, VendorId};
 use crate::ledger::Event;
@@ -54,6 +54,8 @@ pub struct Dataset {
     pub deleted: Option<Index>,
     /// The entry that froze it, while it is.
     pub frozen: Option<Index>,
+    /// The entry that shredded all of it.
+    pub shredded: Option<Index>,
 }
 
 /// An incident about a vendor of the tenant.
@@ -82,6 +84,9 @@ pub struct Authority {
     revoked: BTreeMap<GrantId, Index>,
     frozen: Option<Index>,
     blocked: Blocked,
+    shreds: Shreds,
+    /// The entry that shredded the whole tenant.
+    shredded: Option<Index>,
     /// How often the tenant's key was rotated: it begins with version 1.
     rotations: u32,
     destroyed: BTreeSet<u32>,
@@ -154,7 +159,29 @@ impl Authority {
 
     /// Whether there is such a version of the tenant's key: made, and not destroyed.
     pub fn has_key(&self, version: u32) -> bool {
-        (1..=self.key_version()).contains(&version) && !self.destroyed.contains(&version)
+        let is_left = self.shredded.is_none() && !self.destroyed.contains(&version);
+        (1..=self.key_version()).contains(&version) && is_left
+    }
+
+    /// The entry that shredded the whole tenant, if one did.
+    pub fn tenant_shredded(&self) -> Option<Index> {
+        self.shredded
+    }
+
+    /// Whether anything was ever shredded.
+    pub fn has_shreds(&self) -> bool {
+        self.shredded.is_some() || !self.shreds.is_empty()
+    }
+
+    /// The newest entry that shredded what was put at a path of a dataset as entry `put`; none if it was not shredded.
+    pub fn shredded(&self, dataset: &DatasetId, path: &str, put: Index) -> Option<Index> {
+        let newest = || self.shreds.newest(dataset, path);
+        self.shredded.or_else(newest).filter(|shredded| *shredded > put)
+    }
+
+    /// The same, by the dataset's name: that of the one dataset that ever had it.
+    pub fn shredded_in(&self, dataset: &DatasetName, path: &str, put: Index) -> Option<Index> {
+        self.shredded(&self.datasets.get(dataset)?.id, path, put)
     }
 
     /// The version of the key that signs the ledger's checkpoints.
@@ -276,7 +303,8 @@ impl Authority {
                 vendor.keys.remove(key);
             }),
             Instruction::CreateDataset { name } => {
-                let dataset = Dataset { id: order.id().into(), created: index, deleted: None, frozen: None };
+                let dataset =
+                    Dataset { id: order.id().into(), created: index, deleted: None, frozen: None, shredded: None };
                 self.datasets.insert(name.clone(), dataset);
             }
             Instruction::DeleteDataset { name } => {
@@ -284,6 +312,19 @@ impl Authority {
                     dataset.deleted = Some(index);
                 }
             }
+            Instruction::ShredObjects { dataset, prefix, .. } => {
+                if let Some(dataset) = self.datasets.get(dataset) {
+                    self.shreds.add(dataset.id, prefix, index);
+                }
+            }
+            Instruction::ShredDataset { name, .. } => {
+                if let Some(dataset) = self.datasets.get_mut(name) {
+                    dataset.deleted = dataset.deleted.or(Some(index));
+                    dataset.shredded = Some(index);
+                    self.shreds.add(dataset.id, &Prefix::all(), index);
+                }
+            }
+            Instruction::ShredTenant { .. } => self.shredded = Some(index),
             Instruction::FreezeDataset { name, .. } => self.freeze(name, Some(index)),
             Instruction::UnfreezeDataset { name, .. } => self.freeze(name, None),
             Instruction::FreezeTenant { .. } => self.frozen = Some(index),
@@ -343,6 +384,9 @@ pub fn takes_away(instruction: &Instruction) -> bool {
             | Instruction::FreezeDataset { .. }
             | Instruction::FreezeTenant { .. }
             | Instruction::BlockKey { .. }
+            | Instruction::ShredObjects { .. }
+            | Instruction::ShredDataset { .. }
+            | Instruction::ShredTenant { .. }
     )
 }
 
@@ -372,7 +416,10 @@ pub fn is_authority_event(event: Event) -> bool {
         | Event::KeyDestroyed
         | Event::IncidentOpened
         | Event::IncidentClosed
-        | Event::LogKeyRotated => true,
+        | Event::LogKeyRotated
+        | Event::ObjectShredded
+        | Event::DatasetShredded
+        | Event::TenantShredded => true,
         Event::GrantIssued
         | Event::GrantRenewed
         | Event::SessionOpen
@@ -397,5 +444,8 @@ pub fn takes_away_event(event: Event) -> bool {
             | Event::DatasetFrozen
             | Event::TenantFrozen
             | Event::KeyBlocked
+            | Event::ObjectShredded
+            | Event::DatasetShredded
+            | Event::TenantShredded
     )
 }

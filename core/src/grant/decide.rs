@@ -120,6 +120,21 @@ impl Refusal {
         Self::new(Reason::OutOfScope, "no grant of this key covers it")
     }
 
+    /// What is told of a tenant whose keys were all destroyed.
+    pub fn tenant_shredded() -> Self {
+        Self::new(Reason::Shredded, "the tenant was shredded: its keys are destroyed, its ledger can be read")
+    }
+
+    /// What is told of a dataset whose keys were all destroyed, to those who would see it otherwise.
+    pub fn shredded(dataset: &DatasetName) -> Self {
+        Self::new(Reason::Shredded, format!("{dataset} was shredded: its keys are destroyed"))
+    }
+
+    /// What is told of an object whose keys were destroyed, to those who would see it otherwise.
+    pub fn object_shredded() -> Self {
+        Self::new(Reason::Shredded, "the object was shredded: its keys are destroyed")
+    }
+
     /// What is told of a frozen dataset to those who would see it otherwise.
     pub fn frozen(dataset: &DatasetName) -> Self {
         Self::new(Reason::Frozen, format!("{dataset} is frozen: nobody reads or writes in it"))
@@ -139,6 +154,7 @@ pub fn decide(request: &Request<'_>, standing: &Standing<'_>) -> Result<Allowed,
         Some(_) => authorise(request, standing)?,
     };
     frozen(request, standing.authority, principal)?;
+    shredded(request, standing.authority)?;
     if let Some(obstacle) = request.obstacle {
         return Err(obstacle.clone());
     }
@@ -214,6 +230,18 @@ fn frozen(request: &Request<'_>, authority: &Authority, principal: Principal) ->
     }
     match request.places.iter().find(|place| !looks(place) && authority.is_frozen(place.dataset)) {
         Some(place) => Err(Refusal::frozen(place.dataset)),
+        None => Ok(()),
+    }
+}
+
+/// Whether what is asked about was shredded whole. Of single objects, their state tells: [`Authority::shredded`].
+fn shredded(request: &Request<'_>, authority: &Authority) -> Result<(), Refusal> {
+    if authority.tenant_shredded().is_some() {
+        return Err(Refusal::tenant_shredded());
+    }
+    let is_shredded = |name| authority.datasets().get(name).is_some_and(|dataset| dataset.shredded.is_some());
+    match request.places.iter().find(|place| is_shredded(place.dataset)) {
+        Some(place) => Err(Refusal::shredded(place.dataset)),
         None => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ mod policy;
 mod prefix;
 mod renewal;
 mod scope;
+mod shreds;
 
 pub use authority::{Authority, Principal, Vendor};
 pub use blocked::Blocked;
@@ -24,6 +25,7 @@ pub use policy::{DEFAULT_MAX_LIFE, Policy};
 pub use prefix::Prefix;
 pub use renewal::Renewal;
 pub use scope::{Action, Part, Scope};
+pub use shreds::Shreds;
 
 use serde::{Deserialize, Serialize};
 

@@ -101,6 +101,15 @@ pub enum Event {
     /// The key that signs the log's checkpoints was put in the place of another.
     #[serde(rename = "log_key.rotated")]
     LogKeyRotated,
+    /// The keys of objects were destroyed: of all that was put under a prefix before.
+    #[serde(rename = "object.shredded")]
+    ObjectShredded,
+    /// The keys of all objects of a dataset were destroyed, and the dataset is no more.
+    #[serde(rename = "dataset.shredded")]
+    DatasetShredded,
+    /// All keys of the tenant were destroyed.
+    #[serde(rename = "tenant.shredded")]
+    TenantShredded,
     /// A session was opened: recorded with its first call.
     #[serde(rename = "session.open")]
     SessionOpen,
@@ -123,7 +132,7 @@ pub enum Event {
 
 impl Event {
     /// Every event there is.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::TenantCreated,
         Self::AdminAdded,
         Self::AdminRemoved,
@@ -150,6 +159,9 @@ impl Event {
         Self::IncidentOpened,
         Self::IncidentClosed,
         Self::LogKeyRotated,
+        Self::ObjectShredded,
+        Self::DatasetShredded,
+        Self::TenantShredded,
         Self::SessionOpen,
         Self::ObjectPut,
         Self::ObjectDeleted,
@@ -183,6 +195,9 @@ impl Event {
             Instruction::OpenIncident { .. } => Self::IncidentOpened,
             Instruction::CloseIncident { .. } => Self::IncidentClosed,
             Instruction::RotateLogKey { .. } => Self::LogKeyRotated,
+            Instruction::ShredObjects { .. } => Self::ObjectShredded,
+            Instruction::ShredDataset { .. } => Self::DatasetShredded,
+            Instruction::ShredTenant { .. } => Self::TenantShredded,
             Instruction::IssueGrant(_) => Self::GrantIssued,
             Instruction::RenewGrant { .. } => Self::GrantRenewed,
             Instruction::SetPolicy(_) => Self::PolicySet,
@@ -219,6 +234,9 @@ impl Event {
             Self::IncidentOpened => "incident.opened",
             Self::IncidentClosed => "incident.closed",
             Self::LogKeyRotated => "log_key.rotated",
+            Self::ObjectShredded => "object.shredded",
+            Self::DatasetShredded => "dataset.shredded",
+            Self::TenantShredded => "tenant.shredded",
             Self::SessionOpen => "session.open",
             Self::ObjectPut => "object.put",
             Self::ObjectDeleted => "object.deleted",

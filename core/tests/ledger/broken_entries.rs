@@ -204,6 +204,30 @@ pub(crate) const CASES: &[Case] = &[
         s.ledger.order_entry(signed);
     }),
     (Rule::OrderAllowed, "a dataset made twice", |s| s.ledger.dataset("rlhf")),
+    (Rule::OrderAllowed, "a dataset shredded twice", |s| {
+        s.ledger.order(shred_dataset());
+        s.ledger.order(shred_dataset());
+    }),
+    (Rule::OrderAllowed, "a folder shredded in a dataset that is no more", |s| {
+        s.ledger.order(shred_dataset());
+        s.ledger.order(shred("math/"));
+    }),
+    (Rule::OrderAllowed, "a folder shredded by a vendor", |s| {
+        let signed = s.ledger.sign_by(&s.key, shred("math/"));
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "a folder shredded in a frozen dataset", |s| {
+        s.ledger.order(frozen_dataset());
+        s.ledger.order(shred("math/"));
+    }),
+    (Rule::OrderAllowed, "a tenant shredded in which a dataset is frozen", |s| {
+        s.ledger.order(frozen_dataset());
+        s.ledger.order(Instruction::ShredTenant { note: None });
+    }),
+    (Rule::OrderAllowed, "a key rotated after all keys were shredded", |s| {
+        s.ledger.order(Instruction::ShredTenant { note: None });
+        s.ledger.order(Instruction::RotateKey { version: 2 });
+    }),
     (Rule::OrderAllowed, "a dataset frozen twice", |s| {
         s.ledger.order(frozen_dataset());
         s.ledger.order(frozen_dataset());

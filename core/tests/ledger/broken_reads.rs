@@ -214,6 +214,16 @@ pub(crate) const CASES: &[Case] = &[
         let mut ask = s.ledger.ask_get(&s.admin, None, &["math/small"]);
         s.ledger.release(&mut ask, vec![s.small.whole(0)]);
     }),
+    (Rule::Shredded, "a release of a shredded object", |s| after(s, shred("math/small"))),
+    (Rule::Shredded, "a release out of a shredded folder", |s| after(s, shred("math/"))),
+    (Rule::Shredded, "a release of all that begins so, shredded", |s| after(s, shred("ma*"))),
+    (Rule::Shredded, "a repeat of what was shredded since", |s| {
+        let mut ask = released(s);
+        s.ledger.order(shred("math/"));
+        s.ledger.repeat(&mut ask, vec![s.small.whole(0)]);
+    }),
+    (Rule::Visible, "a release out of a shredded dataset", |s| after(s, shred_dataset())),
+    (Rule::Shredded, "a release out of a shredded tenant", |s| after(s, Instruction::ShredTenant { note: None })),
     (Rule::Allowed, "a release out of a frozen tenant", |s| after(s, Instruction::FreezeTenant { note: None })),
     (Rule::Allowed, "a release to an admin out of a frozen tenant", |s| {
         s.ledger.order(Instruction::FreezeTenant { note: None });

@@ -218,6 +218,26 @@ pub(crate) const CASES: &[Case] = &[
         s.ledger.order(Instruction::DeleteDataset { name: "rlhf".parse().unwrap() });
         s.ledger.put(&s.admin, None, "1", 1, 5);
     }),
+    (Rule::Condition, "a put over a generation that was shredded", |s| {
+        s.ledger.order(shred("math/small"));
+        let item = s.ledger.put_item("rlhf", "math/small", Condition::Generation(Generation(1)), 10);
+        let mut ask = s.ledger.ask(&s.admin, None, Work::Put(vec![item]));
+        s.ledger.put_items(&mut ask, &[(0, 2)]);
+    }),
+    (Rule::NextGeneration, "a generation of a shredded object put again", |s| {
+        s.ledger.order(shred("math/small"));
+        let item = s.ledger.put_item("rlhf", "math/small", Condition::Absent, 10);
+        let mut ask = s.ledger.ask(&s.admin, None, Work::Put(vec![item]));
+        s.ledger.put_items(&mut ask, &[(0, 1)]);
+    }),
+    (Rule::DeleteVisible, "a delete of what was shredded", |s| {
+        s.ledger.order(shred("math/"));
+        hidden(s);
+    }),
+    (Rule::Allowed, "a put into a shredded tenant", |s| {
+        s.ledger.order(Instruction::ShredTenant { note: None });
+        label(s, |_| {});
+    }),
     (Rule::Allowed, "a put into a frozen dataset", |s| {
         s.ledger.order(frozen_dataset());
         label(s, |_| ());

@@ -57,6 +57,43 @@ fn a_whole_story() {
 }
 
 #[test]
+fn a_path_is_put_anew_after_it_was_shredded() {
+    let mut story = Story::new();
+    let l = &mut story.ledger;
+    let rlhf: strongroom_core::names::DatasetName = "rlhf".parse().unwrap();
+    let shred = |prefix: &str| Instruction::ShredObjects {
+        dataset: "rlhf".parse().unwrap(),
+        prefix: prefix.parse().unwrap(),
+        note: Some("asked for".into()),
+    };
+    l.order(shred("math/sm*"));
+    let mut no = l.ask_get(&story.worker, Some(story.read), &["math/small"]);
+    l.denied(&mut no, Reason::Shredded);
+    // What lies beside it is as it was, and the path takes something new, which can be shredded again.
+    let mut ask = l.ask_get(&story.worker, Some(story.read), &["math/large"]);
+    l.release(&mut ask, vec![story.large.part(0, 0, 1)]);
+    for generation in 2..=3 {
+        let item = l.put_item("rlhf", "math/small", Condition::Absent, SMALL);
+        let mut put = l.ask(&story.admin, None, Work::Put(vec![item]));
+        let put = l.put_items(&mut put, &[(0, generation)]);
+        let mut ask = l.ask_get(&story.worker, Some(story.read), &["math/small"]);
+        l.release(&mut ask, vec![put[0].whole(0)]);
+        l.order(shred("math/small"));
+    }
+    let other = identity().fingerprint();
+    l.order(Instruction::ShredDataset { name: rlhf.clone(), note: None });
+    l.order(Instruction::ShredTenant { note: None });
+    // Who reads the ledger can still be changed.
+    l.order(Instruction::AddAdmin { key: other });
+    l.order(Instruction::RemoveAdmin { key: other });
+    let size = l.records.len() as u64;
+    let replay = l.accepted();
+    let authority = replay.authority();
+    assert_eq!(authority.tenant_shredded(), Some(Index(size - 3)));
+    assert!(authority.dataset(&rlhf).is_none() && !authority.has_key(1));
+}
+
+#[test]
 fn what_is_unfrozen_goes_on() {
     let mut story = Story::new();
     let l = &mut story.ledger;

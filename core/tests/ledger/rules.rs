@@ -64,6 +64,14 @@ pub(crate) fn frozen_dataset() -> Instruction {
     Instruction::FreezeDataset { name: "rlhf".parse().unwrap(), note: None }
 }
 
+pub(crate) fn shred(prefix: &str) -> Instruction {
+    Instruction::ShredObjects { dataset: "rlhf".parse().unwrap(), prefix: prefix.parse().unwrap(), note: None }
+}
+
+pub(crate) fn shred_dataset() -> Instruction {
+    Instruction::ShredDataset { name: "rlhf".parse().unwrap(), note: None }
+}
+
 /// Reads `math/small` by the vendor after something happened.
 pub(crate) fn after(story: &mut Story, instruction: Instruction) {
     story.ledger.order(instruction);

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
+use strongroom_core::ids::{DatasetId, Index};
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, receipt, tenant_name};
+use super::{answer, caller, page_size, receipt, tenant_name};
 use crate::answer::refuse;
 use crate::error::Error;
 use crate::recorder::attempt::Caller;
 use crate::tenants::Tenant;
-use crate::vault::{Vault, log_rotation, rewrap, standing};
+use crate::vault::{Vault, log_rotation, rewrap, shred, standing};
 
 /// How often a follower looks. Most looks find progress while there is any.
 const EVERY: Duration = Duration::from_millis(100);
@@ -49,6 +50,42 @@ impl v1::keys_server::Keys for KeysApi {
             log_rotation::rotate(&self.0, caller, &tenant_name(&message.tenant)?, &message.order).await
         };
         answer(work.await.map(receipt))
+    }
+
+    async fn shred(&self, request: Request<v1::SignedOrder>) -> Receipt {
+        let work = async {
+            let (_, caller) = caller(&request)?;
+            let message = request.get_ref();
+            shred::shred(&self.0, caller, &tenant_name(&message.tenant)?, &message.order).await
+        };
+        answer(work.await.map(receipt))
+    }
+
+    async fn shreds(&self, request: Request<v1::ShredsRequest>) -> Result<Response<v1::ShredsAnswer>, Status> {
+        let work = async {
+            let (_, caller) = caller(&request)?;
+            let message = request.get_ref();
+            let tenant = self.0.tenants.find(&tenant_name(&message.tenant)?).await?;
+            standing::check_admin(&self.0, &tenant, &caller.key).await?;
+            let authority = self.0.recorder.view(&tenant).await?.authority;
+            let limit = page_size(&v1::Page { limit: message.limit, ..Default::default() });
+            let shreds = shred::list(&self.0, &tenant, message.entry.map(Index), limit).await?;
+            let name = |id: DatasetId| {
+                let found = authority.datasets().iter().find(|(_, dataset)| dataset.id == id);
+                found.map(|(name, _)| name.to_string()).unwrap_or_default()
+            };
+            let shreds = shreds.iter().map(|shred| v1::Shred {
+                entry: shred.order.entry.0,
+                dataset: shred.order.dataset.map(name).unwrap_or_default(),
+                prefix: shred.order.prefix.to_string(),
+                done: shred.done,
+                started: shred.started.0,
+                finished: shred.finished.map(|at| at.0),
+                gone_from_backups: shred::gone_from_backups(&self.0, shred).map(|at| at.0),
+            });
+            Ok(v1::ShredsAnswer { shreds: shreds.collect(), overwritten: shred::is_overwritten(&self.0) })
+        };
+        answer(work.await)
     }
 
     type StatusStream = BoxStream<'static, Result<v1::KeyStatus, Status>>;

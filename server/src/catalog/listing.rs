@@ -107,7 +107,7 @@ impl Catalog {
 }
 
 /// The least text after `text` that a path can be: no path holds a control character.
-fn next_text(text: &str) -> String {
+pub(super) fn next_text(text: &str) -> String {
     format!("{text}\u{1}")
 }
 
@@ -121,7 +121,7 @@ fn past(told: &str) -> String {
 }
 
 /// A text after all that start with `start`, and before all others that come after it.
-fn after_all(start: &str) -> String {
+pub(super) fn after_all(start: &str) -> String {
     let mut text = start.to_owned();
     while let Some(last) = text.pop() {
         // The next character; byte order of UTF-8 is the order of characters, with a gap where surrogates would be.

@@ -42,6 +42,7 @@ mod place;
 pub(crate) mod requests;
 pub mod retention;
 pub mod rewraps;
+pub(crate) mod shreds;
 pub mod tenants;
 mod tx;
 pub mod uploads;

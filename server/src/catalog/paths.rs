@@ -17,6 +17,8 @@ pub(crate) struct PathRow {
     pub(crate) visible: Option<(Generation, Index, u32)>,
     /// Generations up to this one are hidden; the number was taken by the last delete. 0 if there was none.
     pub(crate) through: Generation,
+    /// Generations up to this one were shredded; 0 if none was.
+    pub(crate) shredded: Generation,
 }
 
 impl PathRow {
@@ -34,6 +36,8 @@ pub(crate) struct PathWrites {
     supersede: Bulk,
     hide: Bulk,
     retire: Bulk,
+    /// As `retire`, for what was shredded: its time is over.
+    due: Bulk,
 }
 
 impl PathWrites {
@@ -65,9 +69,14 @@ impl PathWrites {
         self.retire.row().number(index.0).number(u64::from(ordinal));
     }
 
-    /// Generations up to `through` are hidden. What is visible after it is shown beside.
-    pub(crate) fn hide(&mut self, dataset: &DatasetId, path: &str, through: Generation) {
-        self.hide.row().bytes(dataset.as_bytes()).text(path).number(through.0);
+    /// This object was shredded: its key is to be destroyed at once.
+    pub(crate) fn shred(&mut self, index: Index, ordinal: u32) {
+        self.due.row().number(index.0).number(u64::from(ordinal));
+    }
+
+    /// Generations up to `through` are hidden, those up to `shredded` for good. What is visible after it is shown beside.
+    pub(crate) fn hide(&mut self, dataset: &DatasetId, path: &str, through: Generation, shredded: Generation) {
+        self.hide.row().bytes(dataset.as_bytes()).text(path).number(through.0).number(shredded.0);
     }
 }
 
@@ -84,7 +93,7 @@ impl Tx {
     /// What stands at each of these places, in their order.
     pub(crate) async fn paths(&mut self, wanted: &[(DatasetId, &str)]) -> Result<Vec<PathRow>, CatalogError> {
         let sql = self.sql(
-            "SELECT CAST(j.value->>0 AS BIGINT), p.generation, p.entry, p.ordinal, t.through FROM jsonb_each($1) j \
+            "SELECT CAST(j.value->>0 AS BIGINT), p.generation, p.entry, p.ordinal, t.through, t.shredded FROM jsonb_each($1) j \
              LEFT JOIN paths p ON p.dataset = unhex(j.value->>1) AND p.path = j.value->>2 \
              LEFT JOIN tombstones t ON t.dataset = unhex(j.value->>1) AND t.path = j.value->>2 \
              WHERE p.generation IS NOT NULL OR t.through IS NOT NULL",
@@ -101,6 +110,7 @@ impl Tx {
             }
             if row.try_get::<Option<i64>, _>(4)?.is_some() {
                 slot.through = Generation(number(&row, 4)?);
+                slot.shredded = Generation(number(&row, 5)?);
             }
         }
         Ok(found)
@@ -113,9 +123,12 @@ impl Tx {
         now: Millis,
         writes: PathWrites,
     ) -> Result<(), CatalogError> {
-        let PathWrites { show, supersede, hide, retire } = writes;
+        let PathWrites { show, supersede, hide, retire, due } = writes;
         if retire.rows() > 0 {
             self.retire(tenant, now, retire).await?;
+        }
+        if due.rows() > 0 {
+            self.retire_due(tenant, &due.finish()).await?;
         }
         if hide.rows() > 0 {
             let rows = hide.finish();
@@ -125,9 +138,10 @@ impl Tx {
             );
             sqlx::query(sql).bind(&rows[..]).execute(self.connection()).await?;
             let sql = self.sql(
-                "INSERT INTO tombstones (dataset, path, through) \
-                 SELECT unhex(j.value->>0), j.value->>1, CAST(j.value->>2 AS BIGINT) FROM jsonb_each($1) j WHERE true \
-                 ON CONFLICT (dataset, path) DO UPDATE SET through = excluded.through",
+                "INSERT INTO tombstones (dataset, path, through, shredded) \
+                 SELECT unhex(j.value->>0), j.value->>1, CAST(j.value->>2 AS BIGINT), CAST(j.value->>3 AS BIGINT) \
+                 FROM jsonb_each($1) j WHERE true \
+                 ON CONFLICT (dataset, path) DO UPDATE SET through = excluded.through, shredded = excluded.shredded",
             );
             sqlx::query(sql).bind(rows).execute(self.connection()).await?;
         }

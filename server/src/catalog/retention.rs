@@ -45,6 +45,17 @@ impl Tx {
         Ok(())
     }
 
+    /// Notes that the time of objects is over: of each row, put entry and ordinal.
+    pub(super) async fn retire_due(&mut self, tenant: &TenantId, rows: &str) -> Result<(), CatalogError> {
+        let sql = self.sql(
+            "INSERT INTO retired (since, tenant, entry, ordinal) \
+             SELECT 0, $2, CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT) FROM jsonb_each($1) j WHERE true \
+             ON CONFLICT (tenant, entry, ordinal) DO UPDATE SET since = 0",
+        );
+        sqlx::query(sql).bind(rows).bind(&tenant.as_bytes()[..]).execute(self.connection()).await?;
+        Ok(())
+    }
+
     /// Notes that a dataset was deleted.
     pub(crate) async fn retire_dataset(
         &mut self,

@@ -101,16 +101,34 @@ impl Tx {
 
     /// Destroys a version of the tenant's key.
     pub(crate) async fn destroy_key(&mut self, tenant: &TenantId, version: u32) -> Result<(), CatalogError> {
-        // Destroyed is overwritten, where the database can: with as many zeros first, since what is empty frees its place.
-        self.overwrite(true).await?;
-        let sql = self.sql("SELECT wrapped FROM tenant_keys WHERE tenant = $1 AND version = $2");
+        let sql = self.sql("SELECT version, wrapped FROM tenant_keys WHERE tenant = $1 AND version = $2");
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(i64::from(version));
-        let row = query.fetch_optional(self.connection()).await?;
-        let len = row.map(|row| row.try_get::<Vec<u8>, _>(0)).transpose()?.map_or(0, |wrapped| wrapped.len());
-        for zeros in [vec![0_u8; len], Vec::new()] {
-            let sql = self.sql("UPDATE tenant_keys SET wrapped = $3, active = 0 WHERE tenant = $1 AND version = $2");
-            let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(i64::from(version)).bind(zeros);
-            query.execute(self.connection()).await?;
+        let rows = query.fetch_all(self.connection()).await?;
+        self.destroy_keys(tenant, rows).await
+    }
+
+    /// Destroys all versions of the tenant's key. Nothing is left to be wrapped anew.
+    pub(crate) async fn destroy_all_keys(&mut self, tenant: &TenantId, now: Millis) -> Result<(), CatalogError> {
+        let sql = self.sql("SELECT version, wrapped FROM tenant_keys WHERE tenant = $1");
+        let rows = sqlx::query(sql).bind(&tenant.as_bytes()[..]).fetch_all(self.connection()).await?;
+        self.destroy_keys(tenant, rows).await?;
+        let sql = self.sql("UPDATE rewraps SET finished = $2, lease = 0 WHERE tenant = $1 AND finished IS NULL");
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(now.0));
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// Destroyed is overwritten, where the database can: with as many zeros first, since what is empty frees its place.
+    async fn destroy_keys(&mut self, tenant: &TenantId, rows: Vec<AnyRow>) -> Result<(), CatalogError> {
+        self.overwrite(true).await?;
+        for row in rows {
+            let (version, wrapped): (i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+            for zeros in [vec![0_u8; wrapped.len()], Vec::new()] {
+                let sql =
+                    self.sql("UPDATE tenant_keys SET wrapped = $3, active = 0 WHERE tenant = $1 AND version = $2");
+                let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(version).bind(zeros);
+                query.execute(self.connection()).await?;
+            }
         }
         self.overwrite(false).await
     }

@@ -13,6 +13,9 @@ use super::bucket::{self, BucketUrl};
 use super::{BlobsUrl, CatalogUrl, Config, ConfigError, DEFAULT_LISTEN, Limits, ROOT_PASSPHRASE, RootProvider, name};
 use crate::recorder::LedgerLimits;
 
+/// The longest time that can be set, in seconds.
+const CENTURY: u64 = 100 * 366 * 24 * 3600;
+
 /// The variables, and where the rest comes from.
 pub(super) struct Settings {
     pub(super) place: String,
@@ -54,6 +57,7 @@ impl Settings {
                     )?,
                     unsigned: self.seconds("limits.unsigned", limits.unsigned, defaults.ledger.unsigned)?,
                 },
+                backup_retention: self.backup_retention(limits.backup_retention)?,
             },
         })
     }
@@ -174,8 +178,15 @@ impl Settings {
         Ok(self.setting(key, of_file.map(|number| number.to_string()), parse)?.unwrap_or(default))
     }
 
+    /// 0 says that there are no backups.
+    fn backup_retention(&self, of_file: Option<u64>) -> Result<Option<Duration>, ConfigError> {
+        let key = "limits.backup_retention";
+        let said = self.raw(key, of_file.map(|number| number.to_string())).is_some();
+        let seconds = self.number(key, of_file, 0..=CENTURY, 0_u64)?;
+        Ok(said.then(|| Duration::from_secs(seconds)))
+    }
+
     fn seconds(&self, key: &'static str, of_file: Option<u64>, default: Duration) -> Result<Duration, ConfigError> {
-        const CENTURY: u64 = 100 * 366 * 24 * 3600;
         self.number(key, of_file, 1..=CENTURY, default.as_secs()).map(Duration::from_secs)
     }
 }
@@ -240,10 +251,11 @@ pub(super) struct LimitsTable {
     retention: Option<u64>,
     recent_entries: Option<u64>,
     unsigned: Option<u64>,
+    backup_retention: Option<u64>,
 }
 
 /// Every key there is.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 17] = [
     "name",
     "listen",
     "operators",
@@ -260,6 +272,7 @@ pub(super) const KEYS: [&str; 16] = [
     "limits.retention",
     "limits.recent_entries",
     "limits.unsigned",
+    "limits.backup_retention",
 ];
 
 /// The variable that sets a key.

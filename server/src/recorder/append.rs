@@ -460,7 +460,11 @@ async fn write(tx: &mut Tx, made: &mut Made) -> Result<(), CatalogError> {
             KeyChange::Rotated { version, wrapped } => tx.rotate_key(id, *version, wrapped, *now).await?,
             KeyChange::Destroyed { version } => tx.destroy_key(id, *version).await?,
             KeyChange::Log(row) => tx.insert_log_key(id, row).await?,
+            KeyChange::AllDestroyed => tx.destroy_all_keys(id, *now).await?,
         }
+    }
+    for shred in &writes.shreds {
+        tx.begin_shred(id, shred, *now).await?;
     }
     if let Some(state) = state.as_mut().filter(|state| state.swept != now.0 / REQUEST_LIFE) {
         let more = tx.forget_requests(id, *now, SWEEP).await?;

@@ -192,6 +192,8 @@ pub struct Order {
     pub new_key: Option<Vec<u8>>,
     /// For an order to rotate the key that signs checkpoints: the new one.
     pub new_log_key: Option<NewLogKey>,
+    /// What the server has to say of it, in words, kept beside it.
+    pub detail: Option<String>,
 }
 
 /// A key that is to sign checkpoints.
@@ -204,9 +206,9 @@ pub struct NewLogKey {
 }
 
 impl Order {
-    /// An order that comes with no key.
+    /// An order that comes with no key, and with nothing to say of it.
     pub fn new(caller: Caller, verified: VerifiedOrder) -> Self {
-        Self { caller, verified, new_key: None, new_log_key: None }
+        Self { caller, verified, new_key: None, new_log_key: None, detail: None }
     }
 }
 

@@ -60,7 +60,15 @@ impl Waiting {
             Attempt::Order(order) | Attempt::CreateTenant(order, _) => {
                 let signed = order.verified.clone().into_signed();
                 let source = order.caller.source.to_string();
-                Some(Content { source: Some(&source), order: Some(&signed), ..Content::default() }.write()?)
+                Some(
+                    Content {
+                        source: Some(&source),
+                        order: Some(&signed),
+                        detail: order.detail.as_deref(),
+                        ..Content::default()
+                    }
+                    .write()?,
+                )
             }
             Attempt::Release(_) | Attempt::Put(_) | Attempt::Delete(_) => call
                 .map(|call| {

@@ -110,6 +110,9 @@ fn is_about(vendor: VendorId, private: Option<&Private>) -> bool {
         | Instruction::RotateKey { .. }
         | Instruction::DestroyKey { .. }
         | Instruction::RotateLogKey { .. }
+        | Instruction::ShredObjects { .. }
+        | Instruction::ShredDataset { .. }
+        | Instruction::ShredTenant { .. }
         | Instruction::SetPolicy(_)
         | Instruction::CloseIncident { .. }
         | Instruction::RenewGrant { .. }
@@ -163,9 +166,17 @@ fn touches(
             Instruction::CreateDataset { name }
             | Instruction::DeleteDataset { name }
             | Instruction::FreezeDataset { name, .. }
-            | Instruction::UnfreezeDataset { name, .. } => name == dataset,
+            | Instruction::UnfreezeDataset { name, .. }
+            | Instruction::ShredDataset { name, .. } => name == dataset,
             Instruction::IssueGrant(terms) => terms.scopes.iter().any(|scope| scope.dataset == *dataset),
             _ => false,
         });
-    places.iter().any(object) || (prefix.is_none() && ordered)
+    let shredded =
+        private.and_then(|private| private.order.as_ref()).is_some_and(|order| match &order.order.instruction {
+            Instruction::ShredObjects { dataset: name, prefix: part, .. } => {
+                name == dataset && prefix.is_none_or(|prefix| prefix.intersects(part))
+            }
+            _ => false,
+        });
+    places.iter().any(object) || (prefix.is_none() && ordered) || shredded
 }

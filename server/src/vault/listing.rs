@@ -11,6 +11,7 @@ use crate::catalog::objects::{ListPage, Lookup, ObjectRow};
 use crate::error::Error;
 use crate::recorder::attempt::Caller;
 use crate::tenants::Tenant;
+use crate::vault::plan::{is_shredded, of_lookup};
 use crate::vault::put::{dataset, denied};
 use crate::vault::{Vault, standing};
 
@@ -37,8 +38,16 @@ pub(crate) async fn stat(
     }
     let dataset = dataset(vault, tenant, name).await?;
     let lookup = Lookup { dataset, dataset_name: name.clone(), path: path.clone(), generation };
-    let (mut found, _) = vault.lookups.resolve(tenant, vec![lookup]).await?;
-    found.pop().flatten().ok_or_else(|| Refusal::new(Reason::NotFound, "no such object").into())
+    let (mut found, _) = vault.lookups.resolve(tenant, vec![lookup.clone()]).await?;
+    let authority = vault.recorder.view(tenant).await?.authority;
+    match found.pop().flatten() {
+        Some(object) if is_shredded(&authority, &object) => Err(Refusal::object_shredded().into()),
+        Some(object) => Ok(object),
+        None if authority.has_shreds() && vault.catalog.were_shredded(&[of_lookup(&lookup)]).await? == [true] => {
+            Err(Refusal::object_shredded().into())
+        }
+        None => Err(Refusal::new(Reason::NotFound, "no such object").into()),
+    }
 }
 
 /// What to list.
@@ -64,5 +73,11 @@ pub(crate) async fn list(
     }
     let dataset = dataset(vault, tenant, name).await?;
     let limit = if *limit == 0 { MAX_PAGE } else { (*limit).min(MAX_PAGE) };
-    Ok(vault.catalog.list(&tenant.id, &tenant.ledger_key, &dataset, prefix, after.as_deref(), limit, *folders).await?)
+    let listed =
+        vault.catalog.list(&tenant.id, &tenant.ledger_key, &dataset, prefix, after.as_deref(), limit, *folders);
+    let mut page = listed.await?;
+    let authority = vault.recorder.view(tenant).await?.authority;
+    // What was shredded a moment ago may still have its rows.
+    page.objects.retain(|object| !is_shredded(&authority, object));
+    Ok(page)
 }

@@ -24,6 +24,7 @@ pub(crate) mod release;
 pub(crate) mod retention;
 pub(crate) mod rewrap;
 pub(crate) mod session;
+pub(crate) mod shred;
 pub(crate) mod standing;
 
 use std::collections::BTreeSet;
@@ -52,6 +53,7 @@ pub(crate) struct Vault {
     pub(crate) lookups: lookups::Lookups,
     pub(crate) recorder: Recorder,
     pub(crate) rewraps: rewrap::Rewraps,
+    pub(crate) shreds: shred::Shreds,
     pub(crate) tenants: Tenants,
     pub(crate) blobs: Blobs,
     pub(crate) keys: Arc<dyn KeyHolder>,

@@ -1,11 +1,11 @@
 //! What a read comes to: which segments of which objects, in which steps.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use strongroom_core::call::{GetItem, Work};
 use strongroom_core::grant::{Authority, Refusal};
-use strongroom_core::ids::ObjectId;
+use strongroom_core::ids::{DatasetId, ObjectId};
 use strongroom_core::reason::Reason;
 use strongroom_core::sealed::WINDOW_SEGMENTS;
 use strongroom_core::sealed::layout::Layout;
@@ -37,12 +37,15 @@ pub(crate) async fn plan(vault: &Vault, call: &AcceptedCall, skip: u64) -> Resul
     let wanted: Vec<Lookup> = lookups.iter().flatten().cloned().collect();
     let (found, mut hides) = vault.lookups.resolve(tenant, wanted).await?;
     let mut found = found.into_iter();
-    let mut by_id = by_id(vault, call, items, &authority, &mut hides).await?;
+    let (mut by_id, by_id_shredded) = by_id(vault, call, items, &authority, &mut hides).await?;
     let mut parts = Vec::with_capacity(items.len());
     let mut errors = Vec::new();
-    for ((at, item), lookup) in (0_u32..).zip(items).zip(lookups) {
-        match lookup.and_then(|_| found.next().flatten()).or_else(|| by_id.remove(&at)) {
-            None => errors.push((at, Refusal::new(Reason::NotFound, "no such object"))),
+    let mut missing = Vec::new();
+    for ((at, item), lookup) in (0_u32..).zip(items).zip(&lookups) {
+        match lookup.as_ref().and_then(|_| found.next().flatten()).or_else(|| by_id.remove(&at)) {
+            None if authority.has_shreds() => missing.push((at, lookup.as_ref())),
+            None => errors.push((at, not_found())),
+            Some(row) if is_shredded(&authority, &row) => errors.push((at, Refusal::object_shredded())),
             Some(row) => match parts_of(at, item, Arc::new(row))? {
                 Some(of_item) => parts.extend(of_item),
                 None => {
@@ -51,6 +54,8 @@ pub(crate) async fn plan(vault: &Vault, call: &AcceptedCall, skip: u64) -> Resul
             },
         }
     }
+    errors.extend(told_apart(vault, &missing, &by_id_shredded).await?);
+    errors.sort_unstable_by_key(|(at, _)| *at);
     let skipped = usize::try_from(skip).map_or(parts.len(), |skip| skip.min(parts.len()));
     let parts = parts.split_off(skipped);
     let rate = match call.grant() {
@@ -75,10 +80,10 @@ async fn by_id(
     items: &[GetItem],
     authority: &Authority,
     hides: &mut u64,
-) -> Result<HashMap<u32, ObjectRow>, Error> {
+) -> Result<(HashMap<u32, ObjectRow>, HashSet<u32>), Error> {
     let wanted: Vec<(u32, ObjectId)> = (0..).zip(items).filter_map(|(at, item)| Some((at, item.id?))).collect();
     if wanted.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Default::default());
     }
     let tenant = &call.session.tenant;
     let ids: Vec<ObjectId> = wanted.iter().map(|(_, id)| *id).collect();
@@ -87,6 +92,7 @@ async fn by_id(
     *hides = as_of.min(*hides);
     let mut places = HashMap::with_capacity(wanted.len());
     let mut readable = HashMap::with_capacity(wanted.len());
+    let mut shredded = HashSet::new();
     for ((at, _), found) in wanted.into_iter().zip(found) {
         let Some(item) = items.get(at as usize) else { continue };
         let Some(ById { object, visible }) = found.filter(|found| found.object.dataset_name == item.dataset) else {
@@ -95,13 +101,46 @@ async fn by_id(
         places.insert(at, object.path.clone());
         let there = authority.dataset(&item.dataset).is_some_and(|dataset| dataset.id == object.dataset);
         let same = item.generation.is_none_or(|generation| generation == object.generation);
-        if visible && there && same {
+        if is_shredded(authority, &object) {
+            shredded.insert(at);
+        } else if visible && there && same {
             readable.insert(at, object);
         }
     }
     // A call is planned once.
     let _ = call.found.set(places);
-    Ok(readable)
+    Ok((readable, shredded))
+}
+
+fn not_found() -> Refusal {
+    Refusal::new(Reason::NotFound, "no such object")
+}
+
+/// Whether an object was shredded, be it that its row does not say so yet.
+pub(crate) fn is_shredded(authority: &Authority, object: &ObjectRow) -> bool {
+    authority.has_shreds() && authority.shredded(&object.dataset, object.path.as_str(), object.index).is_some()
+}
+
+/// What was not found is told apart: it was shredded, or it is not there.
+async fn told_apart(
+    vault: &Vault,
+    missing: &[(u32, Option<&Lookup>)],
+    by_id: &HashSet<u32>,
+) -> Result<Vec<(u32, Refusal)>, Error> {
+    let named: Vec<(u32, &Lookup)> = missing.iter().filter_map(|(at, lookup)| Some((*at, (*lookup)?))).collect();
+    let mut shredded = by_id.clone();
+    if !named.is_empty() {
+        let wanted: Vec<_> = named.iter().map(|(_, lookup)| of_lookup(lookup)).collect();
+        let were = vault.catalog.were_shredded(&wanted).await?;
+        shredded.extend(named.iter().zip(were).filter(|(_, was)| *was).map(|((at, _), _)| *at));
+    }
+    let refusal = |at| if shredded.contains(&at) { Refusal::object_shredded() } else { not_found() };
+    Ok(missing.iter().map(|(at, _)| (*at, refusal(*at))).collect())
+}
+
+/// A look-up as [`crate::catalog::Catalog::were_shredded`] asks.
+pub(crate) fn of_lookup(lookup: &Lookup) -> (DatasetId, &str, Option<u64>) {
+    (lookup.dataset, lookup.path.as_str(), lookup.generation.map(|generation| generation.0))
 }
 
 /// The windows of one object that its range touches, each cut to the range; `None` if the range lies past its end.

@@ -192,8 +192,13 @@ pub(crate) fn new_objects(
 /// The id of a dataset that is there.
 pub(crate) async fn dataset(vault: &Vault, tenant: &Arc<Tenant>, name: &DatasetName) -> Result<DatasetId, Error> {
     let authority = vault.recorder.view(tenant).await?.authority;
-    let found = authority.dataset(name).map(|dataset| dataset.id);
-    found.ok_or_else(|| Refusal::new(Reason::NotFound, format!("no dataset {name}")).into())
+    if let Some(dataset) = authority.dataset(name) {
+        return Ok(dataset.id);
+    }
+    let was = authority.datasets().get(name).is_some_and(|dataset| dataset.shredded.is_some());
+    let refusal =
+        if was { Refusal::shredded(name) } else { Refusal::new(Reason::NotFound, format!("no dataset {name}")) };
+    Err(refusal.into())
 }
 
 /// Records a refusal of somebody known; returns it.

@@ -32,6 +32,7 @@ mod renewal;
 mod retention;
 mod rotation;
 mod secrecy;
+mod shred;
 mod stop_commands;
 mod stopped;
 mod told;

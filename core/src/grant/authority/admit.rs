@@ -1,6 +1,6 @@
 //! Whether an order may be accepted: by its signers, at its time, as the authority stands.
 
-use super::{Authority, Principal, Vendor};
+use super::{Authority, Principal, Vendor, takes_away};
 use crate::grant::decide::Refusal;
 use crate::grant::{Grant, Holder, NotANetwork, Part, Source, Terms, delegate, renewal};
 use crate::identity::Fingerprint;
@@ -69,7 +69,13 @@ impl Authority {
             _ => return Err(Refusal::new(Reason::OutOfScope, "only an admin of the tenant may order this")),
         }
         self.admit_incident(content.incident.as_ref(), is_admin)?;
-        self.admit_instruction(&content.instruction, now, chain.first().copied())
+        let instruction = &content.instruction;
+        // What is left of a tenant that was shredded is who may read its ledger.
+        let is_left = matches!(instruction, Instruction::AddAdmin { .. }) || takes_away(instruction);
+        if self.shredded.is_some() && !is_left {
+            return Err(Refusal::tenant_shredded());
+        }
+        self.admit_instruction(instruction, now, chain.first().copied())
     }
 
     /// An order belongs to an incident that was opened, and only admins say so.
@@ -141,6 +147,31 @@ impl Authority {
                 let frozen = self.dataset(name).ok_or_else(|| missing("dataset"))?.frozen;
                 let freezes = matches!(instruction, Instruction::FreezeDataset { .. });
                 switched("the dataset", "frozen", frozen.is_some(), freezes)
+            }
+            Instruction::ShredObjects { dataset: name, .. } => match self.dataset(name) {
+                _ if self.shredded.is_some() => Err(Refusal::tenant_shredded()),
+                None if self.datasets.get(name).is_some_and(|dataset| dataset.shredded.is_some()) => {
+                    Err(Refusal::shredded(name))
+                }
+                None => Err(missing("dataset")),
+                Some(dataset) if dataset.frozen.or(self.frozen).is_some() => Err(Refusal::frozen(name)),
+                Some(_) => Ok(()),
+            },
+            Instruction::ShredDataset { name, .. } => match self.datasets.get(name) {
+                _ if self.shredded.is_some() => Err(Refusal::tenant_shredded()),
+                None => Err(missing("dataset")),
+                Some(dataset) if dataset.shredded.is_some() => Err(Refusal::shredded(name)),
+                Some(dataset) if dataset.frozen.or(self.frozen).is_some() => Err(Refusal::frozen(name)),
+                Some(_) => Ok(()),
+            },
+            Instruction::ShredTenant { .. } if self.shredded.is_some() => Err(Refusal::tenant_shredded()),
+            Instruction::ShredTenant { .. } => {
+                let frozen = self.datasets.iter().find(|(_, dataset)| dataset.frozen.is_some());
+                match (self.frozen, frozen) {
+                    (Some(_), _) => Err(Refusal::new(Reason::Frozen, "the tenant is frozen: unfreeze it first")),
+                    (None, Some((name, _))) => Err(Refusal::frozen(name)),
+                    (None, None) => Ok(()),
+                }
             }
             Instruction::FreezeTenant { .. } => switched("the tenant", "frozen", self.frozen.is_some(), true),
             Instruction::UnfreezeTenant { .. } => switched("the tenant", "frozen", self.frozen.is_some(), false),

@@ -281,7 +281,10 @@ impl Replay {
             | Event::KeyDestroyed
             | Event::IncidentOpened
             | Event::IncidentClosed
-            | Event::LogKeyRotated => self.order(&entry, private.as_ref()),
+            | Event::LogKeyRotated
+            | Event::ObjectShredded
+            | Event::DatasetShredded
+            | Event::TenantShredded => self.order(&entry, private.as_ref()),
         }?;
         self.log_keys.extend(entry.log_key.map(|change| (entry.index, change)));
         self.advance(public, &entry, proof);

@@ -93,7 +93,13 @@ impl Replay {
                     known.grant = None;
                 }
             }
-            _ => self.blind = true,
+            _ => {
+                self.blind = true;
+                // What it shredded is not known: what is visible at a path neither.
+                let shreds =
+                    matches!(entry.event, Event::ObjectShredded | Event::DatasetShredded | Event::TenantShredded);
+                self.objects.has_gaps |= shreds;
+            }
         }
         Ok(Proof::Erased)
     }

@@ -6,7 +6,7 @@ use super::rule::Check;
 use super::{Proof, Replay, Rule, source_of};
 use crate::call::{GetItem, Work};
 use crate::grant::{Action, Place};
-use crate::ids::SegmentRange;
+use crate::ids::{Index, SegmentRange};
 use crate::ledger::{Entry, ObjectRef, Private, charge};
 use crate::names::{DatasetName, ObjectPath};
 use crate::sealed::layout::Layout;
@@ -90,7 +90,7 @@ impl Replay {
             let asked = asked.ok_or_else(|| Rule::ItemKnown.broken(format!("there is no item {item}")))?;
             self.check_asked(asked, object, &layout, range)?;
         }
-        self.check_visible(object)?;
+        self.check_visible(object, index)?;
         let place = object.path.map(|id| self.objects.path(id)).map(|path| (path.dataset.clone(), path.path.clone()));
         let place_in_request = (item, index.0, ordinal, layout.window_of(start));
         Ok(Checked { part: Part { place: place_in_request, segments: (start, end) }, bytes, place })
@@ -113,12 +113,14 @@ impl Replay {
         Rule::SegmentsAsked.unless(inside, || format!("it asks for {asked:?}"))
     }
 
-    pub(super) fn check_visible(&self, object: Object) -> Check {
+    pub(super) fn check_visible(&self, object: Object, put: Index) -> Check {
         let Some(path) = object.path.map(|id| self.objects.path(id)) else { return Ok(()) };
         let there = self.blind || self.authority.dataset(&path.dataset).is_some();
         Rule::Visible.unless(there, || format!("dataset {} is", path.dataset))?;
         let visible = object.generation > path.hidden_through;
-        Rule::Visible.unless(visible, || format!("generation {} of {} is", object.generation, path.path))
+        Rule::Visible.unless(visible, || format!("generation {} of {} is", object.generation, path.path))?;
+        let shredded = self.authority.shredded_in(&path.dataset, path.path.as_str(), put);
+        Rule::Shredded.unless(shredded.is_none(), || format!("generation {} of {} is", object.generation, path.path))
     }
 }
 

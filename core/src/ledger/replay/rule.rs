@@ -73,6 +73,7 @@ rules! {
     WindowOnce = "a window is released once to a call, and one window of an item in one entry",
     RepeatOfRelease = "a repeat releases what the same request was released before",
     Visible = "an object is not hidden",
+    Shredded = "an object is not shredded",
     Allowed = "the decision, made again, is yes",
     PutFact = "size and content root are those of the signed call",
     PutOnce = "a put id is used once, ever",

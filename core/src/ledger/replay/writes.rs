@@ -1,7 +1,7 @@
 //! Puts and deletes: what became visible is what was signed, and what was hidden is what was visible.
 
 use super::calls::Part;
-use super::objects::{Object, PathId};
+use super::objects::{Object, Path, PathId};
 use super::rule::Check;
 use super::{Proof, Replay, Rule, source_of};
 use crate::call::{Condition, DeleteItem, PutItem, Work};
@@ -56,7 +56,7 @@ impl Replay {
         };
         let path_id = self.objects.enter_path(dataset, &item.dataset, &item.path);
         let path = self.objects.path(path_id);
-        let visible = path.visible().map(|(generation, _)| generation);
+        let visible = self.visible(path).map(|(generation, _)| generation);
         let next = Generation(path.last.0 + 1);
         let has_gaps = self.objects.has_gaps;
         let holds = match item.condition {
@@ -69,6 +69,12 @@ impl Replay {
         Rule::NextGeneration.unless(fits, || format!("the next of {} is {next}", item.path))?;
         self.objects.add(index, Object { path: Some(path_id), id: Some(id), generation, size });
         Ok((visible.is_some(), Proof::whole_if(!has_gaps)))
+    }
+
+    /// The object that a read without a generation gets: neither hidden nor shredded.
+    fn visible(&self, path: &Path) -> Option<(Generation, (Index, u32))> {
+        let is_left = |(_, (put, _)): &_| self.authority.shredded_in(&path.dataset, path.path.as_str(), *put).is_none();
+        path.visible().filter(is_left)
     }
 
     pub(super) fn delete(&mut self, entry: &Entry, private: Option<&Private>) -> Check<Proof> {
@@ -131,7 +137,7 @@ impl Replay {
             Rule::ObjectAsked.unless(same, || format!("it asks for another generation than {}", object.generation))?;
         }
         let there = self.blind || self.authority.dataset(&path.dataset).is_some();
-        let visible = path.visible().map(|(_, place)| place) == Some((index, ordinal));
+        let visible = self.visible(path).map(|(_, place)| place) == Some((index, ordinal));
         let visible = visible || (self.objects.has_gaps && object.generation > path.hidden_through);
         Rule::DeleteVisible.unless(there && visible, || format!("{} has another, or none", path.path))?;
         self.objects.hide(path_id);

@@ -121,7 +121,11 @@ pub(super) const TABLES: &[Table] = &[
         key: &[("dataset", Bytes), ("path", Text), ("generation", Number)],
         rest: &[("entry", Number), ("ordinal", Number)],
     },
-    Table { name: "tombstones", key: &[("dataset", Bytes), ("path", Text)], rest: &[("through", Number)] },
+    Table {
+        name: "tombstones",
+        key: &[("dataset", Bytes), ("path", Text)],
+        rest: &[("through", Number), ("shredded", Number)],
+    },
     Table {
         name: "uploads",
         key: &[("blob", Text)],
@@ -155,6 +159,21 @@ pub(super) const TABLES: &[Table] = &[
             ("finished", Number),
             ("node", Bytes),
             ("lease", Number),
+        ],
+    },
+    Table {
+        name: "shreds",
+        key: &[("tenant", Bytes), ("entry", Number)],
+        rest: &[
+            ("dataset", Bytes),
+            ("prefix", Text),
+            ("step", Number),
+            ("place", Text),
+            ("put", Number),
+            ("ordinal", Number),
+            ("done", Number),
+            ("started", Number),
+            ("finished", Number),
         ],
     },
     Table {

@@ -87,7 +87,11 @@ impl<'a> Draft<'a> {
         let target = |(at, item): (u32, &DeleteItem)| {
             let Some(dataset) = self.authority.dataset(&item.dataset) else { return missing() };
             let Some(slot) = self.known.slots.find(dataset.id, item.path.as_str()) else { return missing() };
-            let Some((generation, index, ordinal)) = self.known.slots.all[slot].is.visible else { return missing() };
+            let is = &self.known.slots.all[slot].is;
+            let Some((generation, index, ordinal)) = is.visible else {
+                let shredded = is.shredded.0 > 0 && is.shredded == is.through;
+                return if shredded { Ok(Err(Refusal::object_shredded())) } else { missing() };
+            };
             if taken.contains(&slot) {
                 return missing();
             }
@@ -110,6 +114,6 @@ impl<'a> Draft<'a> {
         if let Some((_, index, ordinal)) = path.visible {
             self.writes.paths.retire(index, ordinal);
         }
-        *path = PathRow { visible: None, through: path.next() };
+        *path = PathRow { visible: None, through: path.next(), ..*path };
     }
 }

@@ -35,8 +35,9 @@ use super::private::{Content, Part};
 use super::queue::{Waiting, words};
 use crate::catalog::objects::ObjectWrites;
 use crate::catalog::requests::{RequestKey, RequestRow};
+use crate::catalog::shreds::NewShred;
 use crate::catalog::tenants::NewTenant;
-use crate::catalog::{AuthorityRow, LogKeyRow, PathWrites};
+use crate::catalog::{AuthorityRow, LogKeyRow, PathRow, PathWrites};
 use crate::tenants::Tenant;
 
 /// What became of an attempt.
@@ -92,6 +93,8 @@ pub(super) struct Writes {
     pub(super) keys: Vec<KeyChange>,
     /// Whether an object is put whose key is under an older version.
     pub(super) reopens_rewrap: bool,
+    /// What is to be shredded.
+    pub(super) shreds: Vec<NewShred>,
 }
 
 /// What becomes of a version of the tenant's key.
@@ -102,6 +105,8 @@ pub(super) enum KeyChange {
     Destroyed { version: u32 },
     /// A key signs checkpoints from here on.
     Log(LogKeyRow),
+    /// All versions are destroyed: the tenant was shredded.
+    AllDestroyed,
 }
 
 /// The batch while it is decided.
@@ -186,6 +191,7 @@ impl<'a> Draft<'a> {
                 deleted: Vec::new(),
                 keys: Vec::new(),
                 reopens_rewrap: false,
+                shreds: Vec::new(),
             },
         }
     }
@@ -199,6 +205,7 @@ impl<'a> Draft<'a> {
         for more in self.denials.sum_up(self.now, false) {
             self.sum_up(more)?;
         }
+        self.pass_over_shredded();
         let first = |at: &usize| match &waiting[*at].attempt {
             Attempt::Order(order) => takes_away(&order.verified.order().instruction),
             _ => false,
@@ -262,6 +269,21 @@ impl<'a> Draft<'a> {
                     Attempt::CreateTenant(order, new) => self.order(order, Some(new), part),
                     Attempt::Denied(_) => Err(missing()),
                 }
+            }
+        }
+    }
+
+    /// At paths whose object was shredded, nothing is visible, whether the rows say so already or not.
+    fn pass_over_shredded(&mut self) {
+        if !self.authority.has_shreds() {
+            return;
+        }
+        for slot in &mut self.known.slots.all {
+            let Some((generation, index, ordinal)) = slot.is.visible else { continue };
+            if self.authority.shredded(&slot.dataset, slot.path, index).is_some() {
+                let through = slot.is.through.max(generation);
+                slot.is = PathRow { visible: None, through, shredded: through };
+                self.writes.paths.shred(index, ordinal);
             }
         }
     }
@@ -444,7 +466,7 @@ impl<'a> Draft<'a> {
         let writes = &mut self.writes;
         for slot in &self.known.slots.all {
             if slot.is.through != slot.was.through {
-                writes.paths.hide(&slot.dataset, slot.path, slot.is.through);
+                writes.paths.hide(&slot.dataset, slot.path, slot.is.through, slot.is.shredded);
             }
             if let Some(visible) = slot.is.visible.filter(|visible| Some(*visible) != slot.was.visible) {
                 writes.paths.show(&slot.dataset, slot.path, visible);

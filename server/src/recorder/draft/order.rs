@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use strongroom_core::grant::authority::is_authority;
-use strongroom_core::grant::{Grant, Refusal, Renewal, Tally};
+use strongroom_core::grant::{Grant, Prefix, Refusal, Renewal, Tally};
 use strongroom_core::ids::{GrantId, Index};
 use strongroom_core::ledger::{Actor, Entry, Event, Role};
 use strongroom_core::order::Instruction;
 use strongroom_core::reason::Reason;
 
 use super::{Draft, Drafting, KeyChange, Refused, Verdict};
+use crate::catalog::shreds::NewShred;
 use crate::catalog::tenants::NewTenant;
 use crate::catalog::{AuthorityRow, LogKeyRow};
 use crate::recorder::RecordError;
@@ -93,6 +94,7 @@ impl<'a> Draft<'a> {
             let public = self.writes.public[start..].to_vec();
             self.writes.authority.push(AuthorityRow { entry: index, public, signed });
         }
+        self.begin_shred(instruction, index);
         if let Some(grant) = self.authority.granted(verified, index) {
             self.keep_grant(grant);
         }
@@ -141,6 +143,10 @@ impl<'a> Draft<'a> {
             Instruction::DestroyKey { version } => {
                 self.writes.keys.push(KeyChange::Destroyed { version: *version });
             }
+            Instruction::ShredTenant { .. } => {
+                self.known.rewrap = None;
+                self.writes.keys.push(KeyChange::AllDestroyed);
+            }
             _ => {}
         }
         Ok(())
@@ -151,6 +157,19 @@ impl<'a> Draft<'a> {
         let Instruction::RotateLogKey { version } = instruction else { return Ok(None) };
         let missing = || RecordError::Unavailable("the new key was not made: another rotation was first".into());
         order.new_log_key.as_ref().map(|new| Some((*version, new))).ok_or_else(missing)
+    }
+
+    /// What an accepted order to shred leaves to be done.
+    fn begin_shred(&mut self, instruction: &Instruction, index: Index) {
+        let dataset = |name| self.authority.datasets().get(name).map(|dataset| dataset.id);
+        let (dataset, prefix) = match instruction {
+            Instruction::ShredObjects { dataset: name, prefix, .. } => (dataset(name), prefix.clone()),
+            Instruction::ShredDataset { name, .. } => (dataset(name), Prefix::all()),
+            Instruction::ShredTenant { .. } => (None, Prefix::all()),
+            _ => return,
+        };
+        self.writes.shreds.push(NewShred { entry: index, dataset, prefix });
+        self.pass_over_shredded();
     }
 
     /// A key that is blocked gives no orders, and what it delegated is not passed on. It may still be taken back.

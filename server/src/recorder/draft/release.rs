@@ -73,6 +73,10 @@ impl<'a> Draft<'a> {
     ) -> (Vec<&'a ReleasePart>, Vec<&'a ReleasePart>, Option<Refusal>) {
         let request = self.known.requests.get(key);
         let mut obstacle = release.obstacle.clone();
+        if obstacle.is_none() && self.authority.has_shreds() && release.parts.iter().any(|part| self.is_shredded(part))
+        {
+            obstacle = Some(Refusal::object_shredded());
+        }
         if obstacle.is_none() && self.any_hidden(release) {
             obstacle = Some(Refusal::new(Reason::NotFound, "an object was deleted meanwhile"));
         }
@@ -96,6 +100,11 @@ impl<'a> Draft<'a> {
             None => fresh.extend(&release.parts),
         }
         (repeated, fresh, obstacle)
+    }
+
+    fn is_shredded(&self, part: &ReleasePart) -> bool {
+        let object = &part.object;
+        self.authority.shredded(&object.dataset, object.path.as_str(), object.index).is_some()
     }
 
     fn any_hidden(&self, release: &Release) -> bool {
