@@ -1,10 +1,12 @@
 //! `key`: the versions of a tenant's key, and keys of callers on the whole server.
 
+mod rekey;
 mod rotation;
 mod shred;
 
 use clap::Subcommand;
 use serde::Serialize;
+use strongroom_client::PrefixName;
 use strongroom_client::shredding::Shreddable;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::names::TenantName;
@@ -51,6 +53,23 @@ Examples:
         /// The version.
         #[arg(long, value_name = "N")]
         version: u32,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Give all under a prefix of a dataset new keys: each object is read, sealed anew in this process and put in the place of the
+    /// generation that was there. No plaintext touches a disk. What is changed meanwhile is left, and named.
+    #[command(after_help = "\
+Examples:
+  strongroom key rekey acme/rlhf/math/
+  strongroom key rekey acme/rlhf/ --before 1234 --yes   # goes on with one that was broken off")]
+    Rekey {
+        /// TENANT/DATASET/PREFIX: a folder, a beginning, an object; TENANT/DATASET/ is all of it.
+        #[arg(value_parser = name::parse::<PrefixName>)]
+        name: PrefixName,
+        /// Leave out what was put as this entry or a later one: what one that was broken off has done already.
+        #[arg(long, value_name = "ENTRY")]
+        before: Option<u64>,
         /// Do not ask.
         #[arg(long)]
         yes: bool,
@@ -132,6 +151,9 @@ impl Key {
         if let Self::Destroy { tenant, version, yes } = &self {
             confirm(&format!("Destroy version {version} of the key of {tenant} for good?"), *yes)?;
         }
+        if let Self::Rekey { name, yes, .. } = &self {
+            confirm(&format!("Read and seal anew all of {name}?"), *yes)?;
+        }
         if let Self::Shred { what, yes, .. } = &self {
             shred::ask(what, *yes)?;
         }
@@ -142,6 +164,7 @@ impl Key {
                 let shreds = vault.shreds(&tenant).await?;
                 rotation::show(globals, &tenant, vault.key_status(&tenant).await?, &shreds)
             }
+            Self::Rekey { name, before, .. } => rekey::rekey(globals, vault, &name, before).await,
             Self::Shred { what, note, detach, .. } => shred::shred(globals, vault, &what, note, detach).await,
             Self::Destroy { tenant, version, .. } => {
                 let done = vault.destroy_key(&tenant, version).await?;

@@ -171,16 +171,20 @@ impl Vault {
 }
 
 /// What a batch may cost: its sealed bytes and its signed call, which then fit into a message with some room.
-const PUT_BUDGET: usize = MAX_BATCH;
+pub(crate) const PUT_BUDGET: usize = MAX_BATCH;
 
-/// What an object takes of a batch; a large one takes all of it.
 fn put_cost((path, bytes): &(ObjectPath, Bytes)) -> usize {
-    if bytes.len() > SEGMENT_SIZE {
+    put_cost_of(path, bytes.len())
+}
+
+/// What an object of so many bytes takes of a batch; a large one takes all of it.
+pub(crate) fn put_cost_of(path: &ObjectPath, len: usize) -> usize {
+    if len > SEGMENT_SIZE {
         return PUT_BUDGET;
     }
     // An item of the call in JSON, where a path may double by escapes, and at least an equal share of the call.
     let item = 420 + 2 * path.as_str().len();
-    (packed_len(bytes.len()) + item).max(PUT_BUDGET / OBJECTS)
+    (packed_len(len) + item).max(PUT_BUDGET / OBJECTS)
 }
 
 async fn put_group(
@@ -247,10 +251,10 @@ fn runs(grants: &[Option<GrantId>]) -> Vec<(Option<GrantId>, usize)> {
     grants.chunk_by(|one, other| one == other).map(|run| (run[0], run.len())).collect()
 }
 
-type Whole = (ObjectPath, Result<Bytes>);
+pub(crate) type Whole = (ObjectPath, Result<Bytes>);
 
 /// The results of one group, as they come.
-async fn started(mut group: GetGroup) -> impl Stream<Item = Whole> {
+pub(crate) async fn started(mut group: GetGroup) -> impl Stream<Item = Whole> {
     // The first call is sent now, beside those of the groups before this one.
     group.prepare().await;
     futures::stream::unfold(group, |mut group| async move { Some((group.next().await?, group)) })
@@ -293,7 +297,7 @@ fn listed_cost(line: &Result<ObjectInfo>) -> usize {
 }
 
 /// A group that is read: its calls one after the other, one for each run of a grant.
-struct GetGroup {
+pub(crate) struct GetGroup {
     vault: Vault,
     dataset: DatasetRef,
     asks: Vec<(ObjectPath, Option<Generation>)>,
@@ -322,7 +326,7 @@ struct OneCall {
 }
 
 impl GetGroup {
-    fn new(
+    pub(crate) fn new(
         vault: &Vault,
         dataset: &DatasetRef,
         asks: Vec<(ObjectPath, Option<Generation>)>,

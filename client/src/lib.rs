@@ -94,6 +94,7 @@ mod name;
 mod picking;
 mod piece;
 mod put;
+pub mod rekeying;
 mod retry;
 pub mod rotation;
 mod seal;

@@ -447,8 +447,9 @@ impl<S: AsyncRead + Unpin> Upload<S> {
             generation: match self.condition {
                 Condition::Any => None,
                 Condition::Absent => Some(0),
-                Condition::Generation(generation) => Some(generation.0),
+                Condition::Generation(generation) | Condition::Rekey(generation) => Some(generation.0),
             },
+            rekey: matches!(self.condition, Condition::Rekey(_)),
         }
     }
 

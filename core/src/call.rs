@@ -81,6 +81,9 @@ pub enum Condition {
     Absent,
     /// The visible generation is this one.
     Generation(Generation),
+    /// The visible generation is this one, and what is put is the same content under a new key. For admins; all items of a call
+    /// are, or none.
+    Rekey(Generation),
 }
 
 /// One sealed object to make visible.
@@ -134,6 +137,9 @@ pub enum CallError {
     /// An item that names its object by path and id, or by neither.
     #[error("an item names its object by its path or by its id: one of them")]
     Named,
+    /// A call that gives some objects new keys, and others new content; or names a grant for it.
+    #[error("a call gives all of its objects new keys, in an admin's own name, or none")]
+    Rekey,
 }
 
 /// A call with the signature of its session's call key, as it is kept in the ledger.
@@ -147,6 +153,12 @@ pub struct SignedCall {
 }
 
 impl Call {
+    /// Whether it gives objects new keys.
+    pub fn rekeys(&self) -> bool {
+        let Work::Put(items) = &self.work else { return false };
+        items.iter().any(|item| matches!(item.condition, Condition::Rekey(_)))
+    }
+
     /// The bytes that are hashed and sent.
     ///
     /// # Errors
@@ -180,7 +192,13 @@ impl Call {
                 }
                 items.len()
             }
-            Work::Put(items) => items.len(),
+            Work::Put(items) => {
+                let rekeys = items.iter().filter(|item| matches!(item.condition, Condition::Rekey(_))).count();
+                if rekeys > 0 && (rekeys < items.len() || self.grant.is_some()) {
+                    return Err(CallError::Rekey);
+                }
+                items.len()
+            }
             Work::Delete(items) => items.len(),
         };
         if (1..=MAX_ITEMS).contains(&count) { Ok(()) } else { Err(CallError::Items) }

@@ -133,6 +133,8 @@ pub struct Limits {
     pub retention: Duration,
     /// What ledgers are kept within.
     pub ledger: LedgerLimits,
+    /// How long a generation is kept that the same content replaced under a new key: readers of it finish meanwhile.
+    pub rekey_grace: Duration,
     /// How long backups of the database are kept: until then they hold what was destroyed. It is only told.
     pub backup_retention: Option<Duration>,
 }
@@ -148,6 +150,7 @@ impl Default for Limits {
             key_cache: Duration::from_secs(300),
             retention: Duration::from_secs(30 * 24 * 3600),
             ledger: LedgerLimits::default(),
+            rekey_grace: Duration::from_secs(3600),
             backup_retention: None,
         }
     }

@@ -107,7 +107,11 @@ impl Server {
         let retention = Retention {
             catalog: catalog.clone(),
             keep: config.limits.retention,
-            interval: SWEEP_EVERY.min(config.limits.upload_idle).min(config.limits.retention),
+            keep_rekeyed: config.limits.rekey_grace,
+            interval: SWEEP_EVERY
+                .min(config.limits.upload_idle)
+                .min(config.limits.retention)
+                .min(config.limits.rekey_grace),
         };
         let vault = Vault {
             id: file.vault,

@@ -78,7 +78,7 @@ impl Naming {
             return work.map(asked).unwrap_or_default();
         }
         match entry.event {
-            Event::ObjectPut => {
+            Event::ObjectPut | Event::ObjectRekeyed => {
                 let places = self.calls.places(entry, private);
                 let place = |item: u32| usize::try_from(item).ok().and_then(|item| places.get(item)).cloned();
                 let put: Box<[_]> = entry.puts.iter().map(|put| place(put.0)).collect();

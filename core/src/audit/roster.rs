@@ -147,7 +147,7 @@ pub struct Roster {
 
 impl Roster {
     /// The events that are looked at; all others may be left out.
-    pub const EVENTS: [Event; 22] = [
+    pub const EVENTS: [Event; 25] = [
         Event::TenantCreated,
         Event::AdminAdded,
         Event::AdminRemoved,
@@ -170,6 +170,9 @@ impl Roster {
         Event::IncidentClosed,
         Event::KeyBlocked,
         Event::KeyUnblocked,
+        Event::ObjectShredded,
+        Event::DatasetShredded,
+        Event::TenantShredded,
     ];
 
     /// Takes in the next entry, with its private part unless that was erased.

@@ -424,6 +424,7 @@ pub fn is_authority_event(event: Event) -> bool {
         | Event::GrantRenewed
         | Event::SessionOpen
         | Event::ObjectPut
+        | Event::ObjectRekeyed
         | Event::ObjectDeleted
         | Event::Release
         | Event::ReleaseRepeat

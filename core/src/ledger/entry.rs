@@ -116,6 +116,9 @@ pub enum Event {
     /// Sealed objects became visible.
     #[serde(rename = "object.put")]
     ObjectPut,
+    /// Visible objects got new keys: each generation replaced the one before it.
+    #[serde(rename = "object.rekeyed")]
+    ObjectRekeyed,
     /// Objects were hidden.
     #[serde(rename = "object.deleted")]
     ObjectDeleted,
@@ -132,7 +135,7 @@ pub enum Event {
 
 impl Event {
     /// Every event there is.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::TenantCreated,
         Self::AdminAdded,
         Self::AdminRemoved,
@@ -164,6 +167,7 @@ impl Event {
         Self::TenantShredded,
         Self::SessionOpen,
         Self::ObjectPut,
+        Self::ObjectRekeyed,
         Self::ObjectDeleted,
         Self::Release,
         Self::ReleaseRepeat,
@@ -239,6 +243,7 @@ impl Event {
             Self::TenantShredded => "tenant.shredded",
             Self::SessionOpen => "session.open",
             Self::ObjectPut => "object.put",
+            Self::ObjectRekeyed => "object.rekeyed",
             Self::ObjectDeleted => "object.deleted",
             Self::Release => "release",
             Self::ReleaseRepeat => "release.repeat",
@@ -328,7 +333,7 @@ pub struct Entry {
     pub reason: Option<Reason>,
     /// How many it stands for: 1, or for a summary of denials their number.
     pub count: u64,
-    /// What became visible, for `object.put`.
+    /// What became visible, for `object.put` and `object.rekeyed`.
     pub puts: Vec<PutFact>,
     /// What was released or hidden.
     pub objects: Vec<ObjectRef>,

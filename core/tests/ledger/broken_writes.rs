@@ -3,6 +3,7 @@
 use strongroom_core::call::{Call, Condition, SignedCall, Work};
 use strongroom_core::grant::{Action, Holder, Limits, Policy};
 use strongroom_core::ids::{Digest, Generation, Millis};
+use strongroom_core::ledger::Event;
 use strongroom_core::ledger::replay::Rule;
 use strongroom_core::order::Instruction;
 
@@ -217,6 +218,27 @@ pub(crate) const CASES: &[Case] = &[
     (Rule::DatasetThere, "a put into a deleted dataset", |s| {
         s.ledger.order(Instruction::DeleteDataset { name: "rlhf".parse().unwrap() });
         s.ledger.put(&s.admin, None, "1", 1, 5);
+    }),
+    (Rule::CallEvent, "a new key recorded as a put", |s| {
+        rekeyed(s, Generation(1), SMALL);
+        last(s).entry.event = Event::ObjectPut;
+    }),
+    (Rule::CallEvent, "a put recorded as a new key", |s| {
+        label(s, |_| {});
+        last(s).entry.event = Event::ObjectRekeyed;
+    }),
+    (Rule::Rekey, "a new key for an object of another size", |s| rekeyed(s, Generation(1), SMALL + 1)),
+    (Rule::Condition, "a new key for a generation that is not there", |s| rekeyed(s, Generation(2), SMALL)),
+    (Rule::CallForm, "new keys for some objects of a call", |s| {
+        let one = s.ledger.put_item("rlhf", "math/small", Condition::Rekey(Generation(1)), SMALL);
+        let two = s.ledger.put_item("rlhf", "labels/9", Condition::Absent, 1);
+        let mut ask = s.ledger.ask(&s.admin, None, Work::Put(vec![one, two]));
+        s.ledger.put_items(&mut ask, &[(0, 2), (1, 1)]);
+    }),
+    (Rule::CallForm, "a new key by a grant", |s| {
+        let item = s.ledger.put_item("rlhf", "labels/1", Condition::Rekey(Generation(1)), 1);
+        let mut ask = s.ledger.ask(&s.worker, Some(s.write), Work::Put(vec![item]));
+        s.ledger.put_items(&mut ask, &[(0, 2)]);
     }),
     (Rule::Condition, "a put over a generation that was shredded", |s| {
         s.ledger.order(shred("math/small"));

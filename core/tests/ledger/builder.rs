@@ -314,7 +314,8 @@ impl Ledger {
             PutFact(item, Generation(generation), asked.size, asked.content_root)
         };
         let facts: Vec<_> = items.iter().map(fact).collect();
-        let index = self.call_entry(ask, Event::ObjectPut, facts.clone(), Vec::new());
+        let event = if ask.signed.call.rekeys() { Event::ObjectRekeyed } else { Event::ObjectPut };
+        let index = self.call_entry(ask, event, facts.clone(), Vec::new());
         let put = |(ordinal, PutFact(item, generation, size, _)): (u32, PutFact)| {
             let id = asked[item as usize].header.object_id();
             Put { index, ordinal, size, generation, id }

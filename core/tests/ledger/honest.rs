@@ -57,6 +57,18 @@ fn a_whole_story() {
 }
 
 #[test]
+fn a_new_key_takes_the_place_of_the_old_one() {
+    let mut story = Story::new();
+    let l = &mut story.ledger;
+    let item = l.put_item("rlhf", "math/small", Condition::Rekey(strongroom_core::ids::Generation(1)), SMALL);
+    let mut ask = l.ask(&story.admin, None, Work::Put(vec![item]));
+    let put = l.put_items(&mut ask, &[(0, 2)]);
+    let mut ask = l.ask_get(&story.worker, Some(story.read), &["math/small"]);
+    l.release(&mut ask, vec![put[0].whole(0)]);
+    l.accepted();
+}
+
+#[test]
 fn a_path_is_put_anew_after_it_was_shredded() {
     let mut story = Story::new();
     let l = &mut story.ledger;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use strongroom_core::call::{Condition, Work};
 use strongroom_core::ed25519::SigningKey;
 use strongroom_core::grant::{Action, Holder, Limits, Scope};
-use strongroom_core::ids::Index;
+use strongroom_core::ids::{Generation, Index};
 use strongroom_core::keys::secret::Key;
 use strongroom_core::ledger::log_keys::LogKeyChange;
 use strongroom_core::ledger::replay::Rule;
@@ -62,6 +62,13 @@ pub(crate) fn hidden(story: &mut Story) {
 
 pub(crate) fn frozen_dataset() -> Instruction {
     Instruction::FreezeDataset { name: "rlhf".parse().unwrap(), note: None }
+}
+
+/// `math/small` with a new key, by the admin.
+pub(crate) fn rekeyed(story: &mut Story, was: Generation, size: u64) {
+    let item = story.ledger.put_item("rlhf", "math/small", Condition::Rekey(was), size);
+    let mut ask = story.ledger.ask(&story.admin, None, Work::Put(vec![item]));
+    story.ledger.put_items(&mut ask, &[(0, 2)]);
 }
 
 pub(crate) fn shred(prefix: &str) -> Instruction {

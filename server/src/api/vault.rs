@@ -170,6 +170,7 @@ async fn next(frames: &mut Streaming<v1::PutFrame>) -> Result<Option<Frame>, Err
 
 async fn intent(vault: &Vault, caller: Caller, begin: &v1::PutBegin) -> Result<Intent, Error> {
     let condition = match begin.generation {
+        Some(generation) if begin.rekey => Condition::Rekey(Generation(generation)),
         None => Condition::Any,
         Some(0) => Condition::Absent,
         Some(generation) => Condition::Generation(Generation(generation)),

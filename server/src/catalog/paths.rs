@@ -58,15 +58,17 @@ impl PathWrites {
         dataset: &DatasetId,
         path: &str,
         (generation, index, ordinal): (Generation, Index, u32),
+        rekeyed: bool,
     ) {
         let row = self.supersede.row().bytes(dataset.as_bytes()).text(path);
         row.number(generation.0).number(index.0).number(u64::from(ordinal));
-        self.retire(index, ordinal);
+        self.retire(index, ordinal, rekeyed);
     }
 
-    /// This object is no longer what its path stands for: its time to be kept begins.
-    pub(crate) fn retire(&mut self, index: Index, ordinal: u32) {
-        self.retire.row().number(index.0).number(u64::from(ordinal));
+    /// This object is no longer what its path stands for: its time to be kept begins. It is a short one if the same content is there
+    /// under a new key.
+    pub(crate) fn retire(&mut self, index: Index, ordinal: u32, rekeyed: bool) {
+        self.retire.row().number(index.0).number(u64::from(ordinal)).number(u64::from(rekeyed));
     }
 
     /// This object was shredded: its key is to be destroyed at once.

@@ -36,8 +36,8 @@ impl Tx {
     /// Notes that objects are no longer what their paths stand for.
     pub(super) async fn retire(&mut self, tenant: &TenantId, now: Millis, retire: Bulk) -> Result<(), CatalogError> {
         let sql = self.sql(
-            "INSERT INTO retired (since, tenant, entry, ordinal) \
-             SELECT $2, $3, CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT) FROM jsonb_each($1) j WHERE true \
+            "INSERT INTO retired (since, tenant, entry, ordinal, rekeyed) SELECT $2, $3, CAST(j.value->>0 AS BIGINT), \
+             CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT) FROM jsonb_each($1) j WHERE true \
              ON CONFLICT (tenant, entry, ordinal) DO NOTHING",
         );
         let query = sqlx::query(sql).bind(retire.finish()).bind(signed(now.0)).bind(&tenant.as_bytes()[..]);
@@ -106,15 +106,15 @@ impl Catalog {
         Ok(true)
     }
 
-    /// Destroys the keys of up to `limit` objects that were retired before `before`.
+    /// Destroys the keys of up to `limit` objects that were retired before `before`: of all, or of those that were `rekeyed`.
     ///
     /// # Errors
     /// [`CatalogError`] if the rows cannot be read or written.
-    pub async fn expire(&self, before: Millis, limit: u32) -> Result<Expired, CatalogError> {
+    pub async fn expire(&self, before: Millis, rekeyed: bool, limit: u32) -> Result<Expired, CatalogError> {
         let mut tx = self.begin().await?;
         // Destroyed is overwritten, where the database can.
         tx.overwrite(true).await?;
-        let expired = expire(&mut tx, before, limit).await?;
+        let expired = expire(&mut tx, before, rekeyed, limit).await?;
         tx.overwrite(false).await?;
         if expired.taken > 0 {
             failpoint::hit("retention.committing");
@@ -150,11 +150,17 @@ impl Catalog {
     }
 }
 
-async fn expire(tx: &mut Tx, before: Millis, limit: u32) -> Result<Expired, CatalogError> {
-    let sql = tx.sql(
-        "SELECT tenant, entry, ordinal FROM retired WHERE since < $1 ORDER BY since LIMIT $2 \
-         /*postgres FOR UPDATE SKIP LOCKED*/",
-    );
+async fn expire(tx: &mut Tx, before: Millis, rekeyed: bool, limit: u32) -> Result<Expired, CatalogError> {
+    let sql = tx.sql(match rekeyed {
+        false => {
+            "SELECT tenant, entry, ordinal FROM retired WHERE since < $1 ORDER BY since LIMIT $2 \
+             /*postgres FOR UPDATE SKIP LOCKED*/"
+        }
+        true => {
+            "SELECT tenant, entry, ordinal FROM retired WHERE rekeyed = 1 AND since < $1 ORDER BY since LIMIT $2 \
+             /*postgres FOR UPDATE SKIP LOCKED*/"
+        }
+    });
     let query = sqlx::query(sql).bind(signed(before.0)).bind(i64::from(limit));
     let mut bulk = Bulk::with_capacity(16_384);
     for row in query.fetch_all(tx.connection()).await? {

@@ -57,6 +57,7 @@ impl Settings {
                     )?,
                     unsigned: self.seconds("limits.unsigned", limits.unsigned, defaults.ledger.unsigned)?,
                 },
+                rekey_grace: self.seconds("limits.rekey_grace", limits.rekey_grace, defaults.rekey_grace)?,
                 backup_retention: self.backup_retention(limits.backup_retention)?,
             },
         })
@@ -251,11 +252,12 @@ pub(super) struct LimitsTable {
     retention: Option<u64>,
     recent_entries: Option<u64>,
     unsigned: Option<u64>,
+    rekey_grace: Option<u64>,
     backup_retention: Option<u64>,
 }
 
 /// Every key there is.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "name",
     "listen",
     "operators",
@@ -272,6 +274,7 @@ pub(super) const KEYS: [&str; 17] = [
     "limits.retention",
     "limits.recent_entries",
     "limits.unsigned",
+    "limits.rekey_grace",
     "limits.backup_retention",
 ];
 

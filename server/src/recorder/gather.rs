@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use strongroom_core::call::Work;
+use strongroom_core::call::{Condition, Work};
 use strongroom_core::grant::{Grant, Principal, Tally};
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{DatasetId, Digest, GrantId, Index, Millis, ObjectId, OrderId, PutId};
@@ -37,8 +37,8 @@ pub(super) struct Known<'a> {
     pub(super) ids: HashSet<ObjectId>,
     pub(super) slots: Slots<'a>,
     pub(super) uploads: HashMap<String, UploadState>,
-    /// Whether the batch has deletes, and the sizes of what they may hide.
-    pub(super) has_deletes: bool,
+    /// Whether the batch needs the sizes of objects that it may put itself, and those of what it may hide or replace.
+    pub(super) keeps_sizes: bool,
     pub(super) sizes: HashMap<(Index, u32), u64>,
     /// Keys outside the tenant that hold grants of their own.
     pub(super) holders: HashSet<Fingerprint>,
@@ -115,7 +115,7 @@ pub(super) async fn gather<'a>(
     };
     let mut wanted = Wanted::default();
     waiting.iter().for_each(|waiting| wanted.want(waiting, state, &mut known.slots));
-    let Wanted { mut grants, requests, orders, puts, ids, blobs, mut holders, deletes, rewrap } = wanted;
+    let Wanted { mut grants, requests, orders, puts, ids, blobs, mut holders, sized, rewrap } = wanted;
     if state.noted < operators.size && !tenant.origin.is_operators() {
         // Whether the tenant knows a key that stands otherwise than its ledger says.
         let news = operators.authority.blocked().news(state.authority.blocked());
@@ -146,9 +146,9 @@ pub(super) async fn gather<'a>(
             slot.is = found;
         }
     }
-    if !deletes.is_empty() {
-        known.has_deletes = true;
-        let slots = deletes.iter().filter_map(|(dataset, path)| known.slots.find(*dataset, path));
+    if !sized.is_empty() {
+        known.keeps_sizes = true;
+        let slots = sized.iter().filter_map(|(dataset, path)| known.slots.find(*dataset, path));
         let visible: HashMap<(Index, u32), usize> = slots
             .filter_map(|slot| known.slots.all[slot].was.visible.map(|(_, index, ordinal)| ((index, ordinal), slot)))
             .collect();
@@ -227,7 +227,8 @@ struct Wanted<'a> {
     ids: Vec<ObjectId>,
     blobs: HashSet<&'a str>,
     holders: Vec<Fingerprint>,
-    deletes: Vec<(DatasetId, &'a str)>,
+    /// Places of which it is to be known what size their objects have.
+    sized: Vec<(DatasetId, &'a str)>,
     rewrap: bool,
 }
 
@@ -247,6 +248,9 @@ impl<'a> Wanted<'a> {
             Attempt::Put(put) => {
                 for object in &put.objects {
                     slots.enter(object.dataset, object.path.as_str());
+                    if matches!(object.condition, Condition::Rekey(_)) {
+                        self.sized.push((object.dataset, object.path.as_str()));
+                    }
                     self.puts.push(&object.put);
                     self.ids.push(object.header.object_id());
                     self.blobs.insert(&object.blob);
@@ -257,7 +261,7 @@ impl<'a> Wanted<'a> {
                 for item in items {
                     if let Some(dataset) = state.authority.dataset(&item.dataset) {
                         slots.enter(dataset.id, item.path.as_str());
-                        self.deletes.push((dataset.id, item.path.as_str()));
+                        self.sized.push((dataset.id, item.path.as_str()));
                     }
                 }
             }

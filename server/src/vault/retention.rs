@@ -29,6 +29,8 @@ pub(crate) struct Retention {
     pub(crate) catalog: Catalog,
     /// How long a generation is kept after it is out of sight.
     pub(crate) keep: Duration,
+    /// How long one is kept that the same content replaced under a new key.
+    pub(crate) keep_rekeyed: Duration,
     /// The pause between passes.
     pub(crate) interval: Duration,
 }
@@ -66,14 +68,16 @@ impl Retention {
     /// Passes once; returns how many keys were destroyed.
     async fn pass(&self, now: Millis, stop: &CancellationToken) -> Result<u64, CatalogError> {
         while !stop.is_cancelled() && self.catalog.retire_deleted(STEP).await? {}
-        let keep = u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX);
-        let Some(before) = now.0.checked_sub(keep).map(Millis) else { return Ok(0) };
         let mut keys = 0;
-        while !stop.is_cancelled() {
-            let expired = self.catalog.expire(before, STEP).await?;
-            keys += expired.keys;
-            if expired.taken < u64::from(STEP) {
-                break;
+        for (keep, rekeyed) in [(self.keep, false), (self.keep_rekeyed.min(self.keep), true)] {
+            let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+            let Some(before) = now.0.checked_sub(keep).map(Millis) else { continue };
+            while !stop.is_cancelled() {
+                let expired = self.catalog.expire(before, rekeyed, STEP).await?;
+                keys += expired.keys;
+                if expired.taken < u64::from(STEP) {
+                    break;
+                }
             }
         }
         Ok(keys)

@@ -28,6 +28,7 @@ mod party;
 mod readme;
 mod reads;
 mod receipts;
+mod rekey;
 mod renewal;
 mod retention;
 mod rotation;

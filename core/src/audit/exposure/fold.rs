@@ -108,9 +108,10 @@ pub struct Fold {
 
 impl Fold {
     /// The events that are looked at; all others may be left out.
-    pub const EVENTS: [Event; 6] = [
+    pub const EVENTS: [Event; 7] = [
         Event::SessionOpen,
         Event::ObjectPut,
+        Event::ObjectRekeyed,
         Event::ObjectDeleted,
         Event::Release,
         Event::ReleaseRepeat,
@@ -169,7 +170,7 @@ impl Fold {
         match entry.event {
             Event::SessionOpen => self.whose.open(entry, private),
             Event::Denied => self.denied(entry, private),
-            Event::ObjectPut => self.put(entry, private)?,
+            Event::ObjectPut | Event::ObjectRekeyed => self.put(entry, private)?,
             Event::ObjectDeleted => self.delete(entry)?,
             Event::Release | Event::ReleaseRepeat => self.release(entry, private)?,
             _ => {}

@@ -201,13 +201,14 @@ impl Replay {
         let (call, request_digest) = (open.call.clone(), open.request_digest);
         let proof = open.proof.and(Proof::whole_if(!self.blind && private.is_some()));
         if let Some(call) = &call {
-            let fits = matches!(
-                (&call.work, entry.event),
+            let fits = match (&call.work, entry.event) {
                 (_, Event::Denied)
-                    | (Work::Get(_) | Work::ReleaseKeys(_), Event::Release | Event::ReleaseRepeat)
-                    | (Work::Put(_), Event::ObjectPut)
-                    | (Work::Delete(_), Event::ObjectDeleted)
-            );
+                | (Work::Get(_) | Work::ReleaseKeys(_), Event::Release | Event::ReleaseRepeat)
+                | (Work::Delete(_), Event::ObjectDeleted) => true,
+                (Work::Put(_), Event::ObjectPut) => !call.rekeys(),
+                (Work::Put(_), Event::ObjectRekeyed) => call.rekeys(),
+                _ => false,
+            };
             Rule::CallEvent.unless(fits, || format!("it does not ask for {}", entry.event.name()))?;
         }
         Ok(Asked { digest, key, call, proof, request_digest })

@@ -251,7 +251,7 @@ impl Replay {
         self.calls.forget(entry.time);
         let proof = match entry.event {
             Event::SessionOpen => self.session_open(&entry, private.as_ref()),
-            Event::ObjectPut => self.put(&entry, private.as_ref()),
+            Event::ObjectPut | Event::ObjectRekeyed => self.put(&entry, private.as_ref()),
             Event::ObjectDeleted => self.delete(&entry, private.as_ref()),
             Event::Release => self.release(&entry, private.as_ref()),
             Event::ReleaseRepeat => self.repeat(&entry, private.as_ref()),
@@ -435,7 +435,7 @@ fn check_form(entry: &Entry) -> Check {
             format!("{} is {:?}, {:?}", entry.event.name(), entry.outcome, entry.reason)
         })?;
     form(if denied { entry.count >= 1 } else { entry.count == 1 }, "the count")?;
-    let is_put = entry.event == Event::ObjectPut;
+    let is_put = matches!(entry.event, Event::ObjectPut | Event::ObjectRekeyed);
     let names_objects = matches!(entry.event, Event::ObjectDeleted | Event::Release | Event::ReleaseRepeat);
     form(entry.puts.is_empty() != is_put && entry.puts.len() <= MAX_PUTS, "the list of puts")?;
     form(entry.objects.is_empty() != names_objects && entry.objects.len() <= MAX_OBJECTS, "the list of objects")?;

@@ -80,6 +80,7 @@ rules! {
     ObjectIdOnce = "an object id is used once, ever",
     DatasetThere = "an object is put into a dataset that is there",
     Condition = "a write's condition holds",
+    Rekey = "an object with a new key has the size that it had",
     NextGeneration = "a path's generations have no gaps",
     DeleteVisible = "a delete hides the visible generation, and all of it",
     DeleteOnce = "a delete hides each of its items once",

@@ -56,15 +56,20 @@ impl Replay {
         };
         let path_id = self.objects.enter_path(dataset, &item.dataset, &item.path);
         let path = self.objects.path(path_id);
-        let visible = self.visible(path).map(|(generation, _)| generation);
+        let (visible, place) = self.visible(path).unzip();
         let next = Generation(path.last.0 + 1);
         let has_gaps = self.objects.has_gaps;
         let holds = match item.condition {
             Condition::Any => true,
             Condition::Absent => visible.is_none(),
-            Condition::Generation(wanted) => visible == Some(wanted),
+            Condition::Generation(wanted) | Condition::Rekey(wanted) => visible == Some(wanted),
         };
         Rule::Condition.unless(holds || has_gaps, || format!("{:?}, and {visible:?} is there", item.condition))?;
+        if let (Condition::Rekey(_), Some((index, ordinal))) = (item.condition, place) {
+            let was = self.objects.object(index, ordinal).map(|object| object.size);
+            let same = was.is_none_or(|was| was == size);
+            Rule::Rekey.unless(same, || format!("{} had {was:?} bytes, not {size}", item.path))?;
+        }
         let fits = generation == next || (has_gaps && generation > next);
         Rule::NextGeneration.unless(fits, || format!("the next of {} is {next}", item.path))?;
         self.objects.add(index, Object { path: Some(path_id), id: Some(id), generation, size });

@@ -142,7 +142,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "retired",
         key: &[("tenant", Bytes), ("entry", Number), ("ordinal", Number)],
-        rest: &[("since", Number)],
+        rest: &[("since", Number), ("rekeyed", Number)],
     },
     Table { name: "retired_datasets", key: &[("tenant", Bytes), ("dataset", Bytes)], rest: &[("since", Number)] },
     Table {

@@ -112,7 +112,7 @@ impl<'a> Draft<'a> {
     fn hide(&mut self, slot: usize) {
         let path = &mut self.known.slots.all[slot].is;
         if let Some((_, index, ordinal)) = path.visible {
-            self.writes.paths.retire(index, ordinal);
+            self.writes.paths.retire(index, ordinal, false);
         }
         *path = PathRow { visible: None, through: path.next(), ..*path };
     }

@@ -132,10 +132,18 @@ impl<'a> Draft<'a> {
         let visible = self.known.slots.all[slot].is.visible.map(|(generation, ..)| generation);
         match object.condition {
             Condition::Absent if visible.is_some() => return precondition("something is there already"),
-            Condition::Generation(wanted) if visible != Some(wanted) => {
+            Condition::Generation(wanted) | Condition::Rekey(wanted) if visible != Some(wanted) => {
                 return precondition("another generation is there, or none");
             }
             _ => {}
+        }
+        if let (Condition::Rekey(_), Some((_, index, ordinal))) =
+            (object.condition, self.known.slots.all[slot].is.visible)
+            && self.known.sizes.get(&(index, ordinal)) != Some(&object.size)
+        {
+            return precondition(
+                "what is there has another size: an object gets a new key with the content that it has",
+            );
         }
         if visible.is_some() {
             let may = |id: &GrantId| match self.known.grants.get(id) {
@@ -192,6 +200,7 @@ impl<'a> Draft<'a> {
     ) -> Drafting<(Index, Vec<PutOutcome>)> {
         let call = &put.call;
         let mut outcomes: Vec<PutOutcome> = Vec::with_capacity(plans.len());
+        let event = if call.signed.call.rekeys() { Event::ObjectRekeyed } else { Event::ObjectPut };
         let first = self.head.size();
         let mut facts: Vec<PutFact> = Vec::new();
         let mut fresh = plans.iter().filter(|plan| matches!(plan, Plan::Becomes(_))).count();
@@ -215,7 +224,7 @@ impl<'a> Draft<'a> {
             fresh -= 1;
             if facts.len() == MAX_PUTS || fresh == 0 {
                 let puts = std::mem::take(&mut facts);
-                let entry = Entry { puts, ..self.call_entry(Event::ObjectPut, call, chain.to_vec()) };
+                let entry = Entry { puts, ..self.call_entry(event, call, chain.to_vec()) };
                 match part.take() {
                     Some(part) => self.append(entry, part)?,
                     None => {
@@ -251,10 +260,11 @@ impl<'a> Draft<'a> {
         if let Some(slot) = self.known.slots.find(object.dataset, object.path.as_str()) {
             let now = (visible.generation, visible.index, visible.ordinal);
             if let Some(old) = self.known.slots.all[slot].is.visible.replace(now) {
-                self.writes.paths.supersede(&object.dataset, object.path.as_str(), old);
+                let rekeyed = matches!(object.condition, Condition::Rekey(_));
+                self.writes.paths.supersede(&object.dataset, object.path.as_str(), old, rekeyed);
             }
         }
-        if self.known.has_deletes {
+        if self.known.keeps_sizes {
             self.known.sizes.insert((visible.index, visible.ordinal), object.size);
         }
         *self.blobs.entry(&object.blob).or_default() += 1;

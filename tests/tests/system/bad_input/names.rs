@@ -93,6 +93,7 @@ async fn the_server_refuses_them_in_every_field() {
             dataset: "rlhf".into(),
             path: path.clone(),
             generation: None,
+            rekey: false,
         };
         let begun = raw.put(vec![put_frame(Frame::Begin(begin))]).await;
         assert_eq!(refusal(begun), Reason::InvalidName, "{path:?}");
