@@ -84,8 +84,10 @@ impl Selection {
             Event::SessionOpen if entry.session.is_some_and(|session| self.sessions.contains(&session)) => Keep::Whole,
             Event::SessionOpen => Keep::Nothing,
             Event::Release | Event::ReleaseRepeat | Event::Denied => self.theirs(entry),
-            Event::ObjectPut | Event::ObjectDeleted if self.theirs(entry) == Keep::Whole => Keep::Whole,
-            Event::ObjectPut if self.puts.contains(&entry.index) => self.labs(entry, private),
+            Event::ObjectPut | Event::ObjectRekeyed | Event::ObjectDeleted if self.theirs(entry) == Keep::Whole => {
+                Keep::Whole
+            }
+            Event::ObjectPut | Event::ObjectRekeyed if self.puts.contains(&entry.index) => self.labs(entry, private),
             Event::ObjectDeleted if entry.objects.iter().all(|object| self.puts.contains(&object.1)) => {
                 self.labs(entry, private)
             }
@@ -145,7 +147,14 @@ impl Selection {
             {
                 Keep::Public
             }
-            Instruction::FreezeTenant { .. } | Instruction::UnfreezeTenant { .. } => Keep::Public,
+            Instruction::ShredObjects { dataset: name, .. } | Instruction::ShredDataset { name, .. }
+                if self.datasets.contains(name) =>
+            {
+                Keep::Public
+            }
+            Instruction::FreezeTenant { .. } | Instruction::UnfreezeTenant { .. } | Instruction::ShredTenant { .. } => {
+                Keep::Public
+            }
             _ => Keep::Nothing,
         }
     }

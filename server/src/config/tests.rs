@@ -69,6 +69,8 @@ fn every_key_can_come_from_file_and_environment() {
         ("STRONGROOM_LIMITS_RETENTION", "130"),
         ("STRONGROOM_LIMITS_RECENT_ENTRIES", "140"),
         ("STRONGROOM_LIMITS_UNSIGNED", "150"),
+        ("STRONGROOM_LIMITS_REKEY_GRACE", "150"),
+        ("STRONGROOM_LIMITS_BACKUP_RETENTION", "0"),
         ("STRONGROOM_HOME", "the client's"),
         ("STRONGROOM_ROOT_PASSPHRASE", "no setting"),
         ("STRONGROOM_BLOBS_SERVICE_HOST", "made by Kubernetes"),
@@ -91,6 +93,8 @@ fn every_key_can_come_from_file_and_environment() {
             key_cache: seconds(120),
             retention: seconds(130),
             ledger: LedgerLimits { recent: 140, unsigned: seconds(150) },
+            rekey_grace: seconds(150),
+            backup_retention: Some(seconds(0)),
         }
     );
 }

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use strongroom_client::rotation::KeyStatus;
-use strongroom_client::{Condition, GetOptions, ObjectPath, PutOptions, Reason};
+use strongroom_client::{Body, Condition, Fetched, GetOptions, ObjectPath, PutOptions, Reason};
 use strongroom_core::ledger::Event;
 use strongroom_test_services::{on_each_engine, on_postgres_alone};
+use strongroom_tests::chance::Chance;
 use strongroom_tests::shell::Shell;
 use strongroom_tests::site::Site;
 use strongroom_tests::{Lab, TestVault, sample, tamper};
@@ -173,16 +174,49 @@ async fn a_rotation_that_dies_with_the_server_goes_on() {
         lab.vault.destroy_key(&lab.tenant, version - 1).await.unwrap();
         all_open(&lab, COUNT).await;
     }
-    // Killed at random, again and again.
+    site.ledger("acme").await;
+}
+
+/// Killed at random, again and again: a few thousand objects and three times, or with `STRONGROOM_TEST_LONG` a million and twenty
+/// times; `STRONGROOM_TEST_OBJECTS` has it be another number of objects.
+async fn a_rotation_that_is_killed_at_random_leaves_nothing_behind() {
+    let long = std::env::var_os("STRONGROOM_TEST_LONG").is_some();
+    let said = std::env::var("STRONGROOM_TEST_OBJECTS").ok().map(|count| count.parse().unwrap());
+    let count: usize = said.unwrap_or(if long { 1_000_000 } else { 6000 });
+    let (times, pause) = if long { (20, 900) } else { (3, 20) };
+    let seed = std::env::var("STRONGROOM_TEST_SEED").map_or(7, |seed| seed.parse().unwrap());
+    let mut chance = Chance(seed);
+    let mut site = Site::start(STRONGROOM, "").await;
+    let lab = site.lab("acme").await;
+    fill(&lab, count).await;
     lab.vault.rotate_key(&lab.tenant).await.unwrap();
-    let times = if std::env::var_os("STRONGROOM_TEST_LONG").is_some() { 20 } else { 3 };
-    for at in 0..times {
-        tokio::time::sleep(std::time::Duration::from_millis(7 * at)).await;
+    let mut interrupted = 0;
+    for _ in 0..times {
+        tokio::time::sleep(std::time::Duration::from_millis(chance.below(pause))).await;
+        site.kill();
+        interrupted += u64::from(under(&site.folder(), 1).await > 0);
         site.restart(None);
     }
-    rotated(&lab).await;
-    assert_eq!(under(&site.folder(), 4).await, COUNT as u64);
-    all_open(&lab, COUNT).await;
+    let rotation = rotated(&lab).await.rotation.unwrap();
+    println!("seed {seed}: {count} objects, {times} kills, {interrupted} of them amid the rotation; {rotation:?}");
+    assert!(interrupted > 0, "no kill came in time (seed {seed})");
+    assert_eq!((rotation.done, rotation.skipped), (count as u64, 0), "seed {seed}");
+    assert_eq!((under(&site.folder(), 1).await, under(&site.folder(), 2).await), (0, count as u64), "seed {seed}");
+    lab.vault.destroy_key(&lab.tenant, 1).await.unwrap();
+    // Everything opens, each with its own content.
+    let (dataset, prefix) = ("acme/rlhf".parse().unwrap(), "item/".parse().unwrap());
+    let mut all = lab.vault.get_prefix(&dataset, &prefix, GetOptions::default());
+    let mut opened = 0;
+    while let Some(fetched) = all.next().await {
+        let Fetched { info, body } = fetched.unwrap();
+        let at = info.path.as_str().strip_prefix("item/").unwrap().parse().unwrap();
+        match body.unwrap() {
+            Body::Whole(bytes) => assert_eq!(bytes, item(at)),
+            Body::Stream(_) => panic!("it is small"),
+        }
+        opened += 1;
+    }
+    assert_eq!(opened, count, "seed {seed}");
     site.ledger("acme").await;
 }
 
@@ -234,6 +268,7 @@ on_each_engine! {
     reads_and_writes_go_on_while_keys_are_wrapped_anew,
     a_version_goes_only_when_nothing_is_under_it,
     a_rotation_that_dies_with_the_server_goes_on,
+    a_rotation_that_is_killed_at_random_leaves_nothing_behind,
 }
 
 on_postgres_alone! {

@@ -77,7 +77,7 @@ pub struct Holders {
 
 impl Holders {
     /// The events that are looked at; all others may be left out.
-    pub const EVENTS: [Event; 3] = [Event::ObjectPut, Event::Release, Event::ReleaseRepeat];
+    pub const EVENTS: [Event; 4] = [Event::ObjectPut, Event::ObjectRekeyed, Event::Release, Event::ReleaseRepeat];
 
     /// Of these objects, by number; `roster` is of the same ledger's orders, all of them.
     pub fn new(roster: Roster, objects: &[Object]) -> Self {
@@ -92,7 +92,7 @@ impl Holders {
             return;
         }
         match entry.event {
-            Event::ObjectPut => {
+            Event::ObjectPut | Event::ObjectRekeyed => {
                 let ordinals = (0..).zip(&entry.puts).map(|(ordinal, _)| ordinal);
                 for no in ordinals
                     .filter_map(|ordinal| self.objects.get(&(entry.index, ordinal)).copied())
