@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use strongroom_core::ids::GrantId;
+use strongroom_core::ids::{GrantId, IncidentId};
 
 use crate::exit::Outcome;
 use crate::output::Format;
@@ -45,6 +45,9 @@ pub struct Globals {
     /// The grant to act under; for `audit log`, `exposure` and `blast`, the grant to look for. Without it the fitting one is found.
     #[arg(long, global = true, value_name = "gr_…", help_heading = EVERYWHERE)]
     pub grant: Option<GrantId>,
+    /// The incident that the orders of this command belong to; for `audit evidence` and `key rekey`, the one that they are about.
+    #[arg(long, global = true, value_name = "in_…", help_heading = EVERYWHERE)]
+    pub incident: Option<IncidentId>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -31,7 +31,7 @@ impl Globals {
     /// No home, nobody there, or what came in the way of the work.
     pub fn with_vault<T>(&self, work: impl AsyncFnOnce(&Vault) -> Outcome<T>) -> Outcome<T> {
         show_warnings();
-        let connect = self.connect()?;
+        let connect = self.connect()?.incident(self.incident);
         block_on(async {
             let vault = connect.open().await?;
             let done = work(&vault).await;

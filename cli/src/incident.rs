@@ -37,7 +37,7 @@ Examples:
         tenant: TenantName,
         /// The incident.
         #[arg(value_name = "in_…")]
-        incident: IncidentId,
+        id: IncidentId,
     },
     /// List a tenant's incidents.
     #[command(after_help = "\
@@ -56,7 +56,7 @@ Examples:
         tenant: TenantName,
         /// The incident.
         #[arg(value_name = "in_…")]
-        incident: IncidentId,
+        id: IncidentId,
         /// What it came to; kept in the ledger.
         #[arg(long)]
         note: Option<String>,
@@ -159,17 +159,17 @@ impl Incident {
                 let all = vault.incidents(&tenant).await?;
                 globals.output.list(&all.into_iter().map(Shown::from).collect::<Vec<_>>())
             }
-            Self::Show { tenant, incident } => {
-                let found = vault.incidents(&tenant).await?.into_iter().find(|info| info.id == incident);
+            Self::Show { tenant, id } => {
+                let found = vault.incidents(&tenant).await?.into_iter().find(|info| info.id == id);
                 let none = || {
-                    let detail = format!("there is no incident {incident} in {tenant}");
+                    let detail = format!("there is no incident {id} in {tenant}");
                     Failure::new(Reason::NotFound, detail, "strongroom incident list TENANT names them")
                 };
                 globals.output.result(&Shown::from(found.ok_or_else(none)?), Shown::words)
             }
-            Self::Close { tenant, incident, note } => {
-                let done = vault.close_incident(&tenant, incident, note).await?;
-                let closed = Closed { incident, index: done.index.0, time: when::rfc3339(done.time) };
+            Self::Close { tenant, id, note } => {
+                let done = vault.close_incident(&tenant, id, note).await?;
+                let closed = Closed { incident: id, index: done.index.0, time: when::rfc3339(done.time) };
                 globals.output.result(&closed, |closed| {
                     format!("{} is closed (entry {}); its vendor stays as it is", closed.incident, closed.index)
                 })

@@ -6,15 +6,15 @@ mod shred;
 
 use clap::Subcommand;
 use serde::Serialize;
-use strongroom_client::PrefixName;
 use strongroom_client::shredding::Shreddable;
 use strongroom_core::identity::Fingerprint;
-use strongroom_core::names::TenantName;
+use strongroom_core::names::{TenantName, VendorName};
 
 use crate::args::Globals;
-use crate::exit::Outcome;
-use crate::name;
+use crate::exit::{Failure, Outcome};
+use crate::name::{self, TenantOrPlace};
 use crate::output::{Row, confirm};
+use crate::when::Moment;
 
 /// Rotate a tenant's key, destroy old versions; shred what its keys seal; block a caller's key on the whole server.
 #[derive(Debug, Subcommand)]
@@ -62,11 +62,19 @@ Examples:
     #[command(after_help = "\
 Examples:
   strongroom key rekey acme/rlhf/math/
+  strongroom key rekey acme --incident in_0af1…         # exactly what was exposed, and is still as it was
+  strongroom key rekey acme --exposed-by labelco --since 2026-03-24
   strongroom key rekey acme/rlhf/ --before 1234 --yes   # goes on with one that was broken off")]
     Rekey {
-        /// TENANT/DATASET/PREFIX: a folder, a beginning, an object; TENANT/DATASET/ is all of it.
-        #[arg(value_parser = name::parse::<PrefixName>)]
-        name: PrefixName,
+        /// TENANT/DATASET/PREFIX: a folder, a beginning, an object; TENANT/DATASET/ is all of it. With --exposed-by or --incident,
+        /// the TENANT.
+        name: TenantOrPlace,
+        /// What this vendor was exposed to, with all its workers, read or written; nothing else. Again, it does what is left.
+        #[arg(long, value_name = "VENDOR")]
+        exposed_by: Option<VendorName>,
+        /// With --exposed-by: from this time on. All of time without it.
+        #[arg(long, value_name = "TIME", requires = "exposed_by")]
+        since: Option<Moment>,
         /// Leave out what was put as this entry or a later one: what one that was broken off has done already.
         #[arg(long, value_name = "ENTRY")]
         before: Option<u64>,
@@ -152,7 +160,7 @@ impl Key {
             confirm(&format!("Destroy version {version} of the key of {tenant} for good?"), *yes)?;
         }
         if let Self::Rekey { name, yes, .. } = &self {
-            confirm(&format!("Read and seal anew all of {name}?"), *yes)?;
+            confirm(&format!("Read and seal anew {}?", rekey::shown(name)), *yes)?;
         }
         if let Self::Shred { what, yes, .. } = &self {
             shred::ask(what, *yes)?;
@@ -164,7 +172,16 @@ impl Key {
                 let shreds = vault.shreds(&tenant).await?;
                 rotation::show(globals, &tenant, vault.key_status(&tenant).await?, &shreds)
             }
-            Self::Rekey { name, before, .. } => rekey::rekey(globals, vault, &name, before).await,
+            Self::Rekey { name: TenantOrPlace::Place(name), before, exposed_by: None, .. } => {
+                rekey::rekey(globals, vault, &name, before).await
+            }
+            Self::Rekey { name: TenantOrPlace::Tenant(tenant), before: None, exposed_by, since, .. } => {
+                rekey::exposed(globals, vault, &tenant, exposed_by, since).await
+            }
+            Self::Rekey { .. } => Err(Failure::usage(
+                "it is either a part of a dataset, or what somebody was exposed to in a tenant",
+                "write TENANT/DATASET/PREFIX, or TENANT --exposed-by VENDOR, or TENANT --incident in_…",
+            )),
             Self::Shred { what, note, detach, .. } => shred::shred(globals, vault, &what, note, detach).await,
             Self::Destroy { tenant, version, .. } => {
                 let done = vault.destroy_key(&tenant, version).await?;

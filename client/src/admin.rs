@@ -238,7 +238,7 @@ impl Vault {
 
     /// Signs an order for the tenant's ledger and has it carried out.
     pub(crate) async fn order(&self, tenant: &TenantName, instruction: Instruction) -> Result<OrderDone> {
-        self.order_of(tenant, instruction, None).await
+        self.order_of(tenant, instruction, self.incident()).await
     }
 
     /// The same, for an order that belongs to an incident.

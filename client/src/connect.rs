@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use strongroom_core::identity::{Fingerprint, Identity};
-use strongroom_core::ids::Index;
+use strongroom_core::ids::{IncidentId, Index};
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
@@ -38,6 +38,7 @@ pub struct Connect {
     identity: Arc<Identity>,
     home: Option<Home>,
     job: String,
+    incident: Option<IncidentId>,
     threads: Option<usize>,
 }
 
@@ -47,7 +48,15 @@ impl Connect {
     /// What is seen of ledgers is remembered until the process ends only.
     pub fn to(address: impl Into<String>, server_key: Fingerprint, identity: Identity) -> Self {
         let identity = Arc::new(identity);
-        Self { address: address.into(), server_key, identity, home: None, job: String::new(), threads: None }
+        Self {
+            address: address.into(),
+            server_key,
+            identity,
+            home: None,
+            job: String::new(),
+            incident: None,
+            threads: None,
+        }
     }
 
     /// With a home's identity to its server.
@@ -105,6 +114,13 @@ impl Connect {
         Ok(Self { home, ..Self::to(address, server_key, identity) })
     }
 
+    /// The incident that every order belongs to which is given over this connection.
+    #[must_use]
+    pub fn incident(mut self, incident: Option<IncidentId>) -> Self {
+        self.incident = incident;
+        self
+    }
+
     /// What the pipeline, job or run is called, at most 255 bytes: recorded beside what it does, never used to authorise.
     #[must_use]
     pub fn job(mut self, job: impl Into<String>) -> Self {
@@ -143,6 +159,7 @@ impl Connect {
             opener,
             workers: Workers::new(threads.unwrap_or(1)),
             policy: Policy::default(),
+            incident: self.incident,
             connection: tokio::sync::Mutex::default(),
             grants: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
@@ -179,6 +196,7 @@ struct Inner {
     opener: Opener,
     workers: Workers,
     policy: Policy,
+    incident: Option<IncidentId>,
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
     grants: Mutex<GrantCache>,
     /// Held while a standing is asked for, so that many callers ask once.
@@ -196,6 +214,11 @@ impl std::fmt::Debug for Vault {
 }
 
 impl Vault {
+    /// The incident that orders belong to which are given over this connection.
+    pub(crate) fn incident(&self) -> Option<IncidentId> {
+        self.0.incident
+    }
+
     /// Connects as the environment says: [`Connect::from_env`].
     ///
     /// # Errors

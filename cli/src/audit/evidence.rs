@@ -39,9 +39,6 @@ pub struct Evidence {
     source: Source,
     #[command(flatten)]
     asked: Asked,
-    /// About the vendor of this incident, since it is in doubt.
-    #[arg(long, value_name = "in_…", conflicts_with_all = ["vendor", "worker", "key", "session", "dataset", "since", "until"])]
-    incident: Option<IncidentId>,
     /// The file to write.
     #[arg(short = 'o', long = "out", value_name = "FILE")]
     file: PathBuf,
@@ -70,7 +67,14 @@ impl Evidence {
         let question = self.asked.question(globals, now);
         self.source.read(globals, async |ledger| {
             let size = ledger.size().await?;
-            let question = match self.incident {
+            let question = match globals.incident {
+                Some(_) if question != Question::default() => {
+                    return Err(Failure::usage(
+                        "an incident says about whom, and since when",
+                        "leave the other flags out",
+                    ));
+                }
+                // About its vendor, since that is in doubt.
                 Some(incident) => of_incident(ledger, incident, size).await?,
                 None => question,
             };

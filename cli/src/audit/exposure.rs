@@ -29,8 +29,8 @@ folder.
 JSON has one line an exposed object: dataset, path (null where that was erased), generation, size, put and ordinal (which name it
 in the ledger), read (ranges of 64 KiB segments: the first, and one past the last), bytes (each once), bytes_total (each as often
 as it was released), releases, first and last (index and time, null where it was only written), keys, grants, sources,
-sources_erased, written_by (null where it was only read), state (current, overwritten, deleted, unknown), changed (when) and claims
-(what the sessions claimed about themselves). With --summary it is one line with the sums instead.
+sources_erased, written_by (null where it was only read), state (current, overwritten, rekeyed, deleted, shredded, unknown), changed (when)
+and claims (what the sessions claimed about themselves). With --summary it is one line with the sums instead.
 
 Examples:
   strongroom audit exposure acme --vendor labelco

@@ -199,7 +199,14 @@ impl Answer {
             next.push(format!(
                 "tell whoever owns {owners}, and your legal team: {ANSWER} is for them, {OBJECTS} lists every object"
             ));
-            next.push(format!("shred what must not exist any more: strongroom key shred {tenant}/DATASET/PATH; what was exposed stays known"));
+            let (by, of) = match &self.incident {
+                Some((id, _)) => (format!("--incident {id}"), format!(" --incident {id}")),
+                None => (format!("--exposed-by {vendor}"), String::new()),
+            };
+            next.push(format!(
+                "re-key it, so that stolen keys open nothing that is there: strongroom key rekey {tenant} {by}"
+            ));
+            next.push(format!("or shred what must not exist any more: strongroom key shred {tenant}/DATASET/PATH{of}"));
         }
         if let Some((id, _)) = &self.incident {
             next.push(format!("when it is over: strongroom incident close {tenant} {id} --note \"…\""));
@@ -212,7 +219,7 @@ impl Answer {
 fn whom(report: &Report) -> String {
     let exposure = &report.exposure;
     let by = |key: &strongroom_core::audit::exposure::ByKey| {
-        let of = key.vendor.map(|id| format!(" of {}", vendor(exposure, id))).unwrap_or_default();
+        let of = key.vendor.map_or_else(|| ", a worker's".to_owned(), |id| format!(" of {}", vendor(exposure, id)));
         format!("{}{of} ({})", short_key(&key.key), Size(key.bytes_total))
     };
     let mut words = shorten(&exposure.keys.iter().map(by).collect::<Vec<_>>());

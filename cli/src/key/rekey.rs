@@ -1,18 +1,26 @@
 //! `key rekey`: new keys for what is under a prefix, told object by object where something was in the way.
 
+use std::collections::BTreeMap;
+
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use strongroom_client::rekeying::{RekeyOutcome, Rekeyed};
-use strongroom_client::{Failed, PrefixName, Vault};
+use strongroom_client::{DatasetRef, Failed, PrefixName, Vault};
+use strongroom_core::audit::Question;
+use strongroom_core::audit::exposure::Since;
 use strongroom_core::ids::{Generation, Index};
-use strongroom_core::names::ObjectPath;
+use strongroom_core::names::{DatasetName, ObjectPath, TenantName, VendorName};
 
 use crate::amount::{Size, counted};
 use crate::args::Globals;
+use crate::audit::evidence::of_incident;
+use crate::audit::source::Ledger;
 use crate::exit::{Failure, Outcome};
+use crate::name::TenantOrPlace;
 use crate::output::{note, printable};
 use crate::progress::Progress;
 use crate::tally::Tally;
+use crate::when::{self, Moment};
 
 /// The most names of skipped objects that are told.
 const MOST: usize = 100;
@@ -40,6 +48,81 @@ impl Shown {
         }
         text
     }
+}
+
+/// What is to be read and sealed anew, in words.
+pub(super) fn shown(name: &TenantOrPlace) -> String {
+    match name {
+        TenantOrPlace::Tenant(tenant) => format!("what was exposed in {tenant}"),
+        TenantOrPlace::Place(place) => format!("all of {place}"),
+    }
+}
+
+/// What `key rekey` prints of an exposure.
+#[derive(Debug, Serialize)]
+struct ShownExposed {
+    tenant: TenantName,
+    vendor: VendorName,
+    done: u64,
+    bytes: u64,
+    /// Exposed objects that were changed before, or meanwhile: a newer generation, a new key, deleted or shredded.
+    left: u64,
+}
+
+/// Gives new keys to exactly what a vendor was exposed to and what is still as it was, from some time on or since an incident.
+pub(super) async fn exposed(
+    globals: &Globals,
+    vault: &Vault,
+    tenant: &TenantName,
+    vendor: Option<VendorName>,
+    since: Option<Moment>,
+) -> Outcome {
+    let now = when::now();
+    let mut ledger = Ledger::Vault { vault, tenant: tenant.clone() };
+    let size = ledger.size().await?;
+    let question = match (vendor, globals.incident) {
+        (Some(_), Some(_)) | (None, None) => {
+            let advice = "add --exposed-by VENDOR, or --incident in_…; or name a part of a dataset";
+            return Err(Failure::usage("it is what somebody was exposed to: say who", advice));
+        }
+        (None, Some(incident)) => of_incident(&mut ledger, incident, size).await?,
+        (vendor, None) => Question { vendor, since: since.map(|since| since.millis(now)), ..Question::default() },
+    };
+    let vendor = question.vendor.clone().ok_or_else(|| Failure::usage("it names no vendor", "name one"))?;
+    let exposure = ledger.fold(question, size).await?.finish(size, when::millis(now));
+    let mut wanted: BTreeMap<DatasetName, Vec<(ObjectPath, Generation)>> = BTreeMap::new();
+    for object in exposure.objects.iter().filter(|object| object.since == Since::Current) {
+        if let Some((dataset, path)) = &object.name {
+            wanted.entry(dataset.clone()).or_default().push((path.clone(), object.generation));
+        }
+    }
+    let count = wanted.values().map(|objects| objects.len() as u64).sum();
+    let mut left = exposure.objects.len() as u64 - count;
+    let mut tally = Tally::default();
+    let bar = Progress::objects(globals, "re-keying", Some(count));
+    for (dataset, objects) in wanted {
+        let dataset = DatasetRef { tenant: tenant.clone(), dataset };
+        let mut rekeyed = vault.rekey(&dataset, futures::stream::iter(objects), None);
+        while let Some(Rekeyed { path, outcome, .. }) = rekeyed.next().await {
+            bar.add(1);
+            match outcome {
+                RekeyOutcome::Done(done) => tally.add(done.size),
+                RekeyOutcome::Changed => left += 1,
+                RekeyOutcome::Failed(error) => tally.fail(Failed { path, error })?,
+            }
+        }
+    }
+    drop(bar);
+    let shown = ShownExposed { tenant: tenant.clone(), vendor, done: tally.done, bytes: tally.bytes, left };
+    globals.output.result(&shown, |shown| {
+        let (done, bytes) = (counted(shown.done, "object"), Size(shown.bytes));
+        let left = match shown.left {
+            0 => String::new(),
+            n => format!("; {} that it was exposed to had changed already", counted(n, "object")),
+        };
+        format!("{done} ({bytes}) of {} that {} was exposed to are under new keys{left}", shown.tenant, shown.vendor)
+    })?;
+    tally.finish()
 }
 
 /// Gives everything under a prefix that was put before an entry a new key.

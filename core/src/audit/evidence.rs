@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::exposure::{Exposure, Question};
+use super::exposure::{Exposure, Question, Since};
 use super::ranges::Ranges;
 use super::report::Report;
 use super::roster::{Roster, Theirs};
@@ -68,7 +68,12 @@ impl Selection {
             grants.iter().filter_map(|id| roster.grants.get(id)?.terms.as_ref()).flat_map(|terms| &terms.scopes);
         let mut datasets: HashSet<DatasetName> = scopes.map(|scope| scope.dataset.clone()).collect();
         datasets.extend(paths.iter().map(|(dataset, _)| dataset.clone()));
-        let puts = exposure.objects.iter().map(|object| object.put).collect();
+        // And those that took the place of what was exposed.
+        let changes = exposure.objects.iter().filter_map(|object| match object.since {
+            Since::Overwritten(at) | Since::Rekeyed(at) => Some(at.index),
+            _ => None,
+        });
+        let puts = exposure.objects.iter().map(|object| object.put).chain(changes).collect();
         Self { roster, whose, vendor, grants, sessions, calls, puts, paths, datasets }
     }
 

@@ -79,8 +79,12 @@ pub enum Since {
     Current,
     /// A newer generation stands at its path, since then. It can still be asked for by its generation.
     Overwritten(Moment),
+    /// The same content stands at its path under a new key, since then. This generation's key is destroyed after a grace.
+    Rekeyed(Moment),
     /// It was deleted, or its dataset was.
     Deleted(Moment),
+    /// Its keys were destroyed: nobody can open it any more who had not opened it before.
+    Shredded(Moment),
     /// Its path was erased, and with it what happened there; if it was deleted itself, it says so.
     Unknown,
 }
@@ -197,8 +201,12 @@ pub struct Totals {
     pub denied: u64,
     /// Of the objects of which something was released, those that were overwritten since.
     pub overwritten: u64,
-    /// And those that were deleted since.
+    /// Those whose content got new keys since.
+    pub rekeyed: u64,
+    /// Those that were deleted since.
     pub deleted: u64,
+    /// And those whose keys were destroyed since.
+    pub shredded: u64,
     /// The first release.
     pub first: Option<Moment>,
     /// The last release.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::grant::{Authority, Holder, Terms};
+use crate::grant::{Authority, Holder, Prefix, Terms};
 use crate::identity::Fingerprint;
 use crate::ids::{GrantId, IncidentId, Index, Millis, OrderId, VendorId};
 use crate::ledger::{Entry, Event, Outcome, Private};
@@ -111,6 +111,16 @@ pub(super) struct Known {
     pub(super) incident: Option<IncidentId>,
 }
 
+/// Keys that were destroyed: of all that was put before it and lies here.
+#[derive(Debug, Clone)]
+pub(super) struct Shred {
+    pub(super) at: Moment,
+    /// All of the tenant's, if none.
+    pub(super) dataset: Option<DatasetName>,
+    /// All of the dataset's, if none.
+    pub(super) prefix: Option<Prefix>,
+}
+
 /// An incident, as its orders tell of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Incident {
@@ -138,6 +148,8 @@ pub struct Roster {
     pub(super) admins: std::collections::BTreeSet<Fingerprint>,
     pub(super) grants: BTreeMap<GrantId, Known>,
     pub(super) deleted: BTreeMap<DatasetName, Moment>,
+    /// What was shredded, in the order of the ledger.
+    pub(super) shreds: Vec<Shred>,
     /// The incidents that were opened.
     pub(super) incidents: BTreeMap<IncidentId, Incident>,
     /// Orders that are told of, but for grants, in their order.
@@ -297,6 +309,18 @@ impl Roster {
             }
             Instruction::FreezeDataset { name, note } | Instruction::UnfreezeDataset { name, note } => {
                 (told.dataset, told.note) = (Some(name.clone()), note.clone());
+            }
+            Instruction::ShredObjects { dataset, prefix, note } => {
+                (told.dataset, told.note) = (Some(dataset.clone()), note.clone());
+                self.shreds.push(Shred { at: told.at, dataset: Some(dataset.clone()), prefix: Some(prefix.clone()) });
+            }
+            Instruction::ShredDataset { name, note } => {
+                (told.dataset, told.note) = (Some(name.clone()), note.clone());
+                self.shreds.push(Shred { at: told.at, dataset: Some(name.clone()), prefix: None });
+            }
+            Instruction::ShredTenant { note } => {
+                told.note.clone_from(note);
+                self.shreds.push(Shred { at: told.at, dataset: None, prefix: None });
             }
             Instruction::FreezeTenant { note } | Instruction::UnfreezeTenant { note } => told.note.clone_from(note),
             _ if order.incident.is_none() => return,

@@ -9,7 +9,7 @@ use strongroom_core::audit::roster::{GrantStanding, Moment, Roster};
 use strongroom_core::call::{Condition, Work};
 use strongroom_core::grant::{Action, Holder, Limits, Terms};
 use strongroom_core::identity::{Fingerprint, Identity};
-use strongroom_core::ids::{GrantId, Index, Millis, VendorId};
+use strongroom_core::ids::{Generation, GrantId, Index, Millis, VendorId};
 use strongroom_core::ledger::{Event, Private};
 use strongroom_core::order::Instruction;
 use strongroom_core::sealed::layout::Layout;
@@ -211,6 +211,35 @@ fn a_blocked_key_counts_as_suspended_and_is_told_of() {
     assert_eq!(roster(&story), (live, suspended));
     story.ledger.note(crate::rules::unblock(&story));
     assert_eq!(roster(&story), (live, live));
+}
+
+#[test]
+fn new_keys_and_destroyed_ones_are_told() {
+    let mut story = Story::new();
+    let l = &mut story.ledger;
+    let mut ask = l.ask_get(&story.worker, Some(story.read), &["math/small", "math/large"]);
+    l.release(&mut ask, vec![story.small.whole(0), story.large.part(1, 0, 1)]);
+    let at = |l: &Ledger, index: Index| Moment { index, time: l.records[index.0 as usize].entry.time };
+    let since = |l: &Ledger| expose(l, of_vendor("labelco")).objects.iter().map(|o| o.since).collect::<Vec<_>>();
+    let item = l.put_item("rlhf", "math/small", Condition::Rekey(Generation(1)), SMALL);
+    let mut again = l.ask(&story.admin, None, Work::Put(vec![item]));
+    let rekeyed = l.put_items(&mut again, &[(0, 2)])[0];
+    assert_eq!(since(l), [Since::Current, Since::Rekeyed(at(l, rekeyed.index))], "large, small");
+    let shred = |prefix: &str| Instruction::ShredObjects {
+        dataset: "rlhf".parse().unwrap(),
+        prefix: prefix.parse().unwrap(),
+        note: None,
+    };
+    let index = l.next_index();
+    l.order(shred("math/l*"));
+    assert_eq!(since(l), [Since::Shredded(at(l, index)), Since::Rekeyed(at(l, rekeyed.index))]);
+    // What is put there afterwards is something else, and what a later order destroys is destroyed by the first that did.
+    l.put(&story.admin, None, "math/large", 2, 10);
+    l.order(shred("math/"));
+    let all = l.next_index();
+    assert_eq!(since(l), [Since::Shredded(at(l, index)), Since::Shredded(at(l, Index(all.0 - 1)))]);
+    let totals = expose(l, of_vendor("labelco")).totals;
+    assert_eq!((totals.rekeyed, totals.shredded, totals.overwritten, totals.deleted), (0, 2, 0, 0));
 }
 
 #[test]

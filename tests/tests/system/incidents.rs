@@ -196,6 +196,64 @@ fn evidence_is_about_one_vendor_and_whoever_changes_it_is_found_out() {
     assert!(shell.server().terminate().success(), "{}", shell.server().stderr());
 }
 
+#[test]
+fn exactly_what_was_exposed_gets_new_keys() {
+    let Affair { mut shell, .. } = Affair::new();
+    let exposed = |shell: &mut Shell| {
+        let ran = shell.run("strongroom --home lab audit exposure acme --vendor labelco --output json").ok();
+        let state =
+            |line: &Value| (line["path"].as_str().unwrap().to_owned(), line["state"].as_str().unwrap().to_owned());
+        json(&ran).iter().map(state).collect::<Vec<_>>()
+    };
+    let states = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+        all.iter().map(|(path, state)| ((*path).to_owned(), (*state).to_owned())).collect()
+    };
+    let before = [
+        ("labels/1", "current"),
+        ("math/000001.json", "current"),
+        ("math/000002.json", "overwritten"),
+        ("math/000012.json", "deleted"),
+    ];
+    assert_eq!(exposed(&mut shell), states(&before));
+    let told =
+        json(&shell.run("strongroom --home lab incident open acme/labelco -o affair --output json").ok()).remove(0);
+    let incident = told["incident"].as_str().unwrap().to_owned();
+    shell.run("strongroom --home lab key rekey acme --yes").fails(2, "USAGE");
+    shell.run("strongroom --home lab key rekey acme/rlhf/ --exposed-by labelco --yes").fails(2, "USAGE");
+    let line = format!("strongroom --home lab key rekey acme --incident {incident} --yes --output json");
+    let done = json(&shell.run(&line).ok()).remove(0);
+    assert_eq!((&done["done"], &done["left"]), (&2.into(), &2.into()), "{done}");
+    let again = json(&shell.run("strongroom --home lab key rekey acme --exposed-by labelco --yes --output json").ok())
+        .remove(0);
+    assert_eq!((&again["done"], &again["left"]), (&0.into(), &4.into()), "{again}");
+    let after = before.map(|(path, state)| (path, if state == "current" { "rekeyed" } else { state }));
+    assert_eq!(exposed(&mut shell), states(&after));
+    // What nobody had was not touched: each has one generation.
+    let listed = json(&shell.run("strongroom --home lab ls acme/rlhf/math/ --output json").ok());
+    let rekeyed: Vec<_> = listed
+        .iter()
+        .filter(|line| line["generation"].as_u64() > Some(1))
+        .map(|line| line["path"].to_string())
+        .collect();
+    assert_eq!(rekeyed.len(), 2, "000001, and 000002 which was overwritten: {rekeyed:?}");
+    shell.run(&format!("strongroom --home lab key shred acme/rlhf/math/000001.json --incident {incident} --yes")).ok();
+    let after = after.map(|(path, state)| (path, if path == "math/000001.json" { "shredded" } else { state }));
+    assert_eq!(exposed(&mut shell), states(&after));
+    let shown = shell.run(&format!("strongroom --home lab incident show acme {incident}")).ok();
+    assert!(shown.text().contains("object.shredded"), "{}", shown.text());
+    let said = shell.run("strongroom --home lab audit exposure acme --vendor labelco --summary").ok();
+    assert!(said.text().contains("1 overwritten, 1 deleted, 1 shredded"), "{}", said.text());
+    shell.run(&format!("strongroom --home lab audit evidence acme --incident {incident} -o after.tar")).ok();
+    shell.run("strongroom --home nobody audit verify after.tar").ok();
+    shell
+        .run(&format!("strongroom --home lab audit evidence acme --vendor labelco --incident {incident} -o x.tar"))
+        .fails(2, "USAGE");
+    shell
+        .run("strongroom --home lab vendor resume acme/labelco --incident in_00000000000000000000000000000000")
+        .fails(3, "NOT_FOUND");
+    assert!(shell.server().terminate().success(), "{}", shell.server().stderr());
+}
+
 on_python! {
     #[test]
     fn another_program_verifies_the_evidence() {

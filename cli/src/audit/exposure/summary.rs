@@ -55,9 +55,15 @@ pub(crate) fn summary(question: &Question, found: &Exposure) -> String {
         None => line("not read", "not told: it is not grants alone that let a session or an admin read".to_owned()),
     }
     line("live now", live_words(found));
-    let kept = totals.objects - totals.overwritten - totals.deleted;
-    let since = [(totals.overwritten, "overwritten"), (totals.deleted, "deleted"), (kept, "as they were")];
-    let since: Vec<String> = since.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let changed = [
+        (totals.overwritten, "overwritten"),
+        (totals.rekeyed, "re-keyed"),
+        (totals.deleted, "deleted"),
+        (totals.shredded, "shredded"),
+    ];
+    let kept = totals.objects - changed.iter().map(|(n, _)| n).sum::<u64>();
+    let since = changed.into_iter().chain([(kept, "as they were")]);
+    let since: Vec<String> = since.filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if !since.is_empty() {
         line("since", format!("of the objects read, {}", since.join(", ")));
     }

@@ -58,7 +58,9 @@ impl<'a> Told<'a> {
         let (state, changed) = match object.since {
             Since::Current => ("current", None),
             Since::Overwritten(at) => ("overwritten", Some(at)),
+            Since::Rekeyed(at) => ("rekeyed", Some(at)),
             Since::Deleted(at) => ("deleted", Some(at)),
+            Since::Shredded(at) => ("shredded", Some(at)),
             Since::Unknown => ("unknown", None),
         };
         Self {
@@ -138,7 +140,9 @@ pub(crate) struct Sums {
     /// Grants that are not over.
     grants: Vec<SumOfGrant>,
     overwritten: u64,
+    rekeyed: u64,
     deleted: u64,
+    shredded: u64,
     /// Refusals.
     denied: u64,
     /// What the sessions claimed that anything was released in.
@@ -244,7 +248,9 @@ impl Sums {
             in_scope: found.scope.map(in_scope),
             grants: found.grants.iter().map(grant).collect(),
             overwritten: totals.overwritten,
+            rekeyed: totals.rekeyed,
             deleted: totals.deleted,
+            shredded: totals.shredded,
             denied: totals.denied,
             claims: found.claims.clone(),
             erased: SumErased {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::fold::{Fold, Found, Object, ObjectNo, Path, Place};
 use super::{ByKey, Exposed, Exposure, Folder, InScope, OpenGrant, Since};
-use crate::audit::roster::{GrantStanding, Moment};
+use crate::audit::roster::{GrantStanding, Moment, Shred};
 use crate::audit::scope::{Coverage, meet};
 use crate::grant::{Action, Holder, Part};
 use crate::identity::Fingerprint;
@@ -44,7 +44,9 @@ impl Fold {
                 totals.objects += 1;
                 totals.bytes += object.bytes;
                 totals.overwritten += u64::from(matches!(object.since, Since::Overwritten(_)));
+                totals.rekeyed += u64::from(matches!(object.since, Since::Rekeyed(_)));
                 totals.deleted += u64::from(matches!(object.since, Since::Deleted(_)));
+                totals.shredded += u64::from(matches!(object.since, Since::Shredded(_)));
             }
         }
         let vendors = self.vendors(&grants);
@@ -154,17 +156,35 @@ impl Fold {
     }
 
     fn since(&self, object: &Object) -> Since {
-        match (self.deleted(object), object.next) {
+        if let Some(at) = self.shredded(object) {
+            return Since::Shredded(at);
+        }
+        match (self.deleted(object), object.next.map(|next| &self.objects[next as usize])) {
             (Some(at), _) => Since::Deleted(at),
-            (None, Some(next)) => Since::Overwritten(self.objects[next as usize].put),
+            (None, Some(next)) if next.rekeyed => Since::Rekeyed(next.put),
+            (None, Some(next)) => Since::Overwritten(next.put),
             (None, None) if object.place == Place::Erased => Since::Unknown,
             (None, None) => Since::Current,
         }
     }
 
+    /// The first order that destroyed its keys.
+    fn shredded(&self, object: &Object) -> Option<Moment> {
+        let name = self.name(object);
+        let covers = |shred: &&Shred| match (shred, name) {
+            (Shred { dataset: None, .. }, _) => true,
+            (Shred { dataset: Some(_), .. }, None) => false,
+            (Shred { dataset: Some(dataset), prefix, .. }, Some((own, path))) => {
+                dataset == own && prefix.as_ref().is_none_or(|prefix| prefix.covers(path))
+            }
+        };
+        let after = self.roster.shreds.iter().filter(|shred| shred.at.index > object.put.index);
+        after.filter(covers).map(|shred| shred.at).min()
+    }
+
     /// Whether a reader may still ask for it: an older generation by its number.
     pub(in crate::audit) fn can_be_asked_for(&self, object: &Object) -> bool {
-        matches!(self.since(object), Since::Current | Since::Overwritten(_))
+        matches!(self.since(object), Since::Current | Since::Overwritten(_) | Since::Rekeyed(_))
     }
 
     /// The first entry that deleted an object: by its path, or with its dataset.

@@ -43,6 +43,8 @@ pub(in crate::audit) struct Object {
     pub(in crate::audit) generation: Generation,
     pub(in crate::audit) size: u64,
     pub(in crate::audit) place: Place,
+    /// Whether it is what was there before, under a new key.
+    pub(in crate::audit) rekeyed: bool,
     /// The one that overwrote it.
     pub(in crate::audit) next: Option<ObjectNo>,
     /// The entry that deleted it by itself, where no path is known.
@@ -228,7 +230,16 @@ impl Fold {
                 Some(_) => Place::Outside,
             };
             let put = Moment::of(entry);
-            self.objects.push(Object { put, ordinal, generation, size, place, next: None, deleted: None });
+            self.objects.push(Object {
+                put,
+                rekeyed: entry.event == Event::ObjectRekeyed,
+                ordinal,
+                generation,
+                size,
+                place,
+                next: None,
+                deleted: None,
+            });
             if asked_for && place != Place::Outside {
                 self.found.entry(no).or_default().written = Some(entry.actor.key);
             }
