@@ -20,7 +20,7 @@ use crate::when;
 
 pub(crate) use archive::{Recipient, write};
 pub(crate) use check::{is_archive, verify};
-pub(crate) use gather::{Gathered, gather};
+pub(crate) use gather::{Gathered, Proven, gather};
 
 /// The flags of `audit evidence`.
 #[derive(Debug, clap::Args)]
@@ -82,9 +82,10 @@ impl Evidence {
                 let advice = "name a vendor, a worker, a key, a grant or an incident, and a time if you like";
                 return Err(Failure::usage("evidence is about somebody, everywhere", advice));
             }
-            let gathered = gather(ledger, question, size, when::millis(now)).await?;
-            write(&gathered, &self.file, &self.to)?;
-            let Gathered { report, entries, signed, .. } = &gathered;
+            let Gathered { report, proven, .. } = gather(ledger, question, size, when::millis(now)).await?;
+            let proven = proven?;
+            write(&report, &proven, &self.file, &self.to)?;
+            let Proven { signed, entries } = &proven;
             let totals = &report.exposure.totals;
             let done = Done {
                 file: self.file.display().to_string(),

@@ -205,7 +205,13 @@ fn answer(report: &Report) -> Vec<(&'static str, String)> {
     }
     let kept = found.objects.iter().filter(|object| !object.read.is_empty());
     let kept = kept.filter(|object| matches!(object.since, Since::Current | Since::Unknown)).count() as u64;
-    let since = [(totals.overwritten, "overwritten"), (totals.deleted, "deleted"), (kept, "as it was")];
+    let since = [
+        (totals.overwritten, "overwritten"),
+        (totals.rekeyed, "re-keyed"),
+        (totals.deleted, "deleted"),
+        (totals.shredded, "shredded"),
+        (kept, "as it was"),
+    ];
     let since: Vec<String> = since.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if !since.is_empty() {
         lines.push(("Since then", format!("of the objects read, {}", since.join(", "))));

@@ -139,7 +139,21 @@ pub(crate) async fn respond(vault: &Vault, plan: &Plan) -> Outcome<Response> {
     let info = vault.vendor(tenant, vendor).await?;
     let (incident, stopped) =
         if plan.dry_run { (None, Stopped::Not(info.suspended)) } else { stop(vault, plan, info.suspended).await? };
-    let size = match &stopped {
+    let entry = stopped.entry();
+    let keys = info.keys.len() as u64;
+    let answer = Answer { vendor: plan.vendor.clone(), since: plan.since, incident, stopped, keys, folder: None };
+    let response = look(vault, plan, answer).await;
+    if let (Err(_), Some(entry)) = (&response, entry) {
+        note(&format!("note: {} is stopped (entry {entry}); it is the answer that failed: ask again", plan.vendor));
+    }
+    response
+}
+
+/// What the vendor had, once all is still.
+async fn look(vault: &Vault, plan: &Plan, answer: Answer) -> Outcome<Response> {
+    let VendorRef { tenant, vendor } = &plan.vendor;
+    let stopped = &answer.stopped;
+    let size = match stopped {
         Stopped::Now(done) => Index(done.index.0 + 1),
         _ => vault.ledger_size(tenant).await?,
     };
@@ -155,14 +169,6 @@ pub(crate) async fn respond(vault: &Vault, plan: &Plan) -> Outcome<Response> {
     if let Some(entry) = stopped.entry() {
         check_still(vault, plan, &gathered.selection, entry, size).await?;
     }
-    let answer = Answer {
-        vendor: plan.vendor.clone(),
-        since: plan.since,
-        incident,
-        stopped,
-        keys: info.keys.len() as u64,
-        folder: None,
-    };
     Ok(Response { answer, gathered })
 }
 
@@ -232,7 +238,15 @@ fn keep(folder: &Path, gathered: &Gathered, words: &str) -> Outcome {
         .try_for_each(|object| write_json(&mut lines, &Told::of(object, exposure)))
         .map_err(failed)?;
     put(answer::OBJECTS, &lines)?;
-    write(gathered, &folder.join(answer::EVIDENCE), &[])
+    match &gathered.proven {
+        Ok(proven) => write(&gathered.report, proven, &folder.join(answer::EVIDENCE), &[]),
+        Err(failure) => {
+            let mut failure = failure.clone().of(&format!("{} could not be made", answer::EVIDENCE));
+            failure.advice =
+                "the answer stands; later: strongroom audit evidence TENANT --vendor VENDOR -o FILE".into();
+            Err(failure)
+        }
+    }
 }
 
 fn private_folder(folder: &Path) -> io::Result<()> {

@@ -5,7 +5,9 @@ use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::str::FromStr;
 
-use super::gather::Gathered;
+use strongroom_core::audit::report::Report;
+
+use super::gather::Proven;
 use crate::exit::{Failure, Outcome};
 
 /// The names of the files in an archive, in their order.
@@ -39,18 +41,18 @@ impl FromStr for Recipient {
 ///
 /// # Errors
 /// It cannot be written.
-pub(crate) fn write(gathered: &Gathered, file: &Path, to: &[Recipient]) -> Outcome {
+pub(crate) fn write(report: &Report, proven: &Proven, file: &Path, to: &[Recipient]) -> Outcome {
     let failed = |error: io::Error| Failure::file(file, &error);
     let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut out = tempfile::Builder::new().prefix(".evidence-").tempfile_in(folder).map_err(failed)?;
     if to.is_empty() {
-        pack(gathered, &mut io::BufWriter::new(out.as_file_mut())).map_err(failed)?;
+        pack(report, proven, &mut io::BufWriter::new(out.as_file_mut())).map_err(failed)?;
     } else {
         let recipients = to.iter().map(|recipient| &recipient.0 as &dyn age::Recipient);
         let encryptor = age::Encryptor::with_recipients(recipients).map_err(|error| failed(io::Error::other(error)))?;
         let sealed = || {
             let mut sealed = encryptor.wrap_output(io::BufWriter::new(out.as_file_mut()))?;
-            pack(gathered, &mut sealed)?;
+            pack(report, proven, &mut sealed)?;
             sealed.finish()?.flush()
         };
         sealed().map_err(failed)?;
@@ -58,19 +60,19 @@ pub(crate) fn write(gathered: &Gathered, file: &Path, to: &[Recipient]) -> Outco
     out.persist(file).map(drop).map_err(|lost| failed(lost.error))
 }
 
-fn pack(gathered: &Gathered, out: &mut impl Write) -> io::Result<()> {
+fn pack(report: &Report, proven: &Proven, out: &mut impl Write) -> io::Result<()> {
     let mut tar = tar::Builder::new(out);
-    let time = gathered.report.exposure.now.0 / 1000;
+    let time = report.exposure.now.0 / 1000;
     let whole = [
-        (README, readme(gathered).into_bytes()),
-        (LOG_KEYS, format!("{}\n", gathered.signed.key).into_bytes()),
-        (CHECKPOINT, gathered.signed.note.clone()),
-        (REPORT, serde_json::to_vec(&gathered.report)?),
+        (README, readme(report, proven).into_bytes()),
+        (LOG_KEYS, format!("{}\n", proven.signed.key).into_bytes()),
+        (CHECKPOINT, proven.signed.note.clone()),
+        (REPORT, serde_json::to_vec(report)?),
     ];
     for (name, bytes) in whole {
         append(&mut tar, name, bytes.len() as u64, time, &bytes[..])?;
     }
-    let lines = &gathered.entries;
+    let lines = &proven.entries;
     for (name, file) in [(ENTRIES, &lines.public), (PRIVATE, &lines.private), (PROOFS, &lines.proofs)] {
         let mut file: &File = file;
         file.rewind()?;
@@ -94,8 +96,8 @@ fn append(
 }
 
 /// What the archive is, and how to check it.
-fn readme(gathered: &Gathered) -> String {
-    let Gathered { report, signed, entries, .. } = gathered;
+fn readme(report: &Report, proven: &Proven) -> String {
+    let Proven { signed, entries } = proven;
     let exposure = &report.exposure;
     let summary = crate::audit::exposure::summary(&report.question, exposure);
     format!(

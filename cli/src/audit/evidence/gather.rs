@@ -26,7 +26,13 @@ pub(crate) struct Gathered {
     pub(crate) own: Report,
     /// What it stands on.
     pub(crate) selection: Selection,
-    /// The checkpoint that proves the entries.
+    /// What proves it. The answer is there without: a bucket that is out of reach must not keep it back.
+    pub(crate) proven: Outcome<Proven>,
+}
+
+/// What proves a report.
+pub(crate) struct Proven {
+    /// The checkpoint that the entries are under.
     pub(crate) signed: Signed,
     /// The lines.
     pub(crate) entries: Lines,
@@ -46,6 +52,11 @@ pub(crate) struct Lines {
 /// The ledger cannot be read, or a temporary file not be written.
 pub(crate) async fn gather(ledger: &mut Ledger<'_>, question: Question, size: Index, now: Millis) -> Outcome<Gathered> {
     let (own, selection) = ledger.fold(question, size).await?.evidence(size, now);
+    let proven = proven(ledger, &selection, size).await;
+    Ok(Gathered { report: own.clone().for_others(), own, selection, proven })
+}
+
+async fn proven(ledger: &mut Ledger<'_>, selection: &Selection, size: Index) -> Outcome<Proven> {
     let signed = ledger.checkpoint(size).await?;
     let file = || tempfile::tempfile().map_err(|error| Failure::stdio(&error));
     let (mut public, mut private) = (BufWriter::new(file()?), BufWriter::new(file()?));
@@ -67,7 +78,7 @@ pub(crate) async fn gather(ledger: &mut Ledger<'_>, question: Question, size: In
     let done = |file: BufWriter<File>| file.into_inner().map_err(|error| Failure::stdio(error.error()));
     let entries =
         Lines { count: indices.len() as u64, public: done(public)?, private: done(private)?, proofs: done(proofs)? };
-    Ok(Gathered { report: own.clone().for_others(), own, selection, signed, entries })
+    Ok(Proven { signed, entries })
 }
 
 fn line(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {

@@ -39,6 +39,8 @@ impl Serialize for Object<'_> {
             Since::Overwritten(at) => (1, Some(at.time)),
             Since::Deleted(at) => (2, Some(at.time)),
             Since::Unknown => (3, None),
+            Since::Rekeyed(at) => (4, Some(at.time)),
+            Since::Shredded(at) => (5, Some(at.time)),
         };
         let mut list = serializer.serialize_seq(Some(18))?;
         list.serialize_element(&self.dataset)?;

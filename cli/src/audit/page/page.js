@@ -121,7 +121,7 @@
   const size = (head, value) => ({ head, kind: "number", value, text: row => bytes(value(row)) });
   const moment = (head, value) => ({ head, kind: "time", value, text: row => time(value(row)) });
 
-  const STATES = ["as it was", "overwritten", "deleted", "not known"];
+  const STATES = ["as it was", "overwritten", "deleted", "not known", "re-keyed", "shredded"];
   table("objects", {
     caption: "Exposed objects",
     empty: "Nothing was exposed.",
