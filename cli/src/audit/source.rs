@@ -110,6 +110,8 @@ pub(crate) struct Folder<'a> {
 pub(crate) struct Signed {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) key: VerifierKey,
+    /// All keys of the log.
+    pub(crate) keys: LogKeys,
     pub(crate) note: Vec<u8>,
 }
 
@@ -164,7 +166,7 @@ impl Ledger<'_> {
         match self {
             Self::Vault { vault, tenant } => {
                 let found = vault.checkpoint(tenant, Cover::Entries(size)).await?;
-                Ok(Signed { checkpoint: found.checkpoint, key: found.key, note: found.note.to_vec() })
+                Ok(Signed { checkpoint: found.checkpoint, key: found.key, keys: found.keys, note: found.note.to_vec() })
             }
             Self::Folder(folder) => folder.checkpoint(),
         }
@@ -226,7 +228,7 @@ impl Folder<'_> {
         let keys = String::from_utf8_lossy(&keys).parse::<LogKeys>();
         let keys = keys.map_err(|error| no_ledger(error.to_string()))?;
         let (checkpoint, key) = keys.open(&note).map_err(|error| no_ledger(error.to_string()))?;
-        Ok(Signed { checkpoint, key, note })
+        Ok(Signed { checkpoint, key, keys, note })
     }
 
     fn file(&mut self, name: &str, most: u64) -> Outcome<Vec<u8>> {

@@ -13,7 +13,7 @@ import json
 import sys
 import tarfile
 
-from verify_log import node, open_note, verify_ed25519
+from verify_log import key_chain, node, open_note, signer, verify_ed25519
 
 P = 2**256 - 2**224 + 2**192 + 2**96 - 1
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -127,7 +127,7 @@ def main(archive):
         files = {member.name: tar.extractfile(member).read() for member in tar.getmembers()}
     names = ["README.md", "log-keys", "checkpoint", "report.json", "entries.jsonl", "private.jsonl", "proofs.jsonl"]
     assert list(files) == names, files.keys()
-    vkey = files["log-keys"].decode().rstrip("\n")
+    vkey = signer(key_chain(files["log-keys"].decode()), files["checkpoint"])
     origin = vkey.split("+")[0]
     size, root = open_note(files["checkpoint"], vkey)
     report = json.loads(files["report.json"])

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use strongroom_core::audit::report::Report;
 
 use super::gather::Proven;
+use crate::audit::export::keys_of;
 use crate::exit::{Failure, Outcome};
 
 /// The names of the files in an archive, in their order.
@@ -65,7 +66,7 @@ fn pack(report: &Report, proven: &Proven, out: &mut impl Write) -> io::Result<()
     let time = report.exposure.now.0 / 1000;
     let whole = [
         (README, readme(report, proven).into_bytes()),
-        (LOG_KEYS, format!("{}\n", proven.signed.key).into_bytes()),
+        (LOG_KEYS, keys_of(&proven.signed.keys, proven.signed.checkpoint.size).into_bytes()),
         (CHECKPOINT, proven.signed.note.clone()),
         (REPORT, serde_json::to_vec(report)?),
     ];
@@ -111,13 +112,13 @@ fn readme(report: &Report, proven: &Proven) -> String {
          ## Without\n\n\
          | file | holds |\n\
          | --- | --- |\n\
-         | `log-keys` | the log's Ed25519 public key (C2SP signed-note verifier key) |\n\
+         | `log-keys` | the log's Ed25519 public keys (C2SP signed-note verifier keys): the first, and each that came later with its entry, signed by the one before |\n\
          | `checkpoint` | the log's signed size and root (C2SP tlog-checkpoint) |\n\
          | `entries.jsonl` | a line for each entry: the exact bytes of its public part |\n\
          | `private.jsonl` | its private part, on the line of the same number; empty where it is not shown or was erased |\n\
          | `proofs.jsonl` | its RFC 6962 inclusion proof, likewise: base64, from the leaf's sibling to the root's child |\n\
          | `report.json` | what all that comes to; times are Unix milliseconds |\n\n\
-         1. The checkpoint's signature holds: Ed25519 over its text up to the empty line, by the key in `log-keys`.\n\
+         1. The checkpoint's signature holds: Ed25519 over its text up to the empty line, by the newest key in `log-keys`.\n\
          2. For each line: SHA-256(0x00, line) is the leaf, and with the proof it comes to the checkpoint's root.\n\
          3. For each private part: its SHA-256 is the entry's `private`.\n\
          4. What people signed is in the private parts: ECDSA P-256 with SHA-256 over `strongroom/v1/order` 0x00 and the order's JSON as it\n\

@@ -9,7 +9,8 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use strongroom_core::audit::evidence::{Archive, Line, Told};
 use strongroom_core::ids::{Digest, Index, Millis};
-use strongroom_core::ledger::checkpoint::{Checkpoint, MAX_NOTE, VerifierKey};
+use strongroom_core::ledger::checkpoint::{MAX_NOTE, VerifierKey};
+use strongroom_core::ledger::log_keys::LogKeys;
 use strongroom_core::reason::Reason;
 
 use super::archive::{CHECKPOINT, ENTRIES, LOG_KEYS, PRIVATE, PROOFS, README, REPORT};
@@ -110,15 +111,15 @@ pub(crate) fn verify(file: &Path, key: Option<&VerifierKey>, globals: &Globals) 
         Ok(bytes)
     };
     let kept = whole(LOG_KEYS, MAX_NOTE as u64)?;
-    let kept = String::from_utf8_lossy(&kept).trim_end().parse::<VerifierKey>();
-    let kept = kept.map_err(|error| broken(format!("{LOG_KEYS}: {error}")))?;
-    let known = key.unwrap_or(&kept);
-    let note = whole(CHECKPOINT, MAX_NOTE as u64)?;
-    let opened = Checkpoint::open(&note, std::slice::from_ref(known));
-    let (checkpoint, _) = opened.map_err(|error| broken(format!("{CHECKPOINT}: {error}")))?;
-    if known.name() != checkpoint.origin.to_string() || *known != kept {
-        return Err(broken("its checkpoint is of another ledger than the key".to_owned()));
+    let keys = String::from_utf8_lossy(&kept).parse::<LogKeys>();
+    let keys = keys.map_err(|error| broken(format!("{LOG_KEYS}: {error}")))?;
+    if key.is_some_and(|key| !keys.contains(key)) {
+        return Err(broken(
+            "it is signed by another key, or of another ledger, than the key that was given".to_owned(),
+        ));
     }
+    let note = whole(CHECKPOINT, MAX_NOTE as u64)?;
+    let (checkpoint, signer) = keys.open(&note).map_err(|error| broken(format!("{CHECKPOINT}: {error}")))?;
     let report: Report =
         serde_json::from_slice(&whole(REPORT, MAX_REPORT)?).map_err(|error| broken(format!("{REPORT}: {error}")))?;
     let (since, until) = (report.question.since, report.question.until);
@@ -147,7 +148,7 @@ pub(crate) fn verify(file: &Path, key: Option<&VerifierKey>, globals: &Globals) 
         bytes_total: proven.bytes_total,
         signatures: proven.signatures,
         unasked: proven.unasked,
-        log_key: known.to_string(),
+        log_key: signer.to_string(),
         pinned: key.is_some(),
     };
     globals.output.result(&verdict, |verdict| words(verdict, file))

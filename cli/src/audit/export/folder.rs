@@ -149,7 +149,7 @@ impl Export {
 }
 
 /// The keys of a log up to a size: one that came later is of entries that are not here.
-fn keys_of(keys: &LogKeys, size: Index) -> String {
+pub(crate) fn keys_of(keys: &LogKeys, size: Index) -> String {
     let count = 1 + keys.later().iter().filter(|(index, _)| *index < size).count();
     keys.lines().take(count).map(|line| line + "\n").collect()
 }

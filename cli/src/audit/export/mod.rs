@@ -15,6 +15,8 @@ use crate::args::Globals;
 use crate::audit::source::Source;
 use crate::exit::{Failure, Outcome};
 
+pub(crate) use folder::keys_of;
+
 /// The flags of `audit export`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
