@@ -5,6 +5,7 @@
 //! accepted; [`Authority::apply`] takes an accepted one in.
 
 mod admit;
+mod grown;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,7 @@ use crate::ids::{DatasetId, GrantId, IncidentId, Index, OrderId, VendorId};
 use crate::ledger::Event;
 use crate::names::{DatasetName, TenantName, VendorName};
 use crate::order::{Instruction, VerifiedOrder};
+use grown::Grown;
 
 /// Who a key is to a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +83,7 @@ pub struct Authority {
     /// Keys of vendors, revoked ones too: a key that was one vendor's is never another's.
     keys: BTreeMap<Fingerprint, VendorId>,
     datasets: BTreeMap<DatasetName, Dataset>,
-    revoked: BTreeMap<GrantId, Index>,
+    revoked: Grown<GrantId, Index>,
     frozen: Option<Index>,
     blocked: Blocked,
     shreds: Shreds,
@@ -96,7 +98,7 @@ pub struct Authority {
     policy: Policy,
     policy_set: Option<Index>,
     /// The orders that were taken in, each accepted once.
-    orders: BTreeMap<OrderId, Index>,
+    orders: Grown<OrderId, Index>,
     epoch: u64,
 }
 
