@@ -231,9 +231,14 @@ impl Shown {
         sentence::sentence(&self.tenant, &self.holder(), &self.terms, &self.usage, when::now())
     }
 
+    /// What of it is frozen, if it is not over anyway.
+    fn frozen_words(&self) -> Option<String> {
+        self.frozen.words(&self.tenant).filter(|_| !matches!(self.state, "revoked" | "expired"))
+    }
+
     /// `live`, `frozen`, `live, acme/evals is frozen`.
     fn state_words(&self) -> String {
-        let more = self.frozen.words(&self.tenant).filter(|_| self.state != "frozen");
+        let more = self.frozen_words().filter(|_| self.state != "frozen");
         more.map_or_else(|| self.state.to_owned(), |words| format!("{}, {words}", self.state))
     }
 
@@ -251,7 +256,7 @@ impl Shown {
             _ => "\nIts holder is suspended: none of this holds until it is resumed.",
         }
         .to_owned();
-        if let Some(words) = self.frozen.words(&self.tenant) {
+        if let Some(words) = self.frozen_words() {
             state.push_str(&format!("\n{words}: nobody reads or writes there until an admin unfreezes it."));
         }
         let parent = self.terms.parent.map(|parent| format!(", delegated from {parent}")).unwrap_or_default();
