@@ -91,6 +91,10 @@ async fn a_frozen_dataset_is_closed_to_everybody() {
         assert!(lab.vault.stat(&lab.object("rlhf/a"), Default::default()).await.is_ok());
         assert_eq!(reason(worker.vault.stat(&lab.object("rlhf/a"), Default::default()).await), Reason::Frozen);
     }
+    // The grant goes on in the other dataset, and tells which of its two does not.
+    let told = worker.vault.my_grants(&lab.tenant).await.unwrap().remove(0);
+    assert_eq!((told.state, told.frozen.tenant), (GrantState::Live, false));
+    assert_eq!(told.frozen.datasets, ["rlhf".parse::<strongroom_client::DatasetName>().unwrap()]);
     // Outside of their scope nobody learns that something is frozen.
     let stranger = lab.vendor(&vault, "stranger").await;
     assert_eq!(read(&stranger.vault, &lab, "rlhf/a").await, Err(Reason::OutOfScope));
