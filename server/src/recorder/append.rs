@@ -194,11 +194,15 @@ impl Writer {
     }
 
     /// Gives denials that had no entry of their own one together: those of minutes that are over, or all. And notes which keys
-    /// operators blocked, where that was not done yet.
+    /// operators blocked where a tenant is known to know one of them; elsewhere it is looked up with the next entry.
     pub(super) async fn sum_up(&mut self, all: bool) {
         let operators = self.inner.operators_now();
+        let has_news = |state: &State| {
+            let mut news = operators.authority.blocked().news(state.authority.blocked());
+            state.noted < operators.size && news.any(|(key, _)| state.authority.has_known(key))
+        };
         let waits = |(_, (tenant, state)): &(&TenantId, &(Arc<Tenant>, State))| {
-            state.denials.is_waiting() || (state.noted < operators.size && !tenant.origin.is_operators())
+            state.denials.is_waiting() || (!tenant.origin.is_operators() && has_news(state))
         };
         let tenants: Vec<Arc<Tenant>> =
             self.ledgers.iter().filter(waits).map(|(_, (tenant, _))| tenant.clone()).collect();
