@@ -9,23 +9,19 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use futures::TryStreamExt;
 use serde::Serialize;
-use strongroom_client::audit::Query;
-use strongroom_client::log::Cover;
-use strongroom_client::{PrefixName, Vault};
+use strongroom_client::PrefixName;
 use strongroom_core::audit::Roster;
 use strongroom_core::audit::matching::{Candidate, Holders, Likeness, MAX_NORMAL, Sample, Who};
 use strongroom_core::ids::Index;
 use strongroom_core::keys::secret::random_bytes;
-use strongroom_core::ledger::Event;
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
 use self::found::Found;
 use crate::amount::{Size, counted};
 use crate::args::Globals;
-use crate::audit::entries;
+use crate::audit::source::Ledger;
 use crate::exit::{Failure, Outcome};
 use crate::grant::short_grant;
 use crate::name;
@@ -145,14 +141,15 @@ impl Match {
             ));
         }
         globals.with_vault(async |vault| {
-            // First of all: the reads that follow are no answer.
-            let size = vault.checkpoint(&tenant, Cover::Head).await?.checkpoint.size;
-            let (sample, found) = reading::look(vault, globals, &self.names, sample).await?;
-            let (size, holders) = match &self.ledger {
-                None => (size.0, self.from_vault(vault, globals, &tenant, size, &found).await?),
-                Some(folder) => self.from_folder(globals, folder, &found)?,
+            let mut ledger = match &self.ledger {
+                None => Ledger::Vault { vault, tenant: tenant.clone() },
+                Some(folder) => Ledger::folder(folder, globals)?,
             };
-            let answer = self.answer(tenant.clone(), &sample, &found, &holders, size);
+            // First of all: the reads that follow are no answer.
+            let size = ledger.size().await?;
+            let (sample, found) = reading::look(vault, globals, &self.names, sample).await?;
+            let holders = holders(&mut ledger, size, globals, &found).await?;
+            let answer = self.answer(tenant.clone(), &sample, &found, &holders, size.0);
             tell(globals, &self.sample, &self.names, &answer)?;
             found.complete()
         })
@@ -219,49 +216,6 @@ impl Match {
         Ok(sample)
     }
 
-    async fn from_vault(
-        &self,
-        vault: &Vault,
-        globals: &Globals,
-        tenant: &TenantName,
-        size: Index,
-        found: &Found,
-    ) -> Outcome<Holders> {
-        let bar = Progress::of(globals, "who had it", size.0, "entries");
-        let up_to = |events: &[Event]| Query { to: Some(size), events: events.to_vec(), ..Query::default() };
-        let mut roster = Roster::default();
-        let mut orders = vault.query(tenant, up_to(&Roster::EVENTS));
-        while let Some(line) = orders.try_next().await? {
-            roster.feed(&line.entry, line.private.as_ref()).map_err(strongroom_client::Error::from)?;
-        }
-        let mut holders = Holders::new(roster, &found.objects());
-        let mut entries = vault.query(tenant, up_to(&Holders::EVENTS));
-        while let Some(line) = entries.try_next().await? {
-            holders.feed(&line.entry);
-            bar.set(line.entry.index.0, size.0);
-        }
-        Ok(holders)
-    }
-
-    fn from_folder(&self, globals: &Globals, folder: &Path, found: &Found) -> Outcome<(u64, Holders)> {
-        let bar = Progress::of(globals, "who is who", 0, "entries");
-        let mut roster = Roster::default();
-        entries::each(folder, &bar, |_, _, entry, private| {
-            let broken = |error: strongroom_core::audit::roster::RosterError| {
-                Failure::new(Reason::Integrity, error.to_string(), "run audit verify on the folder")
-            };
-            roster.feed(entry, private).map_err(broken)
-        })?;
-        drop(bar);
-        let bar = Progress::of(globals, "who had it", 0, "entries");
-        let mut holders = Holders::new(roster, &found.objects());
-        let size = entries::each(folder, &bar, |_, _, entry, _| {
-            holders.feed(entry);
-            Ok(())
-        })?;
-        Ok((size, holders))
-    }
-
     fn answer(&self, tenant: TenantName, sample: &Sample, found: &Found, holders: &Holders, size: u64) -> Answer {
         let of = |likeness| found.items().filter(|found| *found == Some(likeness)).count() as u64;
         let (exact, normalised) = (of(Likeness::Exact), of(Likeness::Normal));
@@ -297,6 +251,30 @@ impl Match {
             candidates: candidates.map(told).collect(),
         }
     }
+}
+
+/// Who was released what of the objects that something was found in, by the first `size` entries.
+async fn holders(ledger: &mut Ledger<'_>, size: Index, globals: &Globals, found: &Found) -> Outcome<Holders> {
+    // A folder has a bar of its own.
+    let bar = matches!(ledger, Ledger::Vault { .. }).then(|| Progress::of(globals, "who had it", size.0, "entries"));
+    let mut roster = Roster::default();
+    ledger
+        .walk(size, &Roster::EVENTS, |shown| {
+            let fed = roster.feed(&shown.entry, shown.private.as_ref());
+            fed.map_err(|error| {
+                Failure::new(Reason::Integrity, error.to_string(), "export the ledger, and verify that")
+            })
+        })
+        .await?;
+    let mut holders = Holders::new(roster, found.objects());
+    ledger
+        .walk(size, &Holders::EVENTS, |shown| {
+            holders.feed(&shown.entry);
+            bar.iter().for_each(|bar| bar.set(shown.entry.index.0, size.0));
+            Ok(())
+        })
+        .await?;
+    Ok(holders)
 }
 
 fn tell(globals: &Globals, sample: &Path, names: &[PrefixName], answer: &Answer) -> Outcome {

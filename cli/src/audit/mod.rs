@@ -2,7 +2,6 @@
 
 pub(crate) mod asked;
 mod blast;
-mod entries;
 pub(crate) mod evidence;
 mod export;
 mod exported;

@@ -76,11 +76,8 @@ impl Source {
                 globals.with_vault(async |vault| work(&mut Ledger::Vault { vault, tenant: tenant.clone() }).await)
             }
             Self::Folder(path) => {
-                if let Err(error) = fs::read_dir(path) {
-                    return Err(Failure::file(path, &error));
-                }
-                let folder = Folder { path: path.clone(), files: Exported::at(path), globals };
-                block_on(async { work(&mut Ledger::Folder(folder)).await })
+                let mut ledger = Ledger::folder(path, globals)?;
+                block_on(async { work(&mut ledger).await })
             }
         }
     }
@@ -115,7 +112,18 @@ pub(crate) struct Signed {
     pub(crate) note: Vec<u8>,
 }
 
-impl Ledger<'_> {
+impl<'a> Ledger<'a> {
+    /// The one in a folder.
+    ///
+    /// # Errors
+    /// There is no such folder.
+    pub(crate) fn folder(path: &Path, globals: &'a Globals) -> Outcome<Self> {
+        if let Err(error) = fs::read_dir(path) {
+            return Err(Failure::file(path, &error));
+        }
+        Ok(Self::Folder(Folder { path: path.to_owned(), files: Exported::at(path), globals }))
+    }
+
     /// How many entries it has; an export's form is checked for it: signature, hashes and files.
     pub(crate) async fn size(&mut self) -> Outcome<Index> {
         match self {

@@ -1,7 +1,7 @@
 //! Entries of a ledger into one file, in some form: from the vault, or from the folder of an export.
 
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt;
 use serde::Serialize;
@@ -22,8 +22,8 @@ use super::ocsf::Ocsf;
 use super::parquet::Parquet;
 use super::told::{EntryWriter, Told};
 use crate::args::Globals;
-use crate::audit::entries;
 use crate::audit::names::Names;
+use crate::audit::source::Source;
 use crate::exit::{Failure, Outcome};
 use crate::folder::{Pending, pending};
 use crate::output::note;
@@ -87,35 +87,34 @@ pub(super) fn of_tenant(tenant: &TenantName, wanted: &Wanted<'_>, globals: &Glob
     })
 }
 
-/// Of the folder of an export, whose hashes and signature are checked on the way.
+/// Of the folder of an export, whose hashes and signature are checked first.
 ///
 /// # Errors
 /// It is no export, or does not hold; the file cannot be written.
-pub(super) fn of_folder(folder: &Path, wanted: &Wanted<'_>, globals: &Globals) -> Outcome {
-    let bar = Progress::of(globals, "exporting", 0, "entries");
-    let mut sink = Sink::open(wanted)?;
-    let mut naming = Naming::default();
-    let mut tenant = None;
-    let mut written = None;
-    let size = entries::each(folder, &bar, |origin, size, entry, private| {
-        let (from, to) = match written {
-            Some(range) => range,
-            None => *written.insert(wanted.range(size)?),
-        };
-        let places = naming.feed(entry, private);
-        let tenant = tenant.get_or_insert_with(|| named(private).unwrap_or_else(|| origin.tenant().to_string()));
-        if !(from..to).contains(&entry.index.0) {
-            return Ok(());
-        }
-        let vendor = vendor_of(entry).map(|id| naming.vendor(&id).map_or_else(|| id.to_string(), ToString::to_string));
-        sink.write(&Told { tenant, entry, private, places: &places, vendor: vendor.as_deref() })
-    })?;
-    drop(bar);
-    let (from, next) = match written {
-        Some(range) => range,
-        None => wanted.range(size)?,
-    };
-    sink.finish(globals, Written { tenant: tenant.unwrap_or_default(), from, next, out: wanted.place() })
+pub(super) fn of_folder(folder: PathBuf, wanted: &Wanted<'_>, globals: &Globals) -> Outcome {
+    Source::Folder(folder).read(globals, async |ledger| {
+        let size = ledger.size().await?;
+        let (from, to) = wanted.range(size.0)?;
+        let mut tenant = ledger.checkpoint(size).await?.checkpoint.origin.tenant().to_string();
+        let mut sink = Sink::open(wanted)?;
+        let mut naming = Naming::default();
+        ledger
+            .walk(size, &[], |shown| {
+                let (entry, private) = (&shown.entry, shown.private.as_ref());
+                let places = naming.feed(entry, private);
+                if let Some(name) = named(private) {
+                    tenant = name;
+                }
+                if !(from..to).contains(&entry.index.0) {
+                    return Ok(());
+                }
+                let vendor = vendor_of(entry);
+                let vendor = vendor.map(|id| naming.vendor(&id).map_or_else(|| id.to_string(), ToString::to_string));
+                sink.write(&Told { tenant: &tenant, entry, private, places: &places, vendor: vendor.as_deref() })
+            })
+            .await?;
+        sink.finish(globals, Written { tenant, from, next: to, out: wanted.place() })
+    })
 }
 
 /// The tenant's name: in the order that made it.

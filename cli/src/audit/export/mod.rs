@@ -72,7 +72,7 @@ impl Export {
                 format!("{} is no tenant", folder.display()),
                 "name the tenant, or say --format jsonl, csv, parquet or ocsf to read a folder",
             )),
-            (Some(form), Source::Folder(folder)) => file::of_folder(&folder, &wanted(form), globals),
+            (Some(form), Source::Folder(folder)) => file::of_folder(folder, &wanted(form), globals),
             (Some(form), Source::Tenant(tenant)) => file::of_tenant(&tenant, &wanted(form), globals),
         }
     }
