@@ -86,6 +86,18 @@ enum What {
         #[arg(long, value_delimiter = ',', default_values_t = [1000, 1_000_000])]
         grants: Vec<usize>,
     },
+    /// Looks for a leaked sample among lines in memory, and in a vault with the command itself.
+    Match {
+        /// MiB of lines.
+        #[arg(long, default_value_t = 256)]
+        mib: usize,
+    },
+    /// Folds an exposure over raw entries.
+    Exposure {
+        /// How many releases.
+        #[arg(long, value_delimiter = ',', default_values_t = [1_000_000, 10_000_000])]
+        releases: Vec<u64>,
+    },
     /// Rotates a tenant's key over many objects while one reads and one writes.
     Rotation {
         /// How many objects.
@@ -140,6 +152,8 @@ async fn run(arguments: Arguments) -> Result<()> {
             grants.sort_unstable();
             work::grants::run(&setting, &grants).await
         }
+        What::Match { mib } => work::matching::run(&setting, mib).await,
+        What::Exposure { releases } => work::exposure::run(&releases),
         What::Rotation { objects } => work::rotation::run(&setting, objects).await,
         What::Disk => measure::disk(&setting),
         What::Raw => Ok(()),

@@ -62,6 +62,16 @@ impl Running {
         Ok(())
     }
 
+    /// Has a command speak with the vault as the admin.
+    pub fn envs(&self, command: &mut Command) -> Result<()> {
+        let identity = self.folder.join("admin.pem");
+        std::fs::write(&identity, self.admin.to_pem().as_bytes())?;
+        std::fs::set_permissions(&identity, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        command.env("STRONGROOM_IDENTITY", identity).env("STRONGROOM_SERVER", &self.address);
+        command.env("STRONGROOM_SERVER_KEY", self.key.to_string());
+        Ok(())
+    }
+
     pub fn pid(&self) -> u32 {
         self.server.id()
     }

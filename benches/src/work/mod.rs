@@ -2,8 +2,10 @@
 
 pub mod catalog;
 pub mod engines;
+pub mod exposure;
 pub mod grants;
 pub mod large;
+pub mod matching;
 pub mod reads;
 pub mod rotation;
 pub mod small;
