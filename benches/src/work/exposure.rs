@@ -92,6 +92,7 @@ fn entry(no: u64, event: Event, by: u64) -> Entry {
         puts: Vec::new(),
         objects: Vec::new(),
         request: Some(RequestId::from_bytes(spread(no))),
+        log_key: None,
         node: NodeId::from_bytes([4; 16]),
         private: Digest::from_bytes([0; 32]),
     }

@@ -31,6 +31,7 @@ fn entry(event: Event, role: Role) -> Entry {
         puts: vec![],
         objects: vec![],
         request: None,
+        log_key: None,
         node: NodeId::from_bytes([0; 16]),
         private: Digest::from_bytes([0; 32]),
     }
