@@ -90,7 +90,7 @@ fn report(objects: u64) -> Report {
             day: Millis(START / DAY * DAY + day * DAY),
             key: key(no),
             releases: 10,
-            bytes_total: (day + 1) * u64::from(no + 1) << 16,
+            bytes_total: ((day + 1) * u64::from(no + 1)) << 16,
         })
     });
     let runs = (0..40_u64).map(|no| Run {

@@ -205,7 +205,7 @@ y"}"#,
             }
             Value::Object(fields) => {
                 let mut fields: Vec<_> = fields.iter().collect();
-                if draw() % 2 == 0 {
+                if draw().is_multiple_of(2) {
                     fields.reverse();
                 }
                 out.push('{');
@@ -221,11 +221,11 @@ y"}"#,
             }
             Value::String(text) => {
                 out.push('"');
-                let apart: String = if draw() % 2 == 0 { text.nfd().collect() } else { text.clone() };
+                let apart: String = if draw().is_multiple_of(2) { text.nfd().collect() } else { text.clone() };
                 for char in apart.chars() {
                     match char {
                         '"' | '\\' => out.extend(['\\', char]),
-                        _ if char.is_control() || draw() % 3 == 0 => {
+                        _ if char.is_control() || draw().is_multiple_of(3) => {
                             let mut units = [0; 2];
                             char.encode_utf16(&mut units).iter().for_each(|unit| *out += &format!("\\u{unit:04x}"));
                         }
