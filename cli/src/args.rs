@@ -8,8 +8,8 @@ use strongroom_core::ids::{GrantId, IncidentId};
 use crate::exit::Outcome;
 use crate::output::Format;
 use crate::{
-    audit, cat, dataset, demo, get, grant, identity, incident, init, key, ledger, login, ls, migrate, policy, put, rm,
-    serve, shell, stat, tenant, vendor,
+    audit, cat, dataset, demo, get, grant, identity, incident, init, key, ledger, login, ls, migrate, policy, put,
+    recover, rm, serve, shell, stat, tenant, vendor,
 };
 
 /// A confidential training-dataset vault with access audit.
@@ -56,6 +56,7 @@ enum Verb {
     Init(init::Init),
     Serve(serve::Serve),
     MigrateCatalog(migrate::MigrateCatalog),
+    Recover(recover::Recover),
     Login(login::Login),
     Whoami(login::WhoAmI),
     #[command(subcommand)]
@@ -100,6 +101,7 @@ impl Cli {
             Verb::Init(verb) => verb.run(&globals),
             Verb::Serve(verb) => verb.run(&globals),
             Verb::MigrateCatalog(verb) => verb.run(&globals),
+            Verb::Recover(verb) => verb.run(&globals),
             Verb::Login(verb) => verb.run(&globals),
             Verb::Whoami(verb) => verb.run(&globals),
             Verb::Identity(verb) => verb.run(&globals),

@@ -1,8 +1,11 @@
 //! `key`: the versions of a tenant's key, and keys of callers on the whole server.
 
+mod escrow;
 mod rekey;
 mod rotation;
 mod shred;
+
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -56,6 +59,26 @@ Examples:
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+    },
+    /// Show, or change, to whom every version of a tenant's key is sealed, present and future: whoever has one of these age identities
+    /// opens the tenant's objects without the server (see `recover`). Or export what that takes.
+    #[command(after_help = "\
+Examples:
+  strongroom key escrow acme --to age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+  strongroom key escrow acme --remove age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+  strongroom key escrow acme --export ./acme-catalog")]
+    Escrow {
+        /// The tenant.
+        tenant: TenantName,
+        /// An age recipient more; may be repeated.
+        #[arg(long, value_name = "age1…")]
+        to: Vec<String>,
+        /// An age recipient fewer; may be repeated. What it was sealed before stays in copies.
+        #[arg(long, value_name = "age1…")]
+        remove: Vec<String>,
+        /// Write the names, places and wrapped roots of all objects, and the sealed versions of the key, into this folder.
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "remove"])]
+        export: Option<PathBuf>,
     },
     /// Give all under a prefix of a dataset new keys: each object is read, sealed anew in this process and put in the place of the
     /// generation that was there. No plaintext touches a disk. What is changed meanwhile is left, and named.
@@ -182,6 +205,10 @@ impl Key {
                 "it is either a part of a dataset, or what somebody was exposed to in a tenant",
                 "write TENANT/DATASET/PREFIX, or TENANT --exposed-by VENDOR, or TENANT --incident in_…",
             )),
+            Self::Escrow { tenant, export: Some(folder), .. } => escrow::export(globals, vault, &tenant, &folder).await,
+            Self::Escrow { tenant, to, remove, export: None } => {
+                escrow::set(globals, vault, &tenant, &to, &remove).await
+            }
             Self::Shred { what, note, detach, .. } => shred::shred(globals, vault, &what, note, detach).await,
             Self::Destroy { tenant, version, .. } => {
                 let done = vault.destroy_key(&tenant, version).await?;

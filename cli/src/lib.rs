@@ -29,6 +29,7 @@ pub mod progress;
 pub mod put;
 pub mod range;
 pub mod receipts;
+pub mod recover;
 pub mod rm;
 pub mod serve;
 pub mod shell;

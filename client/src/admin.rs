@@ -331,6 +331,7 @@ enum Method {
     DestroyKey,
     RotateLogKey,
     Shred,
+    SetEscrow,
     IssueGrant,
     RenewGrant,
     RevokeGrant,
@@ -367,6 +368,7 @@ fn method(instruction: &Instruction) -> Method {
         Instruction::ShredObjects { .. } | Instruction::ShredDataset { .. } | Instruction::ShredTenant { .. } => {
             Method::Shred
         }
+        Instruction::SetEscrow { .. } => Method::SetEscrow,
         Instruction::IssueGrant(_) => Method::IssueGrant,
         Instruction::RenewGrant { .. } => Method::RenewGrant,
         Instruction::RevokeGrant { .. } => Method::RevokeGrant,
@@ -399,6 +401,7 @@ async fn carry_out(method: Method, channel: Channel, order: v1::SignedOrder) -> 
         Method::DestroyKey => KeysClient::new(channel).destroy(order).await,
         Method::RotateLogKey => KeysClient::new(channel).rotate_log(order).await,
         Method::Shred => KeysClient::new(channel).shred(order).await,
+        Method::SetEscrow => KeysClient::new(channel).set_escrow(order).await,
         Method::IssueGrant => GrantsClient::new(channel).issue(order).await,
         Method::RenewGrant => GrantsClient::new(channel).renew(order).await,
         Method::RevokeGrant => GrantsClient::new(channel).revoke(order).await,

@@ -76,6 +76,7 @@ pub mod datasets;
 mod draw;
 mod entries;
 mod error;
+pub mod escrow;
 pub mod explain;
 pub mod exposure;
 mod fetch;

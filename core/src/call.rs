@@ -236,17 +236,17 @@ impl SignedCall {
     }
 }
 
-mod header_text {
+pub(crate) mod header_text {
     use data_encoding::HEXLOWER;
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::sealed::header::Header;
 
-    pub(super) fn serialize<S: Serializer>(header: &Header, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(header: &Header, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&HEXLOWER.encode(&header.encode()))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Header, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Header, D::Error> {
         let text = String::deserialize(deserializer)?;
         let bytes = HEXLOWER.decode(text.as_bytes()).map_err(serde::de::Error::custom)?;
         Header::parse(&bytes).map_err(serde::de::Error::custom)

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod call;
 pub mod ed25519;
+pub mod escrow;
 pub mod exact;
 pub mod grant;
 pub mod identity;

@@ -183,6 +183,11 @@ pub enum Instruction {
         /// Why, in words; at most 512 bytes.
         note: Option<String>,
     },
+    /// By an admin: every version of the tenant's key, present and future, is sealed to exactly these age recipients.
+    SetEscrow {
+        /// The recipients, sorted, each once, at most 16; none ends the escrow.
+        recipients: Vec<String>,
+    },
     /// By an admin, or by the holder of a grant that may be delegated. The grant's id comes from this order's.
     IssueGrant(Terms),
     /// By an admin, or by the holder of the grant that it was delegated from: moves a grant's end later.
@@ -371,6 +376,7 @@ fn check_fields(instruction: &Instruction) -> Result<(), OrderError> {
             let count = (1..=Terms::MAX_SCOPES).contains(&terms.scopes.len());
             check(count && terms.scopes.iter().all(crate::grant::Scope::is_well_formed), "list of scopes")
         }
+        Instruction::SetEscrow { recipients } => check(crate::escrow::are_recipients(recipients), "list of recipients"),
         Instruction::SetPolicy(policy) => check(policy.limits.sources.len() <= 64, "list of sources"),
         Instruction::RenewGrant { .. }
         | Instruction::AddAdmin { .. }

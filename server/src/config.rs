@@ -89,6 +89,24 @@ impl CatalogUrl {
     }
 }
 
+impl BlobsUrl {
+    /// The place that a URL names, relative paths from `folder` on; what a bucket needs beside comes from the environment.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(folder: &Path, url: &str) -> Result<Self, String> {
+        match url.split_once(':') {
+            Some(("file", path)) => {
+                settings::local_path(folder, path).map(Self::File).ok_or_else(|| format!("{url:?} names no folder"))
+            }
+            _ => {
+                let (provider, bucket, prefix) = bucket::parse(url)?;
+                Ok(Self::Bucket(BucketUrl { provider, bucket, prefix, options: Default::default() }))
+            }
+        }
+    }
+}
+
 impl std::fmt::Debug for CatalogUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

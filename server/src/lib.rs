@@ -17,6 +17,7 @@ mod listen;
 pub mod migrate;
 pub mod process;
 pub mod recorder;
+pub mod recover;
 mod room;
 pub mod serve;
 pub mod sessions;

@@ -131,6 +131,10 @@ fn instruction(tenant: &TenantName, instruction: &Instruction, grant: Option<&Gr
         }
         Instruction::ShredDataset { name, note } => noted(format!("all of {name}"), note),
         Instruction::ShredTenant { note } => noted(format!("all of {tenant}"), note),
+        Instruction::SetEscrow { recipients } => match recipients.is_empty() {
+            true => "to nobody".to_owned(),
+            false => format!("to {}", recipients.join(" ")),
+        },
         Instruction::RemoveVendor { vendor } => names.vendor(vendor),
         Instruction::AddKey { vendor, key } | Instruction::RevokeKey { vendor, key } => {
             format!("{} {}", names.vendor(vendor), short_key(key))

@@ -95,6 +95,8 @@ pub struct Authority {
     incidents: BTreeMap<IncidentId, Incident>,
     /// How often the key that signs checkpoints was rotated: it begins with version 1.
     log_rotations: u32,
+    /// The age recipients that the key's versions are sealed to.
+    escrow: Vec<String>,
     policy: Policy,
     policy_set: Option<Index>,
     /// The orders that were taken in, each accepted once.
@@ -163,6 +165,11 @@ impl Authority {
     pub fn has_key(&self, version: u32) -> bool {
         let is_left = self.shredded.is_none() && !self.destroyed.contains(&version);
         (1..=self.key_version()).contains(&version) && is_left
+    }
+
+    /// The age recipients that every version of the tenant's key is sealed to, sorted; none if there is no escrow.
+    pub fn escrow(&self) -> &[String] {
+        &self.escrow
     }
 
     /// The entry that shredded the whole tenant, if one did.
@@ -338,6 +345,7 @@ impl Authority {
                 self.destroyed.insert(*version);
             }
             Instruction::RotateLogKey { version } => self.log_rotations = version.saturating_sub(1),
+            Instruction::SetEscrow { recipients } => self.escrow.clone_from(recipients),
             Instruction::RevokeGrant { grant, .. } => {
                 self.revoked.insert(*grant, index);
             }
@@ -421,7 +429,8 @@ pub fn is_authority_event(event: Event) -> bool {
         | Event::LogKeyRotated
         | Event::ObjectShredded
         | Event::DatasetShredded
-        | Event::TenantShredded => true,
+        | Event::TenantShredded
+        | Event::EscrowSet => true,
         Event::GrantIssued
         | Event::GrantRenewed
         | Event::SessionOpen

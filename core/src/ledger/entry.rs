@@ -110,6 +110,9 @@ pub enum Event {
     /// All keys of the tenant were destroyed.
     #[serde(rename = "tenant.shredded")]
     TenantShredded,
+    /// To whom the versions of the tenant's key are sealed.
+    #[serde(rename = "escrow.set")]
+    EscrowSet,
     /// A session was opened: recorded with its first call.
     #[serde(rename = "session.open")]
     SessionOpen,
@@ -135,7 +138,7 @@ pub enum Event {
 
 impl Event {
     /// Every event there is.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::TenantCreated,
         Self::AdminAdded,
         Self::AdminRemoved,
@@ -165,6 +168,7 @@ impl Event {
         Self::ObjectShredded,
         Self::DatasetShredded,
         Self::TenantShredded,
+        Self::EscrowSet,
         Self::SessionOpen,
         Self::ObjectPut,
         Self::ObjectRekeyed,
@@ -202,6 +206,7 @@ impl Event {
             Instruction::ShredObjects { .. } => Self::ObjectShredded,
             Instruction::ShredDataset { .. } => Self::DatasetShredded,
             Instruction::ShredTenant { .. } => Self::TenantShredded,
+            Instruction::SetEscrow { .. } => Self::EscrowSet,
             Instruction::IssueGrant(_) => Self::GrantIssued,
             Instruction::RenewGrant { .. } => Self::GrantRenewed,
             Instruction::SetPolicy(_) => Self::PolicySet,
@@ -241,6 +246,7 @@ impl Event {
             Self::ObjectShredded => "object.shredded",
             Self::DatasetShredded => "dataset.shredded",
             Self::TenantShredded => "tenant.shredded",
+            Self::EscrowSet => "escrow.set",
             Self::SessionOpen => "session.open",
             Self::ObjectPut => "object.put",
             Self::ObjectRekeyed => "object.rekeyed",

@@ -204,6 +204,14 @@ pub(crate) const CASES: &[Case] = &[
         s.ledger.order_entry(signed);
     }),
     (Rule::OrderAllowed, "a dataset made twice", |s| s.ledger.dataset("rlhf")),
+    (Rule::OrderAllowed, "an escrow set by a vendor", |s| {
+        let signed = s.ledger.sign_by(&s.key, escrow(&["age1aaaaaaa"]));
+        s.ledger.order_entry(signed);
+    }),
+    (Rule::OrderAllowed, "an escrow set to what it is", |s| {
+        s.ledger.order(escrow(&["age1aaaaaaa"]));
+        s.ledger.order(escrow(&["age1aaaaaaa"]));
+    }),
     (Rule::OrderAllowed, "a dataset shredded twice", |s| {
         s.ledger.order(shred_dataset());
         s.ledger.order(shred_dataset());

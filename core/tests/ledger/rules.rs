@@ -75,6 +75,10 @@ pub(crate) fn shred(prefix: &str) -> Instruction {
     Instruction::ShredObjects { dataset: "rlhf".parse().unwrap(), prefix: prefix.parse().unwrap(), note: None }
 }
 
+pub(crate) fn escrow(recipients: &[&str]) -> Instruction {
+    Instruction::SetEscrow { recipients: recipients.iter().map(|text| (*text).to_owned()).collect() }
+}
+
 pub(crate) fn shred_dataset() -> Instruction {
     Instruction::ShredDataset { name: "rlhf".parse().unwrap(), note: None }
 }

@@ -14,7 +14,7 @@ use crate::answer::refuse;
 use crate::error::Error;
 use crate::recorder::attempt::Caller;
 use crate::tenants::Tenant;
-use crate::vault::{Vault, log_rotation, rewrap, shred, standing};
+use crate::vault::{Vault, escrow, log_rotation, rewrap, shred, standing};
 
 /// How often a follower looks. Most looks find progress while there is any.
 const EVERY: Duration = Duration::from_millis(100);
@@ -86,6 +86,48 @@ impl v1::keys_server::Keys for KeysApi {
             Ok(v1::ShredsAnswer { shreds: shreds.collect(), overwritten: shred::is_overwritten(&self.0) })
         };
         answer(work.await)
+    }
+
+    async fn set_escrow(&self, request: Request<v1::SignedOrder>) -> Receipt {
+        let work = async {
+            let (_, caller) = caller(&request)?;
+            let message = request.get_ref();
+            escrow::set(&self.0, caller, &tenant_name(&message.tenant)?, &message.order).await
+        };
+        answer(work.await.map(receipt))
+    }
+
+    async fn escrow(&self, request: Request<v1::EscrowRequest>) -> Result<Response<v1::EscrowAnswer>, Status> {
+        let work = async {
+            let (_, caller) = caller(&request)?;
+            let tenant = self.0.tenants.find(&tenant_name(&request.get_ref().tenant)?).await?;
+            standing::check_admin(&self.0, &tenant, &caller.key).await?;
+            // Looked at first: what changes in between is told the next time.
+            let complete = escrow::is_complete(&self.0, &tenant).await?;
+            let recipients = self.0.recorder.view(&tenant).await?.authority.escrow().to_vec();
+            Ok(v1::EscrowAnswer { recipients, complete })
+        };
+        answer(work.await)
+    }
+
+    type ExportCatalogStream = BoxStream<'static, Result<v1::ExportCatalogFrame, Status>>;
+
+    async fn export_catalog(
+        &self,
+        request: Request<v1::ExportCatalogRequest>,
+    ) -> Result<Response<Self::ExportCatalogStream>, Status> {
+        let work = async {
+            let (_, caller) = caller(&request)?;
+            let tenant = self.0.tenants.find(&tenant_name(&request.get_ref().tenant)?).await?;
+            standing::check_admin(&self.0, &tenant, &caller.key).await?;
+            escrow::export(self.0.clone(), tenant).await
+        };
+        let parts = work.await.map_err(|error| refuse(&error, None))?;
+        let frame = |part| match part {
+            escrow::Part::Objects(objects) => v1::ExportCatalogFrame { objects, ..Default::default() },
+            escrow::Part::Head(head) => v1::ExportCatalogFrame { head, ..Default::default() },
+        };
+        Ok(Response::new(parts.map(move |part| part.map(frame).map_err(|error| refuse(&error, None))).boxed()))
     }
 
     type StatusStream = BoxStream<'static, Result<v1::KeyStatus, Status>>;

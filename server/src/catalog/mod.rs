@@ -28,6 +28,7 @@ mod checkpoints;
 pub(crate) mod copy;
 mod cosignatures;
 mod dialect;
+pub(crate) mod escrows;
 mod file;
 pub mod grants;
 mod heads;

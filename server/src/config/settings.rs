@@ -298,7 +298,7 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// The path in a `sqlite:` or `file:` URL: relative to the folder, or absolute, with or without an empty authority.
-fn local_path(folder: &Path, path: &str) -> Option<PathBuf> {
+pub(super) fn local_path(folder: &Path, path: &str) -> Option<PathBuf> {
     let path = match path.strip_prefix("//") {
         Some(absolute) => absolute.starts_with('/').then_some(absolute)?,
         None => path,

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use strongroom_core::call::{PutItem, Work};
+use strongroom_core::escrow::EscrowedKey;
+use strongroom_core::grant::Authority;
 use strongroom_core::ids::{DatasetId, Index, SessionId, TenantId, VaultId};
 use strongroom_core::keys::parcel::{Binding, KeyParcel, ParcelObject, SessionSecret, open_upload_keys};
 use strongroom_core::keys::secret::Key;
@@ -166,6 +168,25 @@ impl KeyHolder for LocalKeyHolder {
                 What::Release { call, parts, .. } => self.seal_parts(call, parts, recorded.index()).await,
                 _ => Err(KeyError::Misuse("the entry is not one of a release")),
             }
+        })
+    }
+
+    fn escrow<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        authority: &'a Authority,
+        version: u32,
+    ) -> BoxFuture<'a, Result<Vec<(String, Vec<u8>)>, KeyError>> {
+        Box::pin(async move {
+            let key = self.keys.version(tenant, version).await?.duplicate();
+            let (vault, tenant) = (tenant.origin.vault(), tenant.id);
+            let sealed = EscrowedKey { vault, tenant, version, key }.encode();
+            let seal = |text: &String| {
+                let recipient = text.parse::<age::x25519::Recipient>().map_err(|_| KeyError::Recipient)?;
+                let message = age::encrypt(&recipient, &sealed).map_err(|_| KeyError::Recipient)?;
+                Ok((text.clone(), message))
+            };
+            authority.escrow().iter().map(seal).collect()
         })
     }
 

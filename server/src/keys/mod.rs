@@ -6,11 +6,12 @@
 //! ```text
 //! accept      AcceptedCall (signed)  ─►  the upload's keys, wrapped for exactly the rows that the call names
 //! seal_cover  Recorded (committed)   ─►  a key parcel of exactly the parts that the entry records
+//! escrow      Authority (the ledger's) ─►  a version of the tenant's key, sealed to the recipients that its admins named
 //! rewrap      a row of the catalog   ─►  the same root under another version of the tenant's key
 //! ```
 //!
 //! Invariants:
-//! - No key leaves but sealed to a session whose secret was made here, or wrapped.
+//! - No key leaves but sealed to a session whose secret was made here, sealed to the tenant's own escrow, or wrapped.
 //! - A session's secret is forgotten with its connection, a tenant's key after a bounded time.
 //! - The root key is asked once for each tenant key and then not again until the cache forgets it: a provider may be a
 //!   network away.
@@ -21,6 +22,7 @@ pub mod root;
 pub mod vault;
 
 use futures::future::BoxFuture;
+use strongroom_core::grant::Authority;
 use strongroom_core::ids::{DatasetId, SessionId, TenantId};
 use strongroom_core::keys::parcel::ParcelError;
 use strongroom_core::keys::secret::RandomError;
@@ -52,6 +54,14 @@ pub trait KeyHolder: Send + Sync {
 
     /// Seals the keys of a recorded release to its session: exactly the recorded parts.
     fn seal_cover<'a>(&'a self, recorded: &'a Recorded) -> BoxFuture<'a, Result<Vec<u8>, KeyError>>;
+
+    /// Seals a version of the tenant's key to each recipient that its authority names: the recipient, and an age message.
+    fn escrow<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        authority: &'a Authority,
+        version: u32,
+    ) -> BoxFuture<'a, Result<Vec<(String, Vec<u8>)>, KeyError>>;
 
     /// Wraps the roots of these rows anew, under version `to` of the tenant's key: all of them or none.
     fn rewrap<'a>(

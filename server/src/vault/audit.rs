@@ -113,6 +113,7 @@ fn is_about(vendor: VendorId, private: Option<&Private>) -> bool {
         | Instruction::ShredObjects { .. }
         | Instruction::ShredDataset { .. }
         | Instruction::ShredTenant { .. }
+        | Instruction::SetEscrow { .. }
         | Instruction::SetPolicy(_)
         | Instruction::CloseIncident { .. }
         | Instruction::RenewGrant { .. }

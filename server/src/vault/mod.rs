@@ -11,6 +11,7 @@ pub(crate) mod audit;
 pub(crate) mod authority;
 pub(crate) mod blocks;
 pub(crate) mod delete;
+pub(crate) mod escrow;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod listing;
@@ -54,6 +55,7 @@ pub(crate) struct Vault {
     pub(crate) recorder: Recorder,
     pub(crate) rewraps: rewrap::Rewraps,
     pub(crate) shreds: shred::Shreds,
+    pub(crate) escrows: escrow::Escrows,
     pub(crate) tenants: Tenants,
     pub(crate) blobs: Blobs,
     pub(crate) keys: Arc<dyn KeyHolder>,

@@ -62,6 +62,7 @@ pub(crate) async fn rotate(
     let attempt = Attempt::Order(Box::new(Order { new_key, ..Order::new(caller, verified) }));
     let done = carried_out(vault.recorder.record(&tenant, attempt).await?, id)?;
     vault.rewraps.0.notify_one();
+    vault.escrows.tell();
     Ok(done)
 }
 

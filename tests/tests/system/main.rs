@@ -10,6 +10,7 @@ mod crowd;
 mod delegation;
 mod demo;
 mod discovery;
+mod escrow;
 mod export;
 mod exposure;
 mod faults;

@@ -217,6 +217,10 @@ impl Authority {
                 Some(None) => Ok(()),
             },
             Instruction::SetPolicy(policy) => policy.check(),
+            Instruction::SetEscrow { recipients } if self.escrow == *recipients => {
+                Err(Refusal::new(Reason::PreconditionFailed, "the escrow is so already"))
+            }
+            Instruction::SetEscrow { .. } => Ok(()),
             // Judged whole before: who may depends on which grant it is.
             Instruction::RenewGrant { .. } => Ok(()),
         }

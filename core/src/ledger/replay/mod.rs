@@ -284,7 +284,8 @@ impl Replay {
             | Event::LogKeyRotated
             | Event::ObjectShredded
             | Event::DatasetShredded
-            | Event::TenantShredded => self.order(&entry, private.as_ref()),
+            | Event::TenantShredded
+            | Event::EscrowSet => self.order(&entry, private.as_ref()),
         }?;
         self.log_keys.extend(entry.log_key.map(|change| (entry.index, change)));
         self.advance(public, &entry, proof);

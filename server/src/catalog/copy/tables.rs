@@ -177,6 +177,12 @@ pub(super) const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "escrows",
+        key: &[("tenant", Bytes), ("version", Number), ("recipient", Text)],
+        rest: &[("message", Bytes)],
+    },
+    Table { name: "escrows_due", key: &[("tenant", Bytes)], rest: &[("entry", Number)] },
+    Table {
         name: "checkpoints",
         key: &[("tenant", Bytes)],
         rest: &[("size", Number), ("root", Bytes), ("note", Bytes)],

@@ -93,6 +93,8 @@ pub(super) struct Writes {
     pub(super) keys: Vec<KeyChange>,
     /// Whether an object is put whose key is under an older version.
     pub(super) reopens_rewrap: bool,
+    /// The newest order after which other versions of the tenant's key, or others, are in escrow.
+    pub(super) escrow_due: Option<Index>,
     /// What is to be shredded.
     pub(super) shreds: Vec<NewShred>,
 }
@@ -191,6 +193,7 @@ impl<'a> Draft<'a> {
                 deleted: Vec::new(),
                 keys: Vec::new(),
                 reopens_rewrap: false,
+                escrow_due: None,
                 shreds: Vec::new(),
             },
         }

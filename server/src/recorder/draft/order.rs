@@ -95,6 +95,13 @@ impl<'a> Draft<'a> {
             self.writes.authority.push(AuthorityRow { entry: index, public, signed });
         }
         self.begin_shred(instruction, index);
+        let about_keys = matches!(
+            instruction,
+            Instruction::RotateKey { .. } | Instruction::DestroyKey { .. } | Instruction::ShredTenant { .. }
+        );
+        if matches!(instruction, Instruction::SetEscrow { .. }) || (about_keys && !self.authority.escrow().is_empty()) {
+            self.writes.escrow_due = Some(index);
+        }
         if let Some(grant) = self.authority.granted(verified, index) {
             self.keep_grant(grant);
         }

@@ -1,0 +1,199 @@
+//! Escrow: with the server, its folder and its database gone, an identity of the tenant's own, an export and the blobs open everything,
+//! and nothing else does.
+
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use strongroom_client::{DeleteOptions, ObjectPath, PutOptions, Reason};
+use strongroom_core::ledger::Event;
+use strongroom_server::config::{BlobsUrl, Config};
+use strongroom_test_services::{on_each_engine, on_s3};
+use strongroom_tests::process::Ran;
+use strongroom_tests::search::Search;
+use strongroom_tests::{Lab, TestVault, sample, tamper, until};
+
+use crate::STRONGROOM;
+
+/// A fresh age identity, as `age-keygen` writes it, and its recipient.
+fn identity(folder: &Path, name: &str) -> (std::path::PathBuf, String) {
+    use age::secrecy::ExposeSecret;
+    let identity = age::x25519::Identity::generate();
+    let (file, recipient) = (folder.join(name), identity.to_public().to_string());
+    fs::write(&file, format!("# public key: {recipient}\n{}\n", identity.to_string().expose_secret())).unwrap();
+    (file, recipient)
+}
+
+async fn complete(lab: &Lab) {
+    until("all is sealed", async || lab.vault.escrow(&lab.tenant).await.unwrap().complete).await;
+}
+
+fn small(at: usize) -> Bytes {
+    format!("the plaintext of item {at}").into()
+}
+
+/// What is put, and what comes back of it.
+async fn fill(lab: &Lab) -> Vec<(String, Bytes)> {
+    let dataset = lab.dataset("rlhf").await;
+    let path = |at: usize| -> ObjectPath { format!("math/{at:06}").parse().unwrap() };
+    let items = futures::stream::iter((0..700).map(|at| (path(at), small(at))));
+    let _: Vec<_> = lab.vault.put_many(&dataset, items, PutOptions::default()).try_collect().await.unwrap();
+    let mut all: Vec<(String, Bytes)> = (0..700).map(|at| (format!("rlhf/{}", path(at)), small(at))).collect();
+    lab.dataset("other").await;
+    for (name, size) in [("empty", 0), ("one", 65_536), ("two", 65_537), ("windows", (65 << 20) + 7)] {
+        let bytes = Bytes::from(sample::bytes(size as u64, size));
+        lab.put(&format!("other/deep/{name}"), bytes.clone()).await;
+        all.push((format!("other/deep/{name}"), bytes));
+    }
+    lab.vault.delete(&lab.object("rlhf/math/000003"), DeleteOptions::default()).await.unwrap();
+    all.retain(|(name, _)| name != "rlhf/math/000003");
+    all
+}
+
+/// Writes the export as the command does.
+async fn export(lab: &Lab, into: &Path) {
+    use strongroom_client::escrow::ExportPart;
+    use strongroom_core::escrow::{Checksum, HEAD_FILE, OBJECTS_FILE};
+    fs::create_dir_all(into).unwrap();
+    let parts: Vec<_> = lab.vault.export_catalog(&lab.tenant).await.unwrap().try_collect().await.unwrap();
+    let (mut lines, mut sum) = (Vec::new(), Checksum::default());
+    for part in parts {
+        match part {
+            ExportPart::Objects(more) => {
+                sum.update(&more);
+                lines.extend_from_slice(&more);
+            }
+            ExportPart::Head(mut head) => {
+                (head.objects, head.digest) = (sum.objects, sum.digest());
+                fs::write(into.join(HEAD_FILE), strongroom_core::exact::to_vec(&*head).unwrap()).unwrap();
+            }
+        }
+    }
+    fs::write(into.join(OBJECTS_FILE), lines).unwrap();
+}
+
+fn recover(folder: &Path, arguments: &[&str], environment: &[(String, String)]) -> Ran {
+    let mut command = STRONGROOM.command(folder);
+    command.arg("recover").args(arguments).envs(environment.iter().cloned());
+    let done = command.output().unwrap();
+    let stderr = String::from_utf8(done.stderr).unwrap();
+    Ran { arguments: arguments.join(" "), code: done.status.code(), stdout: done.stdout, stderr }
+}
+
+/// Where a vault's blobs are, as a URL, and the variables that a bucket needs.
+fn blobs_of(folder: &Path) -> (String, Vec<(String, String)>) {
+    match Config::load_with(folder, []).unwrap().blobs {
+        BlobsUrl::File(root) => (format!("file:{}", root.display()), Vec::new()),
+        BlobsUrl::Bucket(url) => {
+            let options = url.options.iter().map(|(name, value)| (name.to_ascii_uppercase(), value.clone()));
+            (url.to_string(), options.collect())
+        }
+    }
+}
+
+async fn everything_is_recovered_without_server_and_database() {
+    let away = tempfile::tempdir().unwrap();
+    let (file, to) = identity(away.path(), "escrow.txt");
+    let (other_file, other) = identity(away.path(), "other.txt");
+    let (stranger, _) = identity(away.path(), "stranger.txt");
+    let mut vault = TestVault::start().await;
+    let lab = vault.lab("acme").await;
+    let refused = lab.vault.export_catalog(&lab.tenant).await.err().map(|error| error.reason());
+    assert_eq!(refused, Some(Reason::PreconditionFailed), "there is no escrow");
+    let plugin = lab.vault.set_escrow(&lab.tenant, &["age1yubikey1qwertyu".into()]).await;
+    assert_eq!(plugin.unwrap_err().reason(), Reason::Unsupported);
+    let all = fill(&lab).await;
+    lab.vault.set_escrow(&lab.tenant, std::slice::from_ref(&to)).await.unwrap();
+    complete(&lab).await;
+    // What comes under a later version is in escrow too; the one that is taken out is not.
+    lab.vault.set_escrow(&lab.tenant, &[to.clone(), other.clone()]).await.unwrap();
+    lab.vault.rotate_key(&lab.tenant).await.unwrap();
+    lab.put("rlhf/later", "put under another version").await;
+    lab.vault.set_escrow(&lab.tenant, std::slice::from_ref(&to)).await.unwrap();
+    complete(&lab).await;
+    assert_eq!(lab.vault.escrow(&lab.tenant).await.unwrap().recipients, [to]);
+    let left = format!("SELECT count(*) FROM escrows WHERE recipient = '{other}'");
+    assert_eq!(tamper::number(&vault.folder(), &left).await, 0);
+    let worker = lab.vendor(&vault, "labelco").await;
+    let refused = worker.vault.export_catalog(&lab.tenant).await.err().map(|error| error.reason());
+    assert_eq!(refused, Some(Reason::OutOfScope));
+
+    let catalog = away.path().join("catalog");
+    export(&lab, &catalog).await;
+    let ledger = vault.ledger("acme").await;
+    assert_eq!(ledger.done(Event::EscrowSet).len(), 3);
+    let (url, environment) = blobs_of(&vault.folder());
+    // The server and all of its folder are gone, but for the blobs.
+    vault.stop().await;
+    let blobs = away.path().join("blobs");
+    if url.starts_with("file:") {
+        fs::rename(vault.folder().join("blobs"), &blobs).unwrap();
+    }
+    drop(vault);
+    let url = if url.starts_with("file:") { format!("file:{}", blobs.display()) } else { url };
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let out = away.path().join("out");
+    let with = |identity: &Path, catalog: &Path, more: &[&str]| {
+        let (identity, catalog, out) = (text(identity), text(catalog), text(&out));
+        let mut arguments = vec!["--identity", &identity, "--catalog", &catalog, "--blobs", &url, "-o", &out];
+        arguments.extend(more);
+        recover(away.path(), &arguments, &environment)
+    };
+    for wrong in [&stranger, &other_file] {
+        with(wrong, &catalog, &[]).fails(4, "UNAUTHENTICATED");
+    }
+    assert!(!out.exists());
+    let ran = with(&file, &catalog, &[]).ok();
+    assert!(ran.stderr.contains("plaintext is now on this disk"), "{}", ran.stderr);
+    for (name, bytes) in &all {
+        assert!(fs::read(out.join(name)).unwrap() == *bytes, "{name}");
+    }
+    assert_eq!(fs::read(out.join("rlhf/later")).unwrap(), b"put under another version");
+    assert!(!out.join("rlhf/math/000003").exists(), "it was deleted");
+    fs::remove_dir_all(&out).unwrap();
+    let ran = with(&file, &catalog, &["acme/other/deep/"]).ok();
+    assert!(ran.text().contains("4 objects"), "{}", ran.text());
+    assert!(!out.join("rlhf").exists());
+    with(&file, &catalog, &["beta"]).fails(2, "USAGE");
+
+    // What is exported opens nothing by itself.
+    let mut search = Search::default();
+    search.add_text("plain", &all[0].1);
+    assert!(search.find_below(&catalog).is_empty());
+    // A row that was changed is found out, and nothing leaves the folder.
+    let changed = away.path().join("changed");
+    fs::create_dir(&changed).unwrap();
+    fs::copy(catalog.join("catalog.json"), changed.join("catalog.json")).unwrap();
+    let rows = fs::read_to_string(catalog.join("objects.jsonl")).unwrap();
+    fs::write(changed.join("objects.jsonl"), rows.replacen("math/000001", "math/900001", 1)).unwrap();
+    with(&file, &changed, &[]).fails(5, "INTEGRITY");
+    resign(&changed);
+    let ran = with(&file, &changed, &["acme/rlhf/math/900001"]);
+    ran.fails_after_log(5, "INTEGRITY");
+    assert!(!out.join("rlhf/math/900001").exists());
+    fs::write(changed.join("objects.jsonl"), rows.replacen("math/000001", "../../outside", 1)).unwrap();
+    resign(&changed);
+    with(&file, &changed, &["acme/rlhf/"]).fails_after_log(5, "INTEGRITY");
+    assert!(!away.path().join("outside").exists());
+}
+
+/// Makes the head vouch for the rows as they are: whoever can write the export can do that.
+fn resign(folder: &Path) {
+    use strongroom_core::escrow::{Checksum, ExportHead, HEAD_FILE, OBJECTS_FILE};
+    let mut head: ExportHead = strongroom_core::exact::from_slice(&fs::read(folder.join(HEAD_FILE)).unwrap()).unwrap();
+    let mut sum = Checksum::default();
+    sum.update(&fs::read(folder.join(OBJECTS_FILE)).unwrap());
+    (head.objects, head.digest) = (sum.objects, sum.digest());
+    fs::write(folder.join(HEAD_FILE), strongroom_core::exact::to_vec(&head).unwrap()).unwrap();
+}
+
+on_s3! {
+    (flavor = "multi_thread", worker_threads = 2)
+    everything_is_recovered_without_server_and_database,
+}
+
+on_each_engine! {
+    (flavor = "multi_thread", worker_threads = 2)
+    everything_is_recovered_without_server_and_database,
+}
