@@ -27,7 +27,8 @@ pub enum Key {
 Examples:
   strongroom key rotate acme
   strongroom key rotate acme --detach
-  strongroom key rotate acme --log")]
+  strongroom key rotate acme --log
+  strongroom key rotate acme --every 90d     # the vault does it by itself from now on; --every off ends that")]
     Rotate {
         /// The tenant.
         tenant: TenantName,
@@ -37,6 +38,9 @@ Examples:
         /// Rotate the key that signs the ledger's checkpoints instead. The one before signs it, so whoever knows that one follows.
         #[arg(long, conflicts_with = "detach")]
         log: bool,
+        /// Do not rotate now: have the vault do it by itself, so often, or no longer.
+        #[arg(long, value_name = "LENGTH|off", conflicts_with_all = ["detach", "log"])]
+        every: Option<rotation::Every>,
     },
     /// Show the versions of a tenant's key, and how far the last rotation is.
     #[command(after_help = "\
@@ -190,6 +194,7 @@ impl Key {
         }
         globals.with_vault(async |vault| match self {
             Self::Rotate { tenant, log: true, .. } => rotation::rotate_log(globals, vault, &tenant).await,
+            Self::Rotate { tenant, every: Some(every), .. } => rotation::every(globals, vault, &tenant, every).await,
             Self::Rotate { tenant, detach, .. } => rotation::rotate(globals, vault, &tenant, detach).await,
             Self::Status { tenant } => {
                 let shreds = vault.shreds(&tenant).await?;

@@ -7,6 +7,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use strongroom_core::ids::Millis;
 
+use crate::amount::counted;
+
 /// A length of time: `15m`, `12h`, `1h30m`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Length(pub SignedDuration);
@@ -26,6 +28,14 @@ impl FromStr for Length {
             .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
             .map_err(|_| NotALength)?;
         if length.is_positive() { Ok(Self(length)) } else { Err(NotALength) }
+    }
+}
+
+/// A long time in whole words: `90 days`, `36 hours`.
+pub fn whole(millis: u64) -> String {
+    match millis / 3_600_000 {
+        hours if hours % 24 == 0 => counted(hours / 24, "day"),
+        hours => counted(hours, "hour"),
     }
 }
 

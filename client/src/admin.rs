@@ -332,6 +332,7 @@ enum Method {
     RotateLogKey,
     Shred,
     SetEscrow,
+    RotateEvery,
     IssueGrant,
     RenewGrant,
     RevokeGrant,
@@ -369,6 +370,7 @@ fn method(instruction: &Instruction) -> Method {
             Method::Shred
         }
         Instruction::SetEscrow { .. } => Method::SetEscrow,
+        Instruction::RotateEvery { .. } => Method::RotateEvery,
         Instruction::IssueGrant(_) => Method::IssueGrant,
         Instruction::RenewGrant { .. } => Method::RenewGrant,
         Instruction::RevokeGrant { .. } => Method::RevokeGrant,
@@ -402,6 +404,7 @@ async fn carry_out(method: Method, channel: Channel, order: v1::SignedOrder) -> 
         Method::RotateLogKey => KeysClient::new(channel).rotate_log(order).await,
         Method::Shred => KeysClient::new(channel).shred(order).await,
         Method::SetEscrow => KeysClient::new(channel).set_escrow(order).await,
+        Method::RotateEvery => KeysClient::new(channel).rotate_every(order).await,
         Method::IssueGrant => GrantsClient::new(channel).issue(order).await,
         Method::RenewGrant => GrantsClient::new(channel).renew(order).await,
         Method::RevokeGrant => GrantsClient::new(channel).revoke(order).await,

@@ -1,16 +1,18 @@
 //! The versions of a tenant's key. All of it is for the tenant's admins.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use futures::stream::{BoxStream, try_unfold};
 use strongroom_core::ids::{Index, Millis};
 use strongroom_core::names::TenantName;
-use strongroom_core::order::Instruction;
+use strongroom_core::order::{EVERY, Instruction};
 use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use strongroom_proto::v1::keys_client::KeysClient;
 use tonic::Streaming;
 
-use crate::admin::OrderDone;
+use crate::admin::{OrderDone, now};
 use crate::connect::Vault;
 use crate::error::{Error, Result};
 use crate::log::Cover;
@@ -25,6 +27,8 @@ pub struct KeyStatus {
     pub versions: Vec<u32>,
     /// The last rotation; none if the key was never rotated.
     pub rotation: Option<Rotation>,
+    /// How often the vault rotates by itself, and when next; none if it does not.
+    pub schedule: Option<(Duration, Millis)>,
 }
 
 /// How far a rotation is: everything that was there is wrapped under its version, while reads and writes go on.
@@ -98,6 +102,21 @@ impl Vault {
         Ok((version, self.order(tenant, Instruction::RotateLogKey { version }).await?))
     }
 
+    /// Has the vault rotate the tenant's key by itself, every so often (an hour to ten years) from now on; none ends that.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` if the time is too short or too long; `PRECONDITION_FAILED` if there is nothing to end; `OUT_OF_SCOPE` if
+    /// the caller is no admin.
+    pub async fn rotate_every(&self, tenant: &TenantName, every: Option<Duration>) -> Result<OrderDone> {
+        let every = every.map(|every| u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+        if let Some(every) = every.filter(|every| !EVERY.contains(every)) {
+            let words = format!("a key is rotated every hour to every ten years, not every {every} ms");
+            return Err(Error::new(Reason::InvalidArgument, words));
+        }
+        let first = Millis(now()?.0.saturating_add(every.unwrap_or(0)));
+        self.order(tenant, Instruction::RotateEvery { every, first }).await
+    }
+
     /// Destroys an older version of the tenant's key, for good: what was copied while it was in use no longer opens with what the
     /// vault has.
     ///
@@ -118,5 +137,7 @@ fn status(message: &v1::KeyStatus) -> KeyStatus {
         started: Millis(rewrap.started),
         finished: rewrap.finished.map(Millis),
     });
-    KeyStatus { active: message.active, versions: message.versions.clone(), rotation }
+    let every = message.rotate_every.map(Duration::from_millis);
+    let schedule = every.zip(message.rotate_next.map(Millis));
+    KeyStatus { active: message.active, versions: message.versions.clone(), rotation, schedule }
 }

@@ -252,7 +252,7 @@ mod tests {
         let read = EscrowedKey::decode(&bytes).unwrap();
         assert_eq!((read.vault, read.tenant, read.version), (key.vault, key.tenant, 7));
         assert_eq!(read.key.expose(), key.key.expose());
-        for bad in [&bytes[..71], &[&bytes[..], &[0]].concat()[..], &[b"SRE2", &bytes[4..]].concat()[..], &[]] {
+        for bad in [&bytes[..71], &[&bytes[..], &[0]].concat()[..], &[&b"SRE2"[..], &bytes[4..]].concat()[..], &[]] {
             assert!(EscrowedKey::decode(bad).is_none());
         }
     }

@@ -15,6 +15,8 @@ use crate::origin::Origin;
 
 /// The most signatures of one order.
 pub const MAX_SIGNATURES: usize = 8;
+/// What a tenant's key may be rotated every so often by itself: an hour to ten years, in milliseconds.
+pub const EVERY: std::ops::RangeInclusive<u64> = 3_600_000..=10 * 366 * 24 * 3_600_000;
 /// The most bytes of one order's exact JSON.
 pub const MAX_BYTES: usize = 32 * 1024;
 
@@ -182,6 +184,13 @@ pub enum Instruction {
     ShredTenant {
         /// Why, in words; at most 512 bytes.
         note: Option<String>,
+    },
+    /// By an admin: the vault makes a new version of the tenant's key by itself, whenever one is due.
+    RotateEvery {
+        /// The time from one to the next, in milliseconds: an hour to ten years; none ends it.
+        every: Option<u64>,
+        /// When the first is due.
+        first: Millis,
     },
     /// By an admin: every version of the tenant's key, present and future, is sealed to exactly these age recipients.
     SetEscrow {
@@ -375,6 +384,9 @@ fn check_fields(instruction: &Instruction) -> Result<(), OrderError> {
             check(terms.limits.sources.len() <= 64, "list of sources")?;
             let count = (1..=Terms::MAX_SCOPES).contains(&terms.scopes.len());
             check(count && terms.scopes.iter().all(crate::grant::Scope::is_well_formed), "list of scopes")
+        }
+        Instruction::RotateEvery { every, .. } => {
+            check(every.is_none_or(|every| EVERY.contains(&every)), "time between rotations")
         }
         Instruction::SetEscrow { recipients } => check(crate::escrow::are_recipients(recipients), "list of recipients"),
         Instruction::SetPolicy(policy) => check(policy.limits.sources.len() <= 64, "list of sources"),

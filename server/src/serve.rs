@@ -28,7 +28,7 @@ use crate::room;
 use crate::tenants::Tenants;
 use crate::vault::lookups::Lookups;
 use crate::vault::retention::Retention;
-use crate::vault::{Vault, blocks, escrow, rewrap, shred};
+use crate::vault::{Vault, blocks, escrow, rewrap, schedule, shred};
 
 /// HTTP/2 windows: 64 KiB caps a stream at 740 MB/s, 4 MiB costs memory for nothing.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -201,6 +201,7 @@ impl Listening {
         let rewrapping = tokio::spawn(rewrap::run(vault.clone(), stop.clone()));
         let watching_room = room::watch(written_to(&config), stop.clone());
         let shredding = tokio::spawn(shred::run(vault.clone(), stop.clone()));
+        let scheduling = tokio::spawn(schedule::run(vault.clone(), stop.clone()));
         let escrowing = tokio::spawn(escrow::run(vault.clone(), stop.clone()));
         let integrated = CancellationToken::new();
         let integrating = vault.recorder.integrate(vault.tenants.clone(), integrated.clone());
@@ -242,6 +243,9 @@ impl Listening {
         }
         if let Err(error) = rewrapping.await {
             tracing::error!(%error, "wrapping keys anew failed");
+        }
+        if let Err(error) = scheduling.await {
+            tracing::error!(%error, "rotating what is due failed");
         }
         if let Err(error) = escrowing.await {
             tracing::error!(%error, "sealing keys to their escrow failed");

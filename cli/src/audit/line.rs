@@ -131,6 +131,10 @@ fn instruction(tenant: &TenantName, instruction: &Instruction, grant: Option<&Gr
         }
         Instruction::ShredDataset { name, note } => noted(format!("all of {name}"), note),
         Instruction::ShredTenant { note } => noted(format!("all of {tenant}"), note),
+        Instruction::RotateEvery { every, first } => match every {
+            Some(every) => format!("every {}, first {}", when::whole(*every), when::seconds(*first)),
+            None => "no longer".to_owned(),
+        },
         Instruction::SetEscrow { recipients } => match recipients.is_empty() {
             true => "to nobody".to_owned(),
             false => format!("to {}", recipients.join(" ")),

@@ -24,6 +24,9 @@ struct Shown {
     active: u32,
     versions: Vec<u32>,
     rotation: Option<ShownRotation>,
+    /// How often the vault rotates by itself, in milliseconds, and when next.
+    rotate_every: Option<u64>,
+    rotate_next: Option<String>,
     /// Orders to shred, newest first.
     shreds: Vec<shred::Shown>,
 }
@@ -68,6 +71,9 @@ impl Shown {
                 )
             }
         };
+        if let (Some(every), Some(next)) = (self.rotate_every, &self.rotate_next) {
+            text.push_str(&format!("\n  the vault rotates it by itself every {}, next {next}", when::whole(every)));
+        }
         text.push_str(&self.rotated());
         self.shreds.iter().for_each(|shred| text.push_str(&format!("\n{}", shred.words())));
         text
@@ -121,12 +127,47 @@ pub(super) async fn rotate(globals: &Globals, vault: &Vault, tenant: &TenantName
     }
 }
 
+/// How often: a length of time, or `off`.
+#[derive(Debug, Clone, Copy)]
+pub enum Every {
+    /// So often.
+    Length(when::Length),
+    /// No longer.
+    Off,
+}
+
+impl std::str::FromStr for Every {
+    type Err = when::NotALength;
+
+    fn from_str(text: &str) -> Result<Self, when::NotALength> {
+        if text == "off" { Ok(Self::Off) } else { text.parse().map(Self::Length) }
+    }
+}
+
+/// Has the vault rotate by itself, or no longer.
+pub(super) async fn every(globals: &Globals, vault: &Vault, tenant: &TenantName, every: Every) -> Outcome {
+    let every = match every {
+        Every::Length(when::Length(length)) => Some(length.unsigned_abs()),
+        Every::Off => None,
+    };
+    vault.rotate_every(tenant, every).await?;
+    show(globals, tenant, vault.key_status(tenant).await?, &[])
+}
+
 /// Shows a status.
 pub(super) fn show(globals: &Globals, tenant: &TenantName, status: KeyStatus, shreds: &[Shredding]) -> Outcome {
-    let KeyStatus { active, versions, rotation } = status;
+    let KeyStatus { active, versions, rotation, schedule } = status;
     let rotation = rotation.map(ShownRotation::from);
     let shreds = shreds.iter().map(|shredding| shred::Shown::new(tenant, shredding)).collect();
-    let shown = Shown { tenant: tenant.to_string(), active, versions, rotation, shreds };
+    let shown = Shown {
+        tenant: tenant.to_string(),
+        active,
+        versions,
+        rotation,
+        rotate_every: schedule.map(|(every, _)| u64::try_from(every.as_millis()).unwrap_or(u64::MAX)),
+        rotate_next: schedule.map(|(_, next)| when::rfc3339(next)),
+        shreds,
+    };
     globals.output.result(&shown, Shown::words)
 }
 

@@ -11,12 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::grant::{Blocked, Grant, Holder, Policy, Prefix, Renewal, Shreds};
+use crate::grant::{Blocked, Grant, Holder, Policy, Prefix, Refusal, Renewal, Shreds};
 use crate::identity::Fingerprint;
-use crate::ids::{DatasetId, GrantId, IncidentId, Index, OrderId, VendorId};
+use crate::ids::{DatasetId, GrantId, IncidentId, Index, Millis, OrderId, VendorId};
 use crate::ledger::Event;
 use crate::names::{DatasetName, TenantName, VendorName};
 use crate::order::{Instruction, VerifiedOrder};
+use crate::reason::Reason;
 use grown::Grown;
 
 /// Who a key is to a tenant.
@@ -72,6 +73,20 @@ pub struct Incident {
     pub closed: Option<Index>,
 }
 
+/// When a tenant's key is rotated by the vault itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// The order that says so.
+    pub order: OrderId,
+    /// Whose order it is.
+    pub issuer: Fingerprint,
+    /// The time from one to the next, in milliseconds.
+    pub every: u64,
+    /// When the next is due.
+    pub next: Millis,
+}
+
 /// Who stands in which relation to a tenant, after some entries of its ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +110,8 @@ pub struct Authority {
     incidents: BTreeMap<IncidentId, Incident>,
     /// How often the key that signs checkpoints was rotated: it begins with version 1.
     log_rotations: u32,
+    /// How often the key is rotated by itself, and when next.
+    schedule: Option<Schedule>,
     /// The age recipients that the key's versions are sealed to.
     escrow: Vec<String>,
     policy: Policy,
@@ -165,6 +182,42 @@ impl Authority {
     pub fn has_key(&self, version: u32) -> bool {
         let is_left = self.shredded.is_none() && !self.destroyed.contains(&version);
         (1..=self.key_version()).contains(&version) && is_left
+    }
+
+    /// When the tenant's key is rotated by the vault itself; none if nobody ordered it.
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_ref()
+    }
+
+    /// The version that the vault may make at `now` by this order, as nothing but an order of an admin and its time lets it.
+    ///
+    /// # Errors
+    /// `PRECONDITION_FAILED` if none is due by that order.
+    pub fn admit_due(&self, order: &OrderId, now: Millis) -> Result<u32, Refusal> {
+        let refuse = |words: String| Err(Refusal::new(Reason::PreconditionFailed, words));
+        if self.shredded.is_some() {
+            return Err(Refusal::tenant_shredded());
+        }
+        match &self.schedule {
+            Some(schedule) if schedule.order == *order && schedule.next <= now => {
+                match self.key_version().checked_add(1) {
+                    Some(version) => Ok(version),
+                    None => refuse("the key was rotated as often as can be counted".into()),
+                }
+            }
+            Some(schedule) if schedule.order == *order => {
+                refuse(format!("the next rotation is due at {}", schedule.next))
+            }
+            _ => refuse("no rotation is due by this order".into()),
+        }
+    }
+
+    /// Takes in a rotation that was due and was made at `now`.
+    pub fn apply_due(&mut self, now: Millis) {
+        self.rotations = self.rotations.saturating_add(1);
+        if let Some(schedule) = &mut self.schedule {
+            schedule.next = Millis(now.0.saturating_add(schedule.every));
+        }
     }
 
     /// The age recipients that every version of the tenant's key is sealed to, sorted; none if there is no escrow.
@@ -345,6 +398,10 @@ impl Authority {
                 self.destroyed.insert(*version);
             }
             Instruction::RotateLogKey { version } => self.log_rotations = version.saturating_sub(1),
+            Instruction::RotateEvery { every, first } => {
+                let (id, issuer) = (order.id(), order.issuer());
+                self.schedule = every.map(|every| Schedule { order: id, issuer, every, next: *first });
+            }
             Instruction::SetEscrow { recipients } => self.escrow.clone_from(recipients),
             Instruction::RevokeGrant { grant, .. } => {
                 self.revoked.insert(*grant, index);
@@ -430,6 +487,8 @@ pub fn is_authority_event(event: Event) -> bool {
         | Event::ObjectShredded
         | Event::DatasetShredded
         | Event::TenantShredded
+        | Event::RotationSet
+        | Event::KeyRotatedDue
         | Event::EscrowSet => true,
         Event::GrantIssued
         | Event::GrantRenewed

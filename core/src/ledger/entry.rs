@@ -110,6 +110,12 @@ pub enum Event {
     /// All keys of the tenant were destroyed.
     #[serde(rename = "tenant.shredded")]
     TenantShredded,
+    /// How often the vault rotates the tenant's key by itself.
+    #[serde(rename = "rotation.set")]
+    RotationSet,
+    /// The tenant's key has a new version, made by the vault since it was due: the entry names the order that says so.
+    #[serde(rename = "key.rotated.due")]
+    KeyRotatedDue,
     /// To whom the versions of the tenant's key are sealed.
     #[serde(rename = "escrow.set")]
     EscrowSet,
@@ -138,7 +144,7 @@ pub enum Event {
 
 impl Event {
     /// Every event there is.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::TenantCreated,
         Self::AdminAdded,
         Self::AdminRemoved,
@@ -168,6 +174,8 @@ impl Event {
         Self::ObjectShredded,
         Self::DatasetShredded,
         Self::TenantShredded,
+        Self::RotationSet,
+        Self::KeyRotatedDue,
         Self::EscrowSet,
         Self::SessionOpen,
         Self::ObjectPut,
@@ -206,6 +214,7 @@ impl Event {
             Instruction::ShredObjects { .. } => Self::ObjectShredded,
             Instruction::ShredDataset { .. } => Self::DatasetShredded,
             Instruction::ShredTenant { .. } => Self::TenantShredded,
+            Instruction::RotateEvery { .. } => Self::RotationSet,
             Instruction::SetEscrow { .. } => Self::EscrowSet,
             Instruction::IssueGrant(_) => Self::GrantIssued,
             Instruction::RenewGrant { .. } => Self::GrantRenewed,
@@ -246,6 +255,8 @@ impl Event {
             Self::ObjectShredded => "object.shredded",
             Self::DatasetShredded => "dataset.shredded",
             Self::TenantShredded => "tenant.shredded",
+            Self::RotationSet => "rotation.set",
+            Self::KeyRotatedDue => "key.rotated.due",
             Self::EscrowSet => "escrow.set",
             Self::SessionOpen => "session.open",
             Self::ObjectPut => "object.put",

@@ -204,6 +204,28 @@ pub(crate) const CASES: &[Case] = &[
         s.ledger.order_entry(signed);
     }),
     (Rule::OrderAllowed, "a dataset made twice", |s| s.ledger.dataset("rlhf")),
+    (Rule::RotationDue, "a rotation by the vault before it was due", |s| {
+        let order = s.ledger.order(every(Some(3_600_000), s.ledger.now + 60_000));
+        s.ledger.rotation_due(order);
+    }),
+    (Rule::RotationDue, "a rotation by the vault that nobody ordered", |s| {
+        s.ledger.rotation_due(strongroom_core::ids::OrderId::from_bytes([7; 32]));
+    }),
+    (Rule::RotationDue, "two rotations by the vault for one time", |s| {
+        let order = s.ledger.order(every(Some(3_600_000), s.ledger.now));
+        s.ledger.rotation_due(order);
+        s.ledger.rotation_due(order);
+    }),
+    (Rule::RotationDue, "a rotation by the vault after that was ended", |s| {
+        let order = s.ledger.order(every(Some(3_600_000), s.ledger.now));
+        s.ledger.order(every(None, 0));
+        s.ledger.rotation_due(order);
+    }),
+    (Rule::Actor, "a rotation by the vault in somebody else's name", |s| {
+        let order = s.ledger.order(every(Some(3_600_000), s.ledger.now));
+        s.ledger.rotation_due(order);
+        last(s).entry.actor.key = identity().fingerprint();
+    }),
     (Rule::OrderAllowed, "an escrow set by a vendor", |s| {
         let signed = s.ledger.sign_by(&s.key, escrow(&["age1aaaaaaa"]));
         s.ledger.order_entry(signed);

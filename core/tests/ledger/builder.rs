@@ -191,6 +191,12 @@ impl Ledger {
         }
     }
 
+    /// A rotation that the vault made by itself, by an order.
+    pub(crate) fn rotation_due(&mut self, order: strongroom_core::ids::OrderId) {
+        let entry = Entry { order: Some(order), ..self.blank(Event::KeyRotatedDue, self.admin.fingerprint()) };
+        self.push(entry, Private::default());
+    }
+
     pub(crate) fn order(&mut self, instruction: Instruction) -> strongroom_core::ids::OrderId {
         let signed = self.sign_by_admin(instruction);
         self.order_entry(signed)

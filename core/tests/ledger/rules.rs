@@ -75,6 +75,10 @@ pub(crate) fn shred(prefix: &str) -> Instruction {
     Instruction::ShredObjects { dataset: "rlhf".parse().unwrap(), prefix: prefix.parse().unwrap(), note: None }
 }
 
+pub(crate) fn every(every: Option<u64>, first: u64) -> Instruction {
+    Instruction::RotateEvery { every, first: strongroom_core::ids::Millis(first) }
+}
+
 pub(crate) fn escrow(recipients: &[&str]) -> Instruction {
     Instruction::SetEscrow { recipients: recipients.iter().map(|text| (*text).to_owned()).collect() }
 }

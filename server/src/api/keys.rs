@@ -6,10 +6,11 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use strongroom_core::ids::{DatasetId, Index};
+use strongroom_core::order::Instruction;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, page_size, receipt, tenant_name};
+use super::{answer, caller, order, page_size, receipt, tenant_name};
 use crate::answer::refuse;
 use crate::error::Error;
 use crate::recorder::attempt::Caller;
@@ -32,6 +33,10 @@ impl v1::keys_server::Keys for KeysApi {
             rewrap::rotate(&self.0, caller, &tenant_name(&message.tenant)?, &message.order).await
         };
         answer(work.await.map(receipt))
+    }
+
+    async fn rotate_every(&self, request: Request<v1::SignedOrder>) -> Receipt {
+        order(&self.0, request, |instruction| matches!(instruction, Instruction::RotateEvery { .. })).await
     }
 
     async fn destroy(&self, request: Request<v1::SignedOrder>) -> Receipt {
@@ -213,5 +218,12 @@ async fn look(vault: &Vault, tenant: &Arc<Tenant>, caller: &Caller) -> Result<v1
     });
     let active = authority.key_version();
     let versions = (1..=active).filter(|version| authority.has_key(*version)).collect();
-    Ok(v1::KeyStatus { active, versions, rewrap })
+    let schedule = authority.schedule();
+    Ok(v1::KeyStatus {
+        active,
+        versions,
+        rewrap,
+        rotate_every: schedule.map(|schedule| schedule.every),
+        rotate_next: schedule.map(|schedule| schedule.next.0),
+    })
 }

@@ -45,7 +45,7 @@ impl Catalog {
         let sql =
             self.sql("SELECT version, recipient, message FROM escrows WHERE tenant = $1 ORDER BY version, recipient");
         let rows = sqlx::query(sql).bind(&tenant.as_bytes()[..]).fetch_all(self.reader()).await?;
-        let sealed = |row: &sqlx::any::AnyRow| {
+        let sealed = |row: &sqlx::any::AnyRow| -> Result<Sealed, CatalogError> {
             let version = u32::try_from(number(row, 0)?).map_err(|_| CatalogError::integrity("a version"))?;
             Ok((version, row.try_get(1)?, row.try_get(2)?))
         };

@@ -82,6 +82,25 @@ impl Tx {
         Ok(())
     }
 
+    /// Notes when the tenant's key is due to be rotated next; none if never.
+    pub(crate) async fn set_due_rotation(
+        &mut self,
+        tenant: &TenantId,
+        due: Option<Millis>,
+    ) -> Result<(), CatalogError> {
+        let tenant = &tenant.as_bytes()[..];
+        let Some(due) = due else {
+            let sql = self.sql("DELETE FROM rotations WHERE tenant = $1");
+            sqlx::query(sql).bind(tenant).execute(self.connection()).await?;
+            return Ok(());
+        };
+        let sql = self.sql(
+            "INSERT INTO rotations (tenant, due) VALUES ($1, $2) ON CONFLICT (tenant) DO UPDATE SET due = excluded.due",
+        );
+        sqlx::query(sql).bind(tenant).bind(signed(due.0)).execute(self.connection()).await?;
+        Ok(())
+    }
+
     /// Notes that an object was put whose key is under an older version.
     pub(crate) async fn reopen_rewrap(&mut self, tenant: &TenantId) -> Result<(), CatalogError> {
         let sql = self.sql("UPDATE rewraps SET finished = NULL, total = total + 1 WHERE tenant = $1");
@@ -145,6 +164,13 @@ impl Catalog {
         );
         let row = sqlx::query(sql).bind(&tenant.as_bytes()[..]).fetch_optional(self.reader()).await?;
         row.as_ref().map(rewrap).transpose()
+    }
+
+    /// The tenants whose keys are due to be rotated at `now`. What is due says the authority; this says whom to look at.
+    pub(crate) async fn due_rotations(&self, now: Millis) -> Result<Vec<TenantId>, CatalogError> {
+        let sql = self.sql("SELECT tenant FROM rotations WHERE due <= $1");
+        let rows = sqlx::query(sql).bind(signed(now.0)).fetch_all(self.reader()).await?;
+        rows.iter().map(|row| Ok(TenantId::from_bytes(super::id(row, 0)?))).collect()
     }
 
     /// The tenants whose objects are still to be wrapped anew.

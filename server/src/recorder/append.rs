@@ -467,6 +467,9 @@ async fn write(tx: &mut Tx, made: &mut Made) -> Result<(), CatalogError> {
             KeyChange::AllDestroyed => tx.destroy_all_keys(id, *now).await?,
         }
     }
+    if let Some(due) = writes.due {
+        tx.set_due_rotation(id, due).await?;
+    }
     if let Some(entry) = writes.escrow_due {
         tx.escrow_due(id, entry).await?;
     }

@@ -89,6 +89,8 @@ pub enum Attempt {
     Delete(Delete),
     /// To carry out an order.
     Order(Box<Order>),
+    /// To rotate the tenant's key, since that is due.
+    RotateDue(Box<RotateDue>),
     /// To create a tenant: entry 0 of a new ledger. The server checked that its signer is an operator.
     CreateTenant(Box<Order>, Box<NewTenant>),
     /// Refused before it came to anything: recorded if the caller is known, within the bounds for denials.
@@ -103,7 +105,7 @@ impl Attempt {
             Self::Put(put) => Some(&put.call),
             Self::Delete(delete) => Some(&delete.call),
             Self::Denied(denied) => denied.call.as_ref(),
-            Self::Order(_) | Self::CreateTenant(..) => None,
+            Self::Order(_) | Self::RotateDue(_) | Self::CreateTenant(..) => None,
         }
     }
 }
@@ -210,6 +212,16 @@ impl Order {
     pub fn new(caller: Caller, verified: VerifiedOrder) -> Self {
         Self { caller, verified, new_key: None, new_log_key: None, detail: None }
     }
+}
+
+/// A rotation that is due by an order of an admin.
+pub struct RotateDue {
+    /// The order.
+    pub order: OrderId,
+    /// The version to be.
+    pub version: u32,
+    /// The new version, wrapped by the root key.
+    pub new_key: Vec<u8>,
 }
 
 /// A refusal to record.

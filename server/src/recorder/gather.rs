@@ -244,7 +244,7 @@ impl<'a> Wanted<'a> {
                     slots.enter(part.object.dataset, part.object.path.as_str());
                 }
             }
-            Attempt::Release(_) | Attempt::CreateTenant(..) => {}
+            Attempt::Release(_) | Attempt::RotateDue(_) | Attempt::CreateTenant(..) => {}
             Attempt::Put(put) => {
                 for object in &put.objects {
                     slots.enter(object.dataset, object.path.as_str());

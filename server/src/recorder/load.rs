@@ -157,6 +157,17 @@ pub(super) fn fold(authority: &mut Authority, from: [u8; 32], rows: &[AuthorityR
     for row in rows {
         let wrong = |why: &str| broken(format!("the authority log's row of entry {} {why}", row.entry));
         let entry = Entry::from_bytes(&row.public).map_err(|error| wrong(&error.to_string()))?;
+        if entry.event == Event::KeyRotatedDue {
+            // No order of its own: an earlier one says that it is due.
+            let admitted = entry.order.is_some_and(|order| authority.admit_due(&order, entry.time).is_ok());
+            if entry.index != row.entry || entry.index < next || !admitted {
+                return Err(wrong("is of no rotation that was due"));
+            }
+            tip = chain(&tip, &row.public);
+            authority.apply_due(entry.time);
+            next = Index(entry.index.0 + 1);
+            continue;
+        }
         let order = SignedOrder::accept(&row.signed).map_err(|error| wrong(&error.to_string()))?;
         let instruction = &order.order().instruction;
         let fits = entry.index == row.entry

@@ -57,6 +57,9 @@ impl Waiting {
         let request = call.map(|call| request_key(&call.caller.key, &call.request()));
         let part = match &attempt {
             Attempt::Denied(_) => None,
+            Attempt::RotateDue(_) => {
+                Some(Content { detail: Some("by the vault itself"), ..Content::default() }.write()?)
+            }
             Attempt::Order(order) | Attempt::CreateTenant(order, _) => {
                 let signed = order.verified.clone().into_signed();
                 let source = order.caller.source.to_string();
@@ -86,7 +89,7 @@ impl Waiting {
             Attempt::Release(release) => 1 + release.parts.len() / 4,
             Attempt::Put(put) => 1 + put.objects.len(),
             Attempt::Delete(_) => 256,
-            Attempt::Order(_) | Attempt::CreateTenant(..) | Attempt::Denied(_) => 1,
+            Attempt::Order(_) | Attempt::RotateDue(_) | Attempt::CreateTenant(..) | Attempt::Denied(_) => 1,
         }
     }
 }

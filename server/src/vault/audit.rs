@@ -114,6 +114,7 @@ fn is_about(vendor: VendorId, private: Option<&Private>) -> bool {
         | Instruction::ShredDataset { .. }
         | Instruction::ShredTenant { .. }
         | Instruction::SetEscrow { .. }
+        | Instruction::RotateEvery { .. }
         | Instruction::SetPolicy(_)
         | Instruction::CloseIncident { .. }
         | Instruction::RenewGrant { .. }

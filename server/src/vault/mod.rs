@@ -24,6 +24,7 @@ pub(crate) mod put_batch;
 pub(crate) mod release;
 pub(crate) mod retention;
 pub(crate) mod rewrap;
+pub(crate) mod schedule;
 pub(crate) mod session;
 pub(crate) mod shred;
 pub(crate) mod standing;

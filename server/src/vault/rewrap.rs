@@ -38,6 +38,13 @@ const LEASE: u64 = 10_000;
 #[derive(Default)]
 pub(crate) struct Rewraps(Notify);
 
+impl Rewraps {
+    /// There is.
+    pub(crate) fn tell(&self) {
+        self.0.notify_one();
+    }
+}
+
 /// Makes the next version of the tenant's key and has it recorded as the active one. Its objects are wrapped anew from then on.
 pub(crate) async fn rotate(
     vault: &Vault,
@@ -61,7 +68,7 @@ pub(crate) async fn rotate(
     let id = verified.id();
     let attempt = Attempt::Order(Box::new(Order { new_key, ..Order::new(caller, verified) }));
     let done = carried_out(vault.recorder.record(&tenant, attempt).await?, id)?;
-    vault.rewraps.0.notify_one();
+    vault.rewraps.tell();
     vault.escrows.tell();
     Ok(done)
 }

@@ -13,7 +13,7 @@ use strongroom_test_services::{on_each_engine, on_postgres_alone};
 use strongroom_tests::chance::Chance;
 use strongroom_tests::shell::Shell;
 use strongroom_tests::site::Site;
-use strongroom_tests::{Lab, TestVault, sample, tamper};
+use strongroom_tests::{Lab, TestVault, sample, tamper, until};
 
 use crate::STRONGROOM;
 
@@ -220,6 +220,41 @@ async fn a_rotation_that_is_killed_at_random_leaves_nothing_behind() {
     site.ledger("acme").await;
 }
 
+async fn a_key_is_rotated_by_itself_when_it_is_due() {
+    const DAY: u64 = 24 * 3600 * 1000;
+    let vault = TestVault::start().await;
+    let lab = vault.lab("acme").await;
+    fill(&lab, 20).await;
+    let every = |days: u64| Some(std::time::Duration::from_millis(days * DAY));
+    let reason = async |every| lab.vault.rotate_every(&lab.tenant, every).await.unwrap_err().reason();
+    assert_eq!(reason(None).await, Reason::PreconditionFailed, "there is nothing to end");
+    assert_eq!(reason(Some(std::time::Duration::from_secs(60))).await, Reason::InvalidArgument);
+    lab.vault.rotate_every(&lab.tenant, every(30)).await.unwrap();
+    lab.vault.rotate_every(&lab.tenant, None).await.unwrap();
+    assert_eq!(lab.vault.key_status(&lab.tenant).await.unwrap().schedule, None);
+    let order = lab.vault.rotate_every(&lab.tenant, every(90)).await.unwrap();
+    let (told, next) = lab.vault.key_status(&lab.tenant).await.unwrap().schedule.unwrap();
+    assert_eq!(Some(told), every(90));
+    for version in 2..=3 {
+        vault.clock.shift(i64::try_from(90 * DAY).unwrap());
+        until("the key is rotated", async || lab.vault.key_status(&lab.tenant).await.unwrap().active == version).await;
+        rotated(&lab).await;
+        assert_eq!(under(&vault.folder(), version).await, 20);
+    }
+    let (_, later) = lab.vault.key_status(&lab.tenant).await.unwrap().schedule.unwrap();
+    assert!(later.0 >= next.0 + 180 * DAY, "{later} after {next}");
+    all_open(&lab, 20).await;
+    // A node that begins anew folds the same.
+    let mut vault = vault;
+    vault.stop().await;
+    vault.restart().await;
+    let again = vault.connect(&strongroom_tests::copy(&lab.admin)).await;
+    assert_eq!(again.key_status(&lab.tenant).await.unwrap().active, 3);
+    let ledger = vault.ledger("acme").await;
+    let due = ledger.done(Event::KeyRotatedDue);
+    assert_eq!(due.iter().map(|entry| entry.order).collect::<Vec<_>>(), [Some(order.id), Some(order.id)]);
+}
+
 async fn two_nodes_wrap_each_key_once() {
     const COUNT: usize = 5000;
     let here = TestVault::start().await;
@@ -268,6 +303,7 @@ on_each_engine! {
     reads_and_writes_go_on_while_keys_are_wrapped_anew,
     a_version_goes_only_when_nothing_is_under_it,
     a_rotation_that_dies_with_the_server_goes_on,
+    a_key_is_rotated_by_itself_when_it_is_due,
     a_rotation_that_is_killed_at_random_leaves_nothing_behind,
 }
 

@@ -221,6 +221,10 @@ impl Authority {
                 Err(Refusal::new(Reason::PreconditionFailed, "the escrow is so already"))
             }
             Instruction::SetEscrow { .. } => Ok(()),
+            Instruction::RotateEvery { every: None, .. } if self.schedule.is_none() => {
+                Err(Refusal::new(Reason::PreconditionFailed, "the key is not rotated by itself"))
+            }
+            Instruction::RotateEvery { .. } => Ok(()),
             // Judged whole before: who may depends on which grant it is.
             Instruction::RenewGrant { .. } => Ok(()),
         }

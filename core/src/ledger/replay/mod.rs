@@ -256,6 +256,7 @@ impl Replay {
             Event::Release => self.release(&entry, private.as_ref()),
             Event::ReleaseRepeat => self.repeat(&entry, private.as_ref()),
             Event::Denied => self.denied(&entry, private.as_ref()),
+            Event::KeyRotatedDue => self.rotation_due(&entry),
             Event::TenantCreated
             | Event::AdminAdded
             | Event::AdminRemoved
@@ -285,6 +286,7 @@ impl Replay {
             | Event::ObjectShredded
             | Event::DatasetShredded
             | Event::TenantShredded
+            | Event::RotationSet
             | Event::EscrowSet => self.order(&entry, private.as_ref()),
         }?;
         self.log_keys.extend(entry.log_key.map(|change| (entry.index, change)));
@@ -449,7 +451,9 @@ fn check_form(entry: &Entry) -> Check {
         form(entry.session.is_some() == of_session, "the session")?;
         form(entry.call.is_some() == of_call, "the call")?;
         form(entry.order.is_some() != of_session, "the order")?;
-        form(entry.request.is_some() == (of_call || entry.order.is_some()), "the request id")?;
+        // What was due names the order that says so, and carries out none.
+        let carries_out = entry.order.is_some() && entry.event != Event::KeyRotatedDue;
+        form(entry.request.is_some() == (of_call || carries_out), "the request id")?;
         form(entry.grants.is_empty() || entry.event != Event::SessionOpen, "the list of grants")
     }
 }
@@ -459,5 +463,6 @@ fn check_private_form(entry: &Entry, private: &Private) -> Check {
         |holds: bool, what: &str| Rule::PrivateForm.unless(holds, || format!("{what} of {}", entry.event.name()));
     form(private.opening.is_none() || entry.event == Event::SessionOpen, "the opening")?;
     form(private.call.is_none() || entry.call.is_some(), "the call")?;
-    form(private.order.is_none() || entry.order.is_some(), "the order")
+    let names_order = entry.order.is_some() && entry.event != Event::KeyRotatedDue;
+    form(private.order.is_none() || names_order, "the order")
 }

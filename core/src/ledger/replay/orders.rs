@@ -77,6 +77,22 @@ impl Replay {
         Ok(Proof::whole_if(!self.blind))
     }
 
+    /// A rotation that the vault made by itself: an admin's order says when one is due, and who is named for it.
+    pub(super) fn rotation_due(&mut self, entry: &Entry) -> Check<Proof> {
+        let order = entry.order.ok_or_else(|| Rule::Form.broken("the order is missing"))?;
+        if let Err(refusal) = self.authority.admit_due(&order, entry.time)
+            && !self.blind
+        {
+            return Err(Rule::RotationDue.broken(refusal.to_string()));
+        }
+        let issuer = self.authority.schedule().map(|schedule| schedule.issuer);
+        let fits = entry.actor.role == Role::Admin && issuer.is_none_or(|issuer| issuer == entry.actor.key);
+        Rule::Actor.unless(fits, || format!("{issuer:?} ordered it, an admin"))?;
+        Rule::Chain.unless(entry.grants.is_empty(), || "there are none".into())?;
+        self.authority.apply_due(entry.time);
+        Ok(Proof::whole_if(!self.blind))
+    }
+
     /// What is left of an order whose private part was erased: that it counts as accepted.
     fn erased_order(&mut self, entry: &Entry) -> Check<Proof> {
         self.accept_once(entry)?;

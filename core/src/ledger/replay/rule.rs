@@ -50,6 +50,7 @@ rules! {
     OrderInTime = "an order is accepted before its time is over",
     OrderAllowed = "whoever signed an order may order it, and it makes sense",
     LogKey = "a key that signs checkpoints is signed by the one before it",
+    RotationDue = "a rotation that no order carries out is due, by the order that it names",
     OpeningMissing = "a session's entry holds the signed opening",
     OpeningSignature = "an opening's signature holds",
     OpeningOnce = "a session is opened once, ever",

@@ -181,6 +181,7 @@ pub(super) const TABLES: &[Table] = &[
         key: &[("tenant", Bytes), ("version", Number), ("recipient", Text)],
         rest: &[("message", Bytes)],
     },
+    Table { name: "rotations", key: &[("tenant", Bytes)], rest: &[("due", Number)] },
     Table { name: "escrows_due", key: &[("tenant", Bytes)], rest: &[("entry", Number)] },
     Table {
         name: "checkpoints",

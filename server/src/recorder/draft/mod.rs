@@ -93,6 +93,8 @@ pub(super) struct Writes {
     pub(super) keys: Vec<KeyChange>,
     /// Whether an object is put whose key is under an older version.
     pub(super) reopens_rewrap: bool,
+    /// When the tenant's key is due to be rotated next, if that changed; none if never.
+    pub(super) due: Option<Option<Millis>>,
     /// The newest order after which other versions of the tenant's key, or others, are in escrow.
     pub(super) escrow_due: Option<Index>,
     /// What is to be shredded.
@@ -193,6 +195,7 @@ impl<'a> Draft<'a> {
                 deleted: Vec::new(),
                 keys: Vec::new(),
                 reopens_rewrap: false,
+                due: None,
                 escrow_due: None,
                 shreds: Vec::new(),
             },
@@ -269,6 +272,7 @@ impl<'a> Draft<'a> {
                     Attempt::Put(put) => self.put(put, waiting.request.ok_or_else(missing)?, part),
                     Attempt::Delete(delete) => self.delete(delete, waiting.request.ok_or_else(missing)?, part),
                     Attempt::Order(order) => self.order(order, None, part),
+                    Attempt::RotateDue(due) => self.rotate_due(due, part),
                     Attempt::CreateTenant(order, new) => self.order(order, Some(new), part),
                     Attempt::Denied(_) => Err(missing()),
                 }

@@ -14,7 +14,7 @@ use crate::catalog::shreds::NewShred;
 use crate::catalog::tenants::NewTenant;
 use crate::catalog::{AuthorityRow, LogKeyRow};
 use crate::recorder::RecordError;
-use crate::recorder::attempt::{NewLogKey, Order};
+use crate::recorder::attempt::{NewLogKey, Order, RotateDue};
 use crate::recorder::private::Part;
 use crate::recorder::receipts::Accepted;
 
@@ -95,6 +95,10 @@ impl<'a> Draft<'a> {
             self.writes.authority.push(AuthorityRow { entry: index, public, signed });
         }
         self.begin_shred(instruction, index);
+        if matches!(instruction, Instruction::RotateEvery { .. } | Instruction::ShredTenant { .. }) {
+            let schedule = self.authority.schedule().filter(|_| self.authority.tenant_shredded().is_none());
+            self.writes.due = Some(schedule.map(|schedule| schedule.next));
+        }
         let about_keys = matches!(
             instruction,
             Instruction::RotateKey { .. } | Instruction::DestroyKey { .. } | Instruction::ShredTenant { .. }
@@ -112,6 +116,30 @@ impl<'a> Draft<'a> {
         self.note_named(instruction)?;
         self.writes.tenant = new.cloned().or(self.writes.tenant.take());
         Ok(Verdict::Ordered { index, time: self.now, id })
+    }
+
+    /// A rotation that is due: by an order that was accepted before, and by no other.
+    pub(super) fn rotate_due(&mut self, due: &RotateDue, part: &Part) -> Drafting<Verdict> {
+        let admitted = self.authority.admit_due(&due.order, self.now).is_ok_and(|version| version == due.version);
+        let Some(issuer) = self.authority.schedule().map(|schedule| schedule.issuer).filter(|_| admitted) else {
+            // Another node was faster, or an admin took it back: that is nobody's to know of.
+            let refusal = Refusal::new(Reason::PreconditionFailed, "no such rotation is due");
+            return Ok(Verdict::Refused { refusal, index: None });
+        };
+        let actor = Actor { role: Role::Admin, key: issuer };
+        let entry = Entry { order: Some(due.order), ..self.entry(Event::KeyRotatedDue, actor) };
+        let start = self.writes.public.len() + 4;
+        let index = self.append(entry, part)?;
+        Arc::make_mut(&mut self.authority).apply_due(self.now);
+        let public = self.writes.public[start..].to_vec();
+        self.writes.authority.push(AuthorityRow { entry: index, public, signed: Vec::new() });
+        self.known.rewrap = None;
+        self.writes.keys.push(KeyChange::Rotated { version: due.version, wrapped: due.new_key.clone() });
+        self.writes.due = Some(self.authority.schedule().map(|schedule| schedule.next));
+        if !self.authority.escrow().is_empty() {
+            self.writes.escrow_due = Some(index);
+        }
+        Ok(Verdict::Ordered { index, time: self.now, id: due.order })
     }
 
     /// A version of the tenant's key that objects are under is not destroyed.
