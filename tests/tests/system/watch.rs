@@ -266,6 +266,19 @@ async fn a_witness_of_another_history_stops_the_tenant() {
     let size = note.lines().nth(1).unwrap();
     let forged = note.replacen(&format!("\n{size}\n"), &format!("\n{}9\n", size), 1);
     assert_eq!(show(&shell, forged).await.unwrap_err().reason(), Reason::InvalidArgument);
+    // Witnesses are whoever an admin lets be one, and not without end.
+    let as_home = async |shell: &Shell, home: &str, name: &str| {
+        let vault = Connect::from_home(&Home::open(shell.folder().join(home))).unwrap().open().await.unwrap();
+        let witness = Witness::generate(name).unwrap().unwrap();
+        let cosigned = witness.cosign(note.as_bytes(), 1_700_000_000).unwrap();
+        vault.cosign(&tenant, witness.public(), cosigned.into_bytes().into()).await
+    };
+    assert_eq!(as_home(&shell, "labelco", "labelco.example").await.unwrap_err().reason(), Reason::OutOfScope);
+    for number in 1..16 {
+        as_home(&shell, "lab", &format!("w{number}.example")).await.unwrap();
+    }
+    assert_eq!(as_home(&shell, "lab", "one.more.example").await.unwrap_err().reason(), Reason::QuotaExceeded);
+    show(&shell, note.clone()).await.unwrap();
     assert!(shell.server().terminate().success());
     tamper::replace_catalog(&vault, &catalog).await;
     tamper::replace_logs(&vault, &logs);
