@@ -49,6 +49,8 @@ pub struct Query {
     pub outcome: Option<Outcome>,
     /// At most so many; all if none.
     pub limit: Option<u64>,
+    /// So many of those that pass are left out first.
+    pub offset: u64,
 }
 
 /// An entry of the ledger.
@@ -203,6 +205,8 @@ impl Reading {
                 let line = self.line(entry)?;
                 self.query.from = Index(line.entry.index.0 + 1);
                 self.query.limit = self.query.limit.map(|limit| limit - 1);
+                // They were left out before it.
+                self.query.offset = 0;
                 return Ok(Some(line));
             }
             if self.ended || self.query.limit == Some(0) {
@@ -288,5 +292,6 @@ fn request(tenant: &TenantName, query: &Query) -> v1::QueryRequest {
             Some(Outcome::Denied) => "denied".to_owned(),
         },
         limit: query.limit.unwrap_or_default(),
+        offset: query.offset,
     }
 }

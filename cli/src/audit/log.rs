@@ -11,7 +11,7 @@ use strongroom_core::grant::Prefix;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::Index;
 use strongroom_core::ledger::entry::{Entry, Event, Outcome as Done, Private};
-use strongroom_core::names::{DatasetName, TenantName, VendorName};
+use strongroom_core::names::{DatasetName, ObjectPath, TenantName, VendorName};
 
 use crate::args::Globals;
 use crate::audit::line;
@@ -27,6 +27,7 @@ use crate::when::Moment;
 Examples:
   strongroom audit log acme
   strongroom audit log acme --vendor labelco --since 2h
+  strongroom audit log acme --object rlhf/math/000007.json --since 2026-03-01 --until 2026-04-01
   strongroom audit log acme --event denied --event release --prefix math/ --dataset rlhf
   strongroom audit log acme --output json | jq 'select(.entry.event == \"release\")'")]
 pub struct Log {
@@ -56,9 +57,15 @@ pub struct Log {
     /// Only what was done, or only what was denied.
     #[arg(long, value_name = "done|denied", value_parser = outcome)]
     outcome: Option<Done>,
+    /// Only what is about this object: rlhf/math/000007.json.
+    #[arg(long, value_name = "DATASET/PATH", value_parser = object, conflicts_with_all = ["dataset", "prefix"])]
+    object: Option<(DatasetName, ObjectPath)>,
     /// At most this many entries.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
+    /// Leave out so many of them first.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    offset: u64,
     /// Only from this index on.
     #[arg(long, value_name = "INDEX")]
     from: Option<u64>,
@@ -71,7 +78,13 @@ pub(super) fn event(text: &str) -> Result<Event, String> {
     })
 }
 
-pub(super) fn outcome(text: &str) -> Result<Done, String> {
+pub(super) fn object(text: &str) -> Result<(DatasetName, ObjectPath), String> {
+    let (dataset, path) = text.split_once('/').ok_or("an object is DATASET/PATH")?;
+    let dataset = dataset.parse().map_err(|error| format!("the dataset: {error}"))?;
+    Ok((dataset, path.parse().map_err(|error| format!("the path: {error}"))?))
+}
+
+fn outcome(text: &str) -> Result<Done, String> {
     match text {
         "done" => Ok(Done::Done),
         "denied" => Ok(Done::Denied),
@@ -124,10 +137,14 @@ impl Log {
             key: self.key,
             vendor: self.vendor.clone(),
             grant: globals.grant,
-            dataset: self.dataset.clone(),
-            prefix: self.prefix.clone(),
+            dataset: self.dataset.clone().or_else(|| self.object.as_ref().map(|(dataset, _)| dataset.clone())),
+            prefix: match &self.object {
+                Some((_, path)) => Some(Prefix::Exact(path.clone())),
+                None => self.prefix.clone(),
+            },
             outcome: self.outcome,
             limit: self.limit,
+            offset: self.offset,
         }
     }
 }

@@ -103,6 +103,8 @@ impl Growth {
         match tile.kind() {
             Kind::Entries => self.held = vec![bytes],
             Kind::Private => self.held.push(bytes),
+            // They are no part of a copy.
+            Kind::Facts | Kind::Summaries => {}
             Kind::Hashes(0) => self.take_bundle(tile, &bytes, &mut entry)?,
             Kind::Hashes(1..) => {
                 let partials = self.growing.partials();

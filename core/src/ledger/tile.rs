@@ -4,9 +4,12 @@
 //! tile/<L>/<N>[.p/<W>]         up to 256 hashes of level L: of entries at level 0, of full tiles of the level below above it
 //! tile/entries/<N>[.p/<W>]     the public bytes of the 256 entries under tile/0/<N>, each after its length (u16 BE)
 //! private/<N>[.p/<W>]          their private parts, each after its length (u32 BE); an erased one has length 0
+//! facts/<N>                    the release facts of a full bundle
+//! summaries/<N>                the summaries of 256 full bundles, each after its length (u32 BE)
 //! ```
 //!
-//! The first two are the specification's, so that other people's tools read them; the third is ours. What a log of a certain size
+//! The first two are the specification's, so that other people's tools read them; the others are ours, and the last two, which follow
+//! from the entries, are no part of a copy. What a log of a certain size
 //! consists of follows from the size alone ([`tiles_of`]), and a file once written never changes: a partial tile has its width in
 //! its name. [`Growing`] writes them, entry by entry.
 
@@ -32,6 +35,10 @@ pub enum Kind {
     Entries,
     /// Private parts of entries.
     Private,
+    /// The release facts of a full bundle ([`crate::ledger::facts`]).
+    Facts,
+    /// The summaries of 256 full bundles ([`crate::ledger::summary`]).
+    Summaries,
 }
 
 impl Kind {
@@ -39,7 +46,8 @@ impl Kind {
     fn level(self) -> u8 {
         match self {
             Self::Hashes(level) => level,
-            Self::Entries | Self::Private => 0,
+            Self::Entries | Self::Private | Self::Facts => 0,
+            Self::Summaries => 1,
         }
     }
 }
@@ -130,6 +138,7 @@ impl Tile {
             Kind::Hashes(_) => 32 * WIDTH,
             Kind::Entries => WIDTH * (2 + u64::from(u16::MAX)),
             Kind::Private => 1 << 30,
+            Kind::Facts | Kind::Summaries => 32 << 20,
         }
     }
 
@@ -154,8 +163,9 @@ impl Tile {
     /// [`TileError::Content`] if the bytes are not as many.
     pub fn parts(self, bytes: &[u8]) -> Result<Vec<&[u8]>, TileError> {
         let parts = match self.kind {
-            Kind::Private => batch::split(bytes).ok(),
+            Kind::Private | Kind::Summaries => batch::split(bytes).ok(),
             Kind::Entries | Kind::Hashes(_) => split_entries(bytes),
+            Kind::Facts => None,
         };
         parts.filter(|parts| parts.len() == usize::from(self.width)).ok_or(self.wrong())
     }
@@ -171,7 +181,10 @@ impl Tile {
             end += match self.kind {
                 Kind::Hashes(_) => 32,
                 Kind::Entries => 2 + rest.first_chunk().map_or(0, |length| usize::from(u16::from_be_bytes(*length))),
-                Kind::Private => 4 + rest.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize),
+                Kind::Private | Kind::Summaries => {
+                    4 + rest.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize)
+                }
+                Kind::Facts => return Err(self.wrong()),
             };
         }
         wider.get(..end).ok_or(self.wrong())
@@ -188,6 +201,8 @@ impl fmt::Display for Tile {
             Kind::Hashes(level) => write!(f, "tile/{level}/")?,
             Kind::Entries => f.write_str("tile/entries/")?,
             Kind::Private => f.write_str("private/")?,
+            Kind::Facts => f.write_str("facts/")?,
+            Kind::Summaries => f.write_str("summaries/")?,
         }
         let digits = self.index.to_string();
         let digits = format!("{}{digits}", &"00"[..(3 - digits.len() % 3) % 3]);
@@ -210,8 +225,10 @@ impl FromStr for Tile {
                 Some((name, width)) => (name, width.parse().ok()?),
                 None => (text, WIDTH),
             };
-            let (kind, index) = match name.strip_prefix("private/") {
-                Some(index) => (Kind::Private, index),
+            let beside = [("private/", Kind::Private), ("facts/", Kind::Facts), ("summaries/", Kind::Summaries)];
+            let found = beside.iter().find_map(|(prefix, kind)| Some((*kind, name.strip_prefix(prefix)?)));
+            let (kind, index) = match found {
+                Some(found) => found,
                 None => {
                     let (kind, index) = name.strip_prefix("tile/")?.split_once('/')?;
                     (if kind == "entries" { Kind::Entries } else { Kind::Hashes(kind.parse().ok()?) }, index)

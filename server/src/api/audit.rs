@@ -134,6 +134,7 @@ struct Query {
     from: Index,
     to: Index,
     limit: u64,
+    offset: u64,
     filter: Filter,
     /// Who reads: a key that is blocked meanwhile reads no further.
     key: strongroom_core::identity::Fingerprint,
@@ -179,7 +180,8 @@ async fn begin(vault: &Vault, request: &Request<v1::QueryRequest>) -> Result<Que
     let size = view.head.size();
     let to = if message.to == 0 { size } else { Index(message.to).min(size) };
     let limit = if message.limit == 0 { u64::MAX } else { message.limit };
-    Ok(Query { tenant, from: Index(message.from), to, limit, filter, key: caller.key })
+    let offset = message.offset;
+    Ok(Query { tenant, from: Index(message.from), to, limit, offset, filter, key: caller.key })
 }
 
 enum Stop {
@@ -194,17 +196,22 @@ impl From<Gone> for Stop {
 }
 
 async fn run(vault: &Vault, query: Query, sender: &cuts::Sender<v1::QueryFrame>) -> Result<(), Stop> {
-    let Query { tenant, mut from, to, mut limit, filter, key } = query;
+    let Query { tenant, mut from, to, mut limit, mut offset, filter, key } = query;
+    let mut search = filter.search();
     let mut entries = Vec::new();
     let mut bytes = 0;
     while from < to && limit > 0 {
         vault.recorder.operators().blocked().admit_key(&key).map_err(|refusal| Stop::Failed(refusal.into()))?;
-        let (lines, next) = page(vault, &tenant, from, to, &filter).await.map_err(Stop::Failed)?;
+        let (lines, next) = page(vault, &tenant, from, to, &filter, &mut search).await.map_err(Stop::Failed)?;
         if next <= from {
             return Err(Stop::Failed(Error::Integrity("the ledger ends before its head".into())));
         }
         from = next;
         for Line { public, private, names } in lines {
+            if offset > 0 {
+                offset -= 1;
+                continue;
+            }
             if limit == 0 {
                 break;
             }

@@ -175,22 +175,6 @@ impl Catalog {
         };
         rows.iter().map(old).collect()
     }
-
-    /// Drops the batches that hold nothing but entries from `from` on and before `to`. They must stand elsewhere, durably.
-    pub(crate) async fn drop_batches(&self, tenant: &TenantId, from: Index, to: Index) -> Result<u64, CatalogError> {
-        let mut tx = self.begin().await?;
-        let mut dropped = 0;
-        for sql in [
-            "DELETE FROM privates WHERE tenant = $1 AND size > $2 AND size <= $3",
-            "DELETE FROM batches WHERE tenant = $1 AND size > $2 AND size <= $3",
-        ] {
-            let query = sqlx::query(tx.sql(sql)).bind(&tenant.as_bytes()[..]);
-            let query = query.bind(signed(from.0)).bind(signed(to.0));
-            dropped = query.execute(tx.connection()).await?.rows_affected();
-        }
-        tx.commit().await?;
-        Ok(dropped)
-    }
 }
 
 async fn batch_of<'c>(
@@ -222,6 +206,18 @@ impl Tx {
     pub(crate) async fn boundary(&mut self, tenant: &TenantId, size: Index) -> Result<Boundary, CatalogError> {
         let sql = self.sql(BOUNDARY);
         boundary(self.connection(), sql, tenant, size).await
+    }
+
+    /// Drops the batches that hold nothing but entries from `from` on and before `to`. They must stand elsewhere, durably.
+    pub(crate) async fn drop_batches(&mut self, tenant: &TenantId, from: Index, to: Index) -> Result<(), CatalogError> {
+        for sql in [
+            "DELETE FROM privates WHERE tenant = $1 AND size > $2 AND size <= $3",
+            "DELETE FROM batches WHERE tenant = $1 AND size > $2 AND size <= $3",
+        ] {
+            let query = sqlx::query(self.sql(sql)).bind(&tenant.as_bytes()[..]);
+            query.bind(signed(from.0)).bind(signed(to.0)).execute(self.connection()).await?;
+        }
+        Ok(())
     }
 
     /// Appends a batch.

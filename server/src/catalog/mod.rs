@@ -44,6 +44,7 @@ pub(crate) mod requests;
 pub mod retention;
 pub mod rewraps;
 pub(crate) mod shreds;
+mod summaries;
 pub mod tenants;
 mod tx;
 pub mod uploads;
@@ -56,6 +57,7 @@ pub(crate) use log_keys::LogKeyRow;
 pub(crate) use notices::Notices;
 pub(crate) use paths::{PathRow, PathWrites};
 pub(crate) use place::shown;
+pub(crate) use summaries::Level;
 #[cfg(test)]
 pub(crate) use tx::Lost;
 pub(crate) use tx::Tx;

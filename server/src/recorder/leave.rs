@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! oldest batch (SQL) ─► its bundle, read back: hashes, tree, private parts, checkpoint ─► the same as in SQL? ─► rows go
+//!                            └─► facts, in the object store         summary, in SQL, in the same transaction ◄──┘
+//!                                256 summaries ─► a file in the object store ─► one summary stays in SQL
 //! ```
 //!
 //! Any node may do it, and any number at a time: a bundle never changes, and rows that are gone stay gone. Whatever breaks it off,
@@ -17,10 +19,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_core::ids::{Index, TenantId};
-use strongroom_core::ledger::batch::split;
+use strongroom_core::keys::secret::NONCE_LEN;
+use strongroom_core::ledger::batch::{self, split};
 use strongroom_core::ledger::checkpoint::Checkpoint;
+use strongroom_core::ledger::facts::Facts;
 use strongroom_core::ledger::proof::TileHashes;
-use strongroom_core::ledger::tile::WIDTH;
+use strongroom_core::ledger::summary::{SPAN, Summary, SummaryError};
+use strongroom_core::ledger::tile::{Kind, Tile, WIDTH};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +34,7 @@ use super::floors::open_row;
 use super::integrate::Broken;
 use super::ledger::Stop;
 use super::shelf::{Bundle, Unread};
+use crate::catalog::Level;
 use crate::error::Error;
 use crate::failpoint;
 use crate::tenants::{Tenant, Tenants};
@@ -124,18 +130,71 @@ impl Shelver {
         }
         let signed = open_row(&tenant, &row)?;
         let mut hashes = TileHashes::new(signed.size.0);
-        let mut number = from.0 / WIDTH;
+        // A batch may lie across the end of a bundle that was dealt with.
+        let mut number = (from.0 / WIDTH).max(self.inner.catalog.summed_up(&id).await?);
         while (number + 1) * WIDTH <= to.0 {
             let bundles = self.read_back(&tenant, number, to, &signed, &mut hashes).await?;
             let Some((first, last)) = bundles.first().zip(bundles.last()) else { return Ok(()) };
             let (begin, end) = (first.first, last.end());
             self.compare(&tenant, &bundles).await?;
+            let summaries = self.sum_up(&tenant, &bundles).await?;
             failpoint::hit("leave.compared");
-            self.inner.catalog.drop_batches(&id, begin, end).await?;
+            let mut tx = self.inner.catalog.begin().await?;
+            let numbered = (number..).zip(&summaries);
+            tx.insert_summaries(&id, &tenant.ledger_key, Level::Bundle, numbered).await?;
+            tx.drop_batches(&id, begin, end).await?;
+            tx.commit().await?;
             failpoint::hit("leave.dropped");
+            // Also one that was full when somebody was broken off.
+            let spans = begin.0.saturating_sub(1) / SPAN..end.0 / SPAN;
             number = end.0 / WIDTH;
+            for span in spans {
+                self.sum_up_span(&tenant, span).await?;
+            }
         }
         Ok(())
+    }
+
+    /// What bundles are about; the facts of each are put beside it.
+    async fn sum_up(&self, tenant: &Tenant, bundles: &[Bundle]) -> Result<Vec<Summary>, Broken> {
+        let mut summaries = Vec::with_capacity(bundles.len());
+        for bundle in bundles {
+            let entries =
+                || bundle.public.iter().zip(&bundle.private).map(|(public, private)| (&public[..], &private[..]));
+            let none = |error: SummaryError| Broken::Stop(Stop::Integrity(error.to_string()));
+            summaries.push(Summary::of(bundle.first, entries()).map_err(none)?);
+            let facts = Facts::of(bundle.first, entries()).map_err(none)?;
+            self.put(tenant, Kind::Facts, bundle.first.0 / WIDTH, &facts.bytes()).await?;
+        }
+        Ok(summaries)
+    }
+
+    /// Puts the summaries of a span's bundles into a file, once there are all, and keeps one of the whole span.
+    pub(super) async fn sum_up_span(&self, tenant: &Tenant, span: u64) -> Result<(), Broken> {
+        let (id, key) = (&tenant.id, &tenant.ledger_key);
+        let found = self.inner.catalog.summaries(id, key, Level::Bundle, span * WIDTH, WIDTH as u32).await?;
+        let is_whole =
+            found.len() as u64 == WIDTH && found.last().is_some_and(|(last, _)| *last == (span + 1) * WIDTH - 1);
+        if !is_whole {
+            return Ok(());
+        }
+        let none = |error: SummaryError| Broken::Stop(Stop::Integrity(error.to_string()));
+        let whole = Summary::join(found.iter().map(|(_, summary)| summary)).map_err(none)?;
+        let mut bytes = Vec::new();
+        for (_, summary) in &found {
+            batch::push(&mut bytes, &summary.bytes().map_err(none)?);
+        }
+        self.put(tenant, Kind::Summaries, span, &bytes).await?;
+        let mut tx = self.inner.catalog.begin().await?;
+        tx.insert_summaries(id, key, Level::Span, [(span, &whole)]).await?;
+        tx.drop_bundle_summaries(id, span).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Puts a file that lies sealed.
+    async fn put(&self, tenant: &Tenant, kind: Kind, number: u64, bytes: &[u8]) -> Result<(), Broken> {
+        let Some(tile) = Tile::new(kind, number, WIDTH) else { return Ok(()) };
+        Ok(self.inner.shelf.put_private(tenant, tile, [&[0; NONCE_LEN], bytes].concat()).await?)
     }
 
     /// Some bundles from `number` on, out of the object store.

@@ -43,6 +43,7 @@ mod prove;
 mod queue;
 mod receipts;
 mod request;
+mod search;
 mod shelf;
 mod watch;
 
@@ -53,6 +54,7 @@ pub use history::EntryBytes;
 pub(crate) use load::check_authority;
 pub use memory::NodeMemory;
 pub use prove::{Included, Signed};
+pub(crate) use search::Search;
 pub(crate) use shelf::{Parts, Shelf, Unread};
 
 use std::collections::{HashMap, HashSet};

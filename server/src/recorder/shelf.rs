@@ -114,7 +114,7 @@ impl Shelf {
         self.logs.put_tile(&tenant.id, tile, bytes.into()).await
     }
 
-    /// Puts a file of private parts, `framed` behind [`NONCE_LEN`] bytes of room: they can be long, and are sealed where they stand.
+    /// Puts a file of what is private, `framed` behind [`NONCE_LEN`] bytes of room: it can be long, and is sealed where it stands.
     ///
     /// # Errors
     /// As [`Shelf::put`].
@@ -150,7 +150,7 @@ impl Shelf {
 
     async fn exact_file(&self, tenant: &Tenant, tile: Tile) -> Result<Option<Bytes>, BlobError> {
         let Some(bytes) = self.logs.tile(&tenant.id, tile).await? else { return Ok(None) };
-        if tile.kind() != Kind::Private {
+        if !matches!(tile.kind(), Kind::Private | Kind::Facts | Kind::Summaries) {
             return Ok(Some(bytes));
         }
         let opened = open_box_in_place(&tenant.ledger_key.private_parts(), &place(tenant, tile), bytes.into());

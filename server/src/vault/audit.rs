@@ -8,11 +8,13 @@ use strongroom_core::call::Work;
 use strongroom_core::grant::{Holder, Prefix};
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{GrantId, Index, Millis, VendorId};
-use strongroom_core::ledger::{Entry, Outcome, Private, Role};
+use strongroom_core::ledger::summary::Wanted;
+use strongroom_core::ledger::{Entry, Event, Outcome, Private, Role};
 use strongroom_core::names::{DatasetName, ObjectPath};
 use strongroom_core::order::Instruction;
 
 use crate::error::Error;
+use crate::recorder::Search;
 use crate::tenants::Tenant;
 use crate::vault::Vault;
 
@@ -30,6 +32,15 @@ pub(crate) struct Filter {
     pub(crate) outcome: Option<Outcome>,
 }
 
+impl Filter {
+    /// What of it summaries can tell.
+    pub(crate) fn search(&self) -> Search {
+        let Self { since, until, key, vendor, grant, outcome, .. } = *self;
+        let events = Event::ALL.into_iter().filter(|event| self.events.contains(event.name())).collect();
+        Search::new(Wanted { since, until, events, key, vendor, grant, dataset: self.dataset.clone(), outcome })
+    }
+}
+
 /// An entry as it is told.
 pub(crate) struct Line {
     pub(crate) public: Bytes,
@@ -44,7 +55,12 @@ pub(crate) async fn page(
     from: Index,
     to: Index,
     filter: &Filter,
+    search: &mut Search,
 ) -> Result<(Vec<Line>, Index), Error> {
+    let from = vault.recorder.seek(tenant, search, from, to).await?;
+    if from >= to {
+        return Ok((Vec::new(), to));
+    }
     let entries = vault.recorder.history(tenant, from, to).await?;
     let next = Index(from.0 + entries.len() as u64);
     let mut lines = Vec::new();

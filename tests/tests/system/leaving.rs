@@ -4,6 +4,7 @@ use futures::{StreamExt, TryStreamExt};
 use strongroom_client::audit::Query;
 use strongroom_client::log::Cover;
 use strongroom_client::{GetOptions, Index};
+use strongroom_core::ledger::Event;
 use strongroom_test_services::on_each_engine;
 use strongroom_tests::site::Site;
 use strongroom_tests::{Lab, tamper, until};
@@ -54,6 +55,13 @@ async fn it_dies_while_batches_leave_and_loses_nothing() {
     let early = Query { from: Index(1), to: Some(Index(4)), ..Query::default() };
     let early: Vec<_> = lab.vault.query(&lab.tenant, early).try_collect().await.unwrap();
     assert_eq!(early.iter().map(|line| line.entry.index.0).collect::<Vec<_>>(), [1, 2, 3]);
+    let puts = Query { events: vec![Event::ObjectPut], ..Query::default() };
+    let puts: Vec<_> = lab.vault.query(&lab.tenant, puts).try_collect().await.unwrap();
+    assert_eq!(puts.iter().map(|line| &line.names[..]).collect::<Vec<_>>(), [["rlhf/one"]]);
+    let some = Query { events: vec![Event::Release], offset: 600, limit: Some(20), ..Query::default() };
+    let some: Vec<_> = lab.vault.query(&lab.tenant, some).try_collect().await.unwrap();
+    let all: Vec<_> = after.parsed().into_iter().filter(|entry| entry.event == Event::Release).collect();
+    assert_eq!(some.iter().map(|line| &line.entry).collect::<Vec<_>>(), all[600..620].iter().collect::<Vec<_>>());
 }
 
 on_each_engine! {

@@ -194,6 +194,11 @@ pub(super) const TABLES: &[Table] = &[
         rest: &[("entry", Number), ("change", Bytes), ("wrapped", Bytes)],
     },
     Table {
+        name: "summaries",
+        key: &[("tenant", Bytes), ("level", Number), ("number", Number)],
+        rest: &[("content", Bytes), ("mac", Bytes)],
+    },
+    Table {
         name: "cosignatures",
         key: &[("tenant", Bytes), ("witness", Text)],
         rest: &[("size", Number), ("note", Bytes)],

@@ -46,6 +46,8 @@ impl Lab {
         let mut files = Files(BTreeMap::new());
         files.read_all(&self.log_folder(), "");
         files.0.remove(".lock");
+        // What follows from the entries is no part of a copy.
+        files.0.retain(|name, _| !name.starts_with("facts/") && !name.starts_with("summaries/"));
         // Private parts lie sealed.
         for (name, bytes) in &mut files.0 {
             if name.starts_with("private/") {

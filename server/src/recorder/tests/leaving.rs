@@ -8,7 +8,7 @@ use strongroom_core::ledger::proof::check_inclusion;
 use strongroom_core::ledger::tree::leaf_hash;
 
 impl Lab {
-    fn shelver(&self) -> Shelver {
+    pub(super) fn shelver(&self) -> Shelver {
         Shelver::new(self.recorder.inner.clone(), self.tenants())
     }
 
@@ -29,7 +29,7 @@ impl Lab {
     }
 
     /// Appends entries by several at once, so that batches lie across the ends of bundles.
-    async fn append_together(&self, rounds: usize, width: usize) {
+    pub(super) async fn append_together(&self, rounds: usize, width: usize) {
         for _ in 0..rounds {
             let order = |_| {
                 let name = format!("d{:x}", u128::from_be_bytes(random_bytes().unwrap())).parse().unwrap();
@@ -188,7 +188,7 @@ async fn any_number_may_have_them_leave() {
     lab.check_log().await;
 }
 
-fn change(path: &std::path::Path, cut: bool) {
+pub(super) fn change(path: &std::path::Path, cut: bool) {
     if cut {
         return std::fs::remove_file(path).unwrap();
     }

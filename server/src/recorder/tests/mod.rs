@@ -9,6 +9,7 @@ mod lagging;
 mod leaving;
 mod orders;
 mod reads;
+mod searching;
 mod tampering;
 mod writes;
 

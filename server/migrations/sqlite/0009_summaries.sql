@@ -1,0 +1,10 @@
+-- What bundles of entries (level 0) and spans of 256 of them (level 1) are about, for those whose batches have left. Those of bundles
+-- go once their span is full. `content` is the exact JSON; it carries a mark.
+CREATE TABLE summaries (
+    tenant BLOB NOT NULL,
+    level INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    content BLOB NOT NULL,
+    mac BLOB NOT NULL,
+    PRIMARY KEY (tenant, level, number)
+) STRICT;
