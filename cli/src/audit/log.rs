@@ -78,13 +78,13 @@ pub(super) fn event(text: &str) -> Result<Event, String> {
     })
 }
 
-pub(super) fn object(text: &str) -> Result<(DatasetName, ObjectPath), String> {
+fn object(text: &str) -> Result<(DatasetName, ObjectPath), String> {
     let (dataset, path) = text.split_once('/').ok_or("an object is DATASET/PATH")?;
     let dataset = dataset.parse().map_err(|error| format!("the dataset: {error}"))?;
     Ok((dataset, path.parse().map_err(|error| format!("the path: {error}"))?))
 }
 
-fn outcome(text: &str) -> Result<Done, String> {
+pub(super) fn outcome(text: &str) -> Result<Done, String> {
     match text {
         "done" => Ok(Done::Done),
         "denied" => Ok(Done::Denied),

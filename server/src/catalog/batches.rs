@@ -12,6 +12,11 @@ use super::{Catalog, CatalogError, Tx, id, number, signed};
 const BATCH_OF: &str = "SELECT b.first, b.entries, p.parts FROM batches b \
      LEFT JOIN privates p ON p.tenant = b.tenant AND p.size = b.size \
      WHERE b.tenant = $1 AND b.size > $2 ORDER BY b.size LIMIT 1";
+/// As [`BATCH_OF`], and nothing where that one has left: no other is read instead.
+const HOLDING: &str = "SELECT b.first, b.entries, p.parts FROM batches b \
+     LEFT JOIN privates p ON p.tenant = b.tenant AND p.size = b.size \
+     WHERE b.tenant = $1 AND b.size = (SELECT min(n.size) FROM batches n WHERE n.tenant = $1 AND n.size > $2) \
+     AND b.first <= $2";
 /// As [`BATCH_OF`], several at once, with what the ledger came to after each.
 const BATCHES: &str = "SELECT b.first, b.entries, p.parts, b.size, b.tip FROM batches b \
      LEFT JOIN privates p ON p.tenant = b.tenant AND p.size = b.size \
@@ -102,6 +107,15 @@ impl Catalog {
     /// The root over the ledger's entries when it had `size`.
     pub(crate) async fn boundary(&self, tenant: &TenantId, size: Index) -> Result<Boundary, CatalogError> {
         boundary(self.reader(), self.sql(BOUNDARY), tenant, size).await
+    }
+
+    /// The batch that holds the entry `index`, if it is there.
+    pub(crate) async fn batch_holding(
+        &self,
+        tenant: &TenantId,
+        index: Index,
+    ) -> Result<Option<BatchRow>, CatalogError> {
+        batch_of(self.reader(), self.sql(HOLDING), tenant, index).await
     }
 
     /// The batch that holds the entry `index`, if the ledger reaches there; the oldest there is, if that one has left.

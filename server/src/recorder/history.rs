@@ -57,23 +57,17 @@ impl Inner {
         if from >= to {
             return Ok(Vec::new());
         }
-        let found = self.catalog.batch_of(&tenant.id, from).await.map_err(RecordError::of_catalog)?;
-        match found {
-            Some(batch) if batch.first <= from => out_of_batch(&batch, from, to),
-            found => match self.shelved(tenant, from, parts).await? {
-                Some(bundle) => {
-                    let places = bundle.places(from, to);
-                    let none = std::iter::repeat(Bytes::new());
-                    let private: Box<dyn Iterator<Item = Bytes> + Send> = match parts {
-                        Parts::Both => Box::new(bundle.private.into_iter()),
-                        Parts::Public => Box::new(none),
-                    };
-                    Ok(bundle.public.into_iter().zip(private).skip(places.start).take(places.len()).collect())
-                }
-                None if found.is_none() => Ok(Vec::new()),
-                None => Err(RecordError::Integrity(format!("the batch of entry {from} does not hold it"))),
-            },
+        let found = self.catalog.batch_holding(&tenant.id, from).await.map_err(RecordError::of_catalog)?;
+        if let Some(batch) = found {
+            return out_of_batch(&batch, from, to);
         }
+        let Some(bundle) = self.shelved(tenant, from, parts).await? else { return Ok(Vec::new()) };
+        let places = bundle.places(from, to);
+        let private: Box<dyn Iterator<Item = Bytes> + Send> = match parts {
+            Parts::Both => Box::new(bundle.private.into_iter()),
+            Parts::Public => Box::new(std::iter::repeat(Bytes::new())),
+        };
+        Ok(bundle.public.into_iter().zip(private).skip(places.start).take(places.len()).collect())
     }
 
     /// The full bundle that holds an entry; none if the newest checkpoint has none.
