@@ -85,9 +85,10 @@ impl Answer {
             0 => "; it tried nothing beyond them".to_owned(),
             n => format!("; {} beyond them got nothing", counted(n, "attempt")),
         };
+        let time = if self.since.is_some() { " in this time" } else { "" };
         let scope = exposure.scope.unwrap_or_default();
         let (unread, bytes) = (counted(scope.unreleased, "object"), Size(scope.unreleased_bytes));
-        line("not exposed", format!("{unread}, {bytes} that its grants covered and nobody took{denied}"));
+        line("not exposed", format!("{unread}, {bytes} that its grants covered and it was not released{time}{denied}"));
         for words in erased_words(exposure) {
             line("unknown", format!("{words} (erased)"));
         }
