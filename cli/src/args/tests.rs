@@ -161,7 +161,8 @@ fn every_verb_has_examples_that_parse() {
             return command.get_subcommands().for_each(|verb| check(verb, &format!("{path} {}", verb.get_name())));
         }
         let help = command.get_after_help().unwrap_or_else(|| panic!("{path} has no examples")).to_string();
-        let examples: Vec<_> = help.split("Examples:\n").nth(1).unwrap_or_default().lines().collect();
+        let examples = help.split("Examples:\n").nth(1).unwrap_or_default();
+        let examples: Vec<_> = examples.lines().take_while(|line| !line.trim().is_empty()).collect();
         assert!(!examples.is_empty(), "{path} has no examples");
         for example in examples {
             let example = example.replace("SHA256:…", KEY).replace('"', "'");
@@ -169,6 +170,8 @@ fn every_verb_has_examples_that_parse() {
             if example.contains(['|', '>', '$', '&', '…']) {
                 continue;
             }
+            // As a shell does, too: a remark is no part of the line.
+            let example = example.split(" #").next().unwrap_or_default();
             let line = example.trim().strip_prefix("strongroom ").unwrap_or_else(|| panic!("{path}: {example}"));
             assert!(parse(line).is_ok(), "{path}: {line}: {}", parse(line).unwrap_err());
         }

@@ -60,7 +60,7 @@ impl Activity {
     /// By the event's verb.
     fn of_event(event: Event) -> Self {
         match event.name().rsplit('.').next().unwrap_or_default() {
-            "created" | "added" | "issued" | "put" | "open" | "opened" | "rotated" => Self::Create,
+            "created" | "added" | "issued" | "put" | "open" | "opened" | "rotated" | "due" => Self::Create,
             "release" | "repeat" => Self::Read,
             "suspended" | "resumed" | "closed" | "renewed" | "set" | "frozen" | "unfrozen" | "blocked"
             | "unblocked" | "rekeyed" => Self::Update,

@@ -41,7 +41,7 @@ const EVERY: Duration = Duration::from_secs(1);
 #[command(after_help = "\
 Examples:
   strongroom audit watch acme --state acme-watch/ --on release,denied
-  strongroom audit watch acme --state acme-watch/ --on vendor.suspended,canary.tripped --exec ./page-somebody
+  strongroom audit watch acme --state acme-watch/ --on vendor.suspended,incident.opened --exec ./page-somebody
   strongroom audit watch acme --state acme-watch/ --cosign watch.acme.example
   strongroom audit watch acme --state acme-watch/ --once --log-key \"$(cat acme.log-key)\"     # from cron
 
