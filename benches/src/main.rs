@@ -98,6 +98,15 @@ enum What {
         #[arg(long, value_delimiter = ',', default_values_t = [1_000_000, 10_000_000])]
         releases: Vec<u64>,
     },
+    /// The ledger: durable entries a second, integration lag, verify and replay, and what it takes in the database.
+    Ledger {
+        /// How many callers, one after the other; the last number fills the ledger up.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 1024])]
+        callers: Vec<usize>,
+        /// How many entries there are at the end.
+        #[arg(long, default_value_t = 1_000_000)]
+        entries: u64,
+    },
     /// Rotates a tenant's key over many objects while one reads and one writes.
     Rotation {
         /// How many objects.
@@ -154,6 +163,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         }
         What::Match { mib } => work::matching::run(&setting, mib).await,
         What::Exposure { releases } => work::exposure::run(&releases),
+        What::Ledger { callers, entries } => work::ledger::run(&setting, &callers, entries).await,
         What::Rotation { objects } => work::rotation::run(&setting, objects).await,
         What::Disk => measure::disk(&setting),
         What::Raw => Ok(()),

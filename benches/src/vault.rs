@@ -72,6 +72,16 @@ impl Running {
         Ok(())
     }
 
+    /// One more connection of the admin.
+    pub async fn connect(&self) -> Result<Vault> {
+        Ok(Connect::to(&self.address, self.key, copy(&self.admin)?).open().await?)
+    }
+
+    /// The vault's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub fn pid(&self) -> u32 {
         self.server.id()
     }

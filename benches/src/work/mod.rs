@@ -5,6 +5,7 @@ pub mod engines;
 pub mod exposure;
 pub mod grants;
 pub mod large;
+pub mod ledger;
 pub mod matching;
 pub mod reads;
 pub mod rotation;
