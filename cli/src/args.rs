@@ -9,7 +9,7 @@ use crate::exit::Outcome;
 use crate::output::Format;
 use crate::{
     audit, cat, dataset, demo, get, grant, identity, incident, init, key, ledger, login, ls, migrate, policy, put,
-    recover, rm, serve, shell, stat, tenant, vendor,
+    recover, rm, root, serve, shell, stat, tenant, unlock, vault_key, vendor,
 };
 
 /// A confidential training-dataset vault with access audit.
@@ -55,6 +55,11 @@ enum Verb {
     Demo(demo::Demo),
     Init(init::Init),
     Serve(serve::Serve),
+    Unlock(unlock::Unlock),
+    #[command(subcommand)]
+    Root(root::Root),
+    #[command(subcommand)]
+    VaultKey(vault_key::VaultKey),
     MigrateCatalog(migrate::MigrateCatalog),
     Recover(recover::Recover),
     Login(login::Login),
@@ -100,6 +105,9 @@ impl Cli {
             Verb::Demo(verb) => verb.run(&globals),
             Verb::Init(verb) => verb.run(&globals),
             Verb::Serve(verb) => verb.run(&globals),
+            Verb::Unlock(verb) => verb.run(&globals),
+            Verb::Root(verb) => verb.run(&globals),
+            Verb::VaultKey(verb) => verb.run(&globals),
             Verb::MigrateCatalog(verb) => verb.run(&globals),
             Verb::Recover(verb) => verb.run(&globals),
             Verb::Login(verb) => verb.run(&globals),

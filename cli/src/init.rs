@@ -8,18 +8,23 @@ use strongroom_core::identity::Fingerprint;
 use strongroom_server::init::{InitOptions, init};
 
 use crate::args::Globals;
-use crate::connection::{block_on, new_passphrase};
+use crate::connection::block_on;
 use crate::exit::{Failure, Outcome};
+use crate::root::new::{Keeper, NewRootKey};
 
 /// Make a vault in a folder: its root key, vault key, configuration, and a home for its operator.
 ///
 /// Writes files only, and overwrites none. Keep a copy of root.age and root.identity somewhere safe: without them nothing in
-/// the vault can be read again.
+/// the vault can be read again. With --root, an HSM or AWS KMS keeps the root key, and never gives it out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   strongroom init ./vault
-  strongroom init ./vault --name vault.example.org --listen 0.0.0.0:7443")]
+  strongroom init ./vault --name vault.example.org --listen 0.0.0.0:7443
+  strongroom init ./vault --passphrase
+  strongroom init ./vault --identity /run/secrets/age.identity
+  strongroom init ./vault --root pkcs11 --module /usr/lib/softhsm/libsofthsm2.so --token strongroom --key root --pin-file ./pin
+  strongroom init ./vault --root aws-kms --key alias/strongroom --region eu-central-1")]
 pub struct Init {
     /// The folder; made if it is not there.
     folder: PathBuf,
@@ -29,9 +34,11 @@ pub struct Init {
     /// Where `serve` listens.
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Seal the root key with a passphrase instead of a file: asked for on a terminal, else the first line of standard input.
-    #[arg(long)]
-    passphrase: bool,
+    /// Who keeps the root key.
+    #[arg(long, value_enum, default_value_t, value_name = "KEEPER")]
+    root: Keeper,
+    #[command(flatten)]
+    root_key: NewRootKey,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,8 +54,8 @@ impl Init {
     /// # Errors
     /// There is a vault already, or the folder cannot be written.
     pub fn run(self, globals: &Globals) -> Outcome {
-        let passphrase = self.passphrase.then(|| new_passphrase("the root key")).transpose()?;
-        let options = InitOptions { name: self.name, listen: self.listen, passphrase };
+        let root = self.root_key.of(self.root)?;
+        let options = InitOptions { name: self.name, listen: self.listen, root };
         let made = block_on(async {
             init(&self.folder, options).await.map_err(|error| {
                 Failure::new(error.reason(), error.to_string(), "name another folder, or look at what is in this one")

@@ -37,16 +37,17 @@ impl Login {
         let home = globals.home();
         let identity = home.identity_or_create()?;
         let fingerprint = identity.fingerprint();
-        block_on(async {
+        // The one that was given, or the one that it signed for since.
+        let server_key = block_on(async {
             let vault = Connect::to(&self.address, self.server_key, identity).open().await?;
             vault.status().await?;
-            Ok(())
+            Ok(vault.server_key())
         })?;
-        home.login(&self.address, self.server_key)?;
+        home.login(&self.address, server_key)?;
         note(&format!("{} now belongs to the vault at {}", home.path().display(), self.address));
-        globals.output.result(&LoggedIn { fingerprint, server: self.address, server_key: self.server_key }, |done| {
-            done.fingerprint.to_string()
-        })
+        globals
+            .output
+            .result(&LoggedIn { fingerprint, server: self.address, server_key }, |done| done.fingerprint.to_string())
     }
 }
 

@@ -81,14 +81,8 @@ impl MigrateCatalog {
             "-" => passphrase("URL of the database: ").map_err(|error| Failure::stdio(&error))?.to_string(),
             _ => self.to,
         };
-        let ask = || passphrase("passphrase of the root key: ").ok();
-        let options = Options {
-            to,
-            restart: self.restart,
-            sample: self.sample,
-            page: self.rows,
-            passphrase: Some(Box::new(ask)),
-        };
+        let secret = crate::root::new::secret(&self.folder, None)?;
+        let options = Options { to, restart: self.restart, sample: self.sample, page: self.rows, secret };
         let bar: Mutex<Option<Progress>> = Mutex::new(None);
         let moved = block_on(async {
             let tell = |told| tell(globals, &bar, told);

@@ -8,15 +8,22 @@ use serde::Serialize;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::reason::Reason;
 use strongroom_server::catalog::CatalogError;
+use strongroom_server::config::Config;
+use strongroom_server::control::Control;
+use strongroom_server::keys::KeyError;
 use strongroom_server::{Error, Options, Server, init, process};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::Globals;
-use crate::connection::{interrupted, passphrase};
+use crate::connection::interrupted;
 use crate::exit::{Failure, Outcome};
 use crate::output::note;
+use crate::root::new::put_down;
 
 /// Serve a vault until Ctrl-C or SIGTERM; then finish the calls that are under way.
+///
+/// If the root key needs a passphrase or a PIN, the server starts locked: it has no port until `strongroom unlock` opened it. With
+/// --passphrase-file, or STRONGROOM_ROOT_PASSPHRASE in its environment, it opens by itself.
 ///
 /// Writes one line to stdout once it accepts: `strongroom listening on ADDR, vault key SHA256:…`. Logs go to stderr; RUST_LOG
 /// chooses what is logged (info, debug, strongroom_server=trace).
@@ -31,6 +38,9 @@ pub struct Serve {
     /// Where to listen, instead of what strongroom.toml says; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// A file whose first line is the root key's passphrase, or the token's PIN.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     /// How logs are written.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
@@ -82,9 +92,15 @@ impl Serve {
     }
 
     async fn serve(&self, globals: &Globals) -> Outcome {
-        let ask = || passphrase("passphrase of the root key: ").ok();
-        let options = Options { listen: self.listen, passphrase: Some(Box::new(ask)), ..Options::default() };
-        let server = Server::open(&self.folder, options).await.map_err(|error| failure(&error))?;
+        let secret = put_down(self.passphrase_file.as_deref())?;
+        let config = Config::load(&self.folder).map_err(|error| failure(&error.into()))?;
+        let control = Control::start(&self.folder, &config).await.map_err(|error| failure(&error))?;
+        let options = Options { listen: self.listen, secret, control: Some(control), ..Options::default() };
+        let server = tokio::select! {
+            opened = Server::open(&self.folder, options) => opened.map_err(|error| failure(&error))?,
+            // It may have waited to be unlocked; there are no calls under way yet.
+            () = interrupted() => return Ok(()),
+        };
         let server = server.listen().await.map_err(|error| failure(&error))?;
         let (listening, vault_key) = (server.address(), server.vault_key());
         if let Err(error) = init::announce(&self.folder, listening, vault_key) {
@@ -127,9 +143,11 @@ pub(crate) fn failure(error: &Error) -> Failure {
             "run migrate-catalog again until it says that the catalog is copied"
         }
         Error::Catalog(CatalogError::BeingCopied) => "wait until migrate-catalog has ended",
+        Error::Key(KeyError::Passphrase | KeyError::Pin(_)) => "give the right one; a token that counts locks itself",
+        Error::Key(KeyError::Root(_)) => "look at [root] in strongroom.toml, and at what it names",
         Error::Config(_) => "correct strongroom.toml, or make a vault with init",
         _ => match error.reason() {
-            Reason::Sealed => "give the passphrase of the root key",
+            Reason::Sealed => "give the passphrase or PIN: --passphrase-file, or STRONGROOM_ROOT_PASSPHRASE",
             Reason::NotFound => "name the folder that init made",
             Reason::LedgerDiverged => "do not go on before you know who put the catalog back",
             _ => "look at the vault's folder and its permissions",

@@ -23,7 +23,7 @@ use crate::home::{self, Home};
 use crate::memory::Memory;
 use crate::retry::{Attempts, Policy, Safety};
 use crate::session::{Connection, Opener, Session, seen_from};
-use crate::tls;
+use crate::tls::{self, PinnedKey};
 use crate::workers::Workers;
 
 /// The longest name of a job, in bytes.
@@ -150,11 +150,13 @@ impl Connect {
         };
         let sdk = concat!("strongroom-client/", env!("CARGO_PKG_VERSION")).to_owned();
         let claims = v1::Claims { sdk, host: host(), job: self.job };
-        let config = tls::config(self.server_key, self.identity.clone())?;
+        let pin = PinnedKey::new(self.server_key);
+        let config = tls::config(pin.clone(), self.identity.clone())?;
         let threads = self.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-        let opener = Opener { identity: self.identity, server_key: self.server_key, memory: Arc::new(memory), claims };
+        let opener = Opener { identity: self.identity, pin, memory: Arc::new(memory), claims };
         let inner = Inner {
             address: self.address,
+            home: self.home,
             config,
             opener,
             workers: Workers::new(threads.unwrap_or(1)),
@@ -192,6 +194,7 @@ pub struct Vault(Arc<Inner>, Option<Entries>);
 
 struct Inner {
     address: String,
+    home: Option<Home>,
     config: Arc<ClientConfig>,
     opener: Opener,
     workers: Workers,
@@ -207,7 +210,7 @@ impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vault")
             .field("address", &self.0.address)
-            .field("server_key", &self.0.opener.server_key)
+            .field("server_key", &self.server_key())
             .field("identity", &self.fingerprint())
             .finish()
     }
@@ -288,10 +291,34 @@ impl Vault {
             return Ok(connection.clone());
         }
         *current = None;
-        let link = tls::dial(&self.0.address, self.0.config.clone()).await?;
+        let pinned = self.server_key();
+        let link = tls::dial(&self.0.address, self.0.config.clone(), &self.0.opener.pin).await?;
+        if link.vault_key != pinned {
+            self.follow(pinned, link.vault_key);
+        }
         let connection = Arc::new(Connection::new(link));
         *current = Some(connection.clone());
         Ok(connection)
+    }
+
+    /// The vault's key was rotated: the new one is pinned, also in the home.
+    fn follow(&self, old: Fingerprint, new: Fingerprint) {
+        tracing::info!(%old, %new, "the vault key was rotated, as the one that was pinned signed");
+        self.memory().follow(new);
+        let Some(home) = &self.0.home else { return };
+        // What the environment or another home says is not this home's to change.
+        let kept = home.server().and_then(|server| match server {
+            Some(server) if server.server_key == old => home.login(&server.address, new),
+            _ => Ok(()),
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the home still pins the vault's old key");
+        }
+    }
+
+    /// The vault key that is pinned: as it was given, or the one that followed it.
+    pub fn server_key(&self) -> Fingerprint {
+        self.0.opener.pin.now()
     }
 
     /// A session for a tenant on a connection that stands.

@@ -35,7 +35,7 @@ const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// What is remembered of the ledgers behind one vault key.
 pub(crate) struct Memory {
-    server_key: Fingerprint,
+    server_key: Mutex<Fingerprint>,
     file: Option<PathBuf>,
     state: Mutex<State>,
     /// Held while the file is written, so that a flush waits for the write before it.
@@ -76,7 +76,7 @@ struct Line {
 impl Memory {
     /// A memory that ends with the process.
     pub(crate) fn of_process(server_key: Fingerprint) -> Self {
-        Self { server_key, file: None, state: Mutex::default(), writer: Mutex::default() }
+        Self { server_key: Mutex::new(server_key), file: None, state: Mutex::default(), writer: Mutex::default() }
     }
 
     /// The memory in this file, which need not exist yet.
@@ -86,7 +86,18 @@ impl Memory {
             .map(|line| (line.tenant, Known { origin: line.origin, seen: line.seen, log_key: line.log_key }))
             .collect();
         let state = Mutex::new(State { ledgers, ..State::default() });
-        Ok(Self { server_key, file: Some(file), state, writer: Mutex::default() })
+        Ok(Self { server_key: Mutex::new(server_key), file: Some(file), state, writer: Mutex::default() })
+    }
+
+    /// The vault has another key: what is known of its ledgers is known under that one.
+    pub(crate) fn follow(&self, server_key: Fingerprint) {
+        *self.server_key.lock().unwrap_or_else(PoisonError::into_inner) = server_key;
+        let mut state = self.lock();
+        state.dirty = !state.ledgers.is_empty();
+    }
+
+    fn server_key(&self) -> Fingerprint {
+        *self.server_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The tenants whose ledgers are known, by name.
@@ -217,7 +228,7 @@ impl Memory {
         let mut content = read(file).map_err(io::Error::other)?;
         for (tenant, known) in ours {
             let Known { origin, seen, log_key } = known;
-            let line = Line { server_key: self.server_key, tenant, origin, seen, log_key };
+            let line = Line { server_key: self.server_key(), tenant, origin, seen, log_key };
             merge(&mut content.ledgers, line);
         }
         let mut json = serde_json::to_vec(&content).map_err(io::Error::other)?;
@@ -225,7 +236,7 @@ impl Memory {
         temporary(folder, &json)?.persist(file).map_err(|error| error.error)?;
         drop(lock);
         let mut state = self.lock();
-        for line in content.ledgers.into_iter().filter(|line| line.server_key == self.server_key) {
+        for line in content.ledgers.into_iter().filter(|line| line.server_key == self.server_key()) {
             if let Some(known) = state.ledgers.get_mut(&line.tenant)
                 && known.origin == line.origin
                 && newer(line.seen.as_ref(), known.seen.as_ref())

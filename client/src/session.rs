@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use strongroom_core::call::Call;
 use strongroom_core::ed25519::{SigningKey, VerifyingKey};
 use strongroom_core::exact;
-use strongroom_core::identity::{Fingerprint, Identity, Purpose, sha256};
+use strongroom_core::identity::{Identity, Purpose, sha256};
 use strongroom_core::ids::{CallDigest, Digest, Index, SessionId};
 use strongroom_core::keys::parcel::SessionSecret;
 use strongroom_core::ledger::Seen;
@@ -37,7 +37,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::memory::Memory;
-use crate::tls::{Closed, Link};
+use crate::tls::{Closed, Link, PinnedKey};
 
 /// No honest statement or message is longer.
 const MAX_STATEMENT: usize = 4096;
@@ -51,7 +51,7 @@ pub(crate) struct Connection {
 /// What opens sessions: the same for all of a vault's connections.
 pub(crate) struct Opener {
     pub(crate) identity: Arc<Identity>,
-    pub(crate) server_key: Fingerprint,
+    pub(crate) pin: Arc<PinnedKey>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) claims: v1::Claims,
 }
@@ -147,7 +147,7 @@ impl Opener {
             recipient: recipient.to_public().to_string(),
             call_key: call_key.public_key(),
             tenant: tenant.clone(),
-            vault_key: self.server_key,
+            vault_key: link.vault_key,
             exporter: Digest::from_bytes(link.exporter),
         };
         let opening = opening.bytes().map_err(|error| Error::internal(error.to_string()))?;
@@ -188,7 +188,7 @@ impl Opener {
         }
         let vault_key = <[u8; 32]>::try_from(&answer.vault_key[..]).map_err(|_| wrong("holds no vault key"))?;
         let vault_key = VerifyingKey::from_bytes(vault_key);
-        if vault_key.fingerprint() != self.server_key {
+        if vault_key.fingerprint() != self.pin.now() {
             return Err(wrong("is signed by another key than the pinned one"));
         }
         let signed = vault_key.verify(Purpose::Session, &answer.statement, &answer.signature);
@@ -276,7 +276,7 @@ mod tests {
             let server_key = vault_key.public_key().fingerprint();
             let opener = Opener {
                 identity: Arc::new(Identity::generate().unwrap()),
-                server_key,
+                pin: PinnedKey::new(server_key),
                 memory: Arc::new(Memory::of_process(server_key)),
                 claims: v1::Claims::default(),
             };

@@ -1,7 +1,7 @@
 //! One TLS connection to a vault: pinned, with the caller's key shown, and known to be one connection.
 //!
 //! The vault key is the sole anchor: its certificate comes in the server's chain, counts only if the fingerprint of its key is
-//! the pinned one, and must have signed the node's certificate. No web authority is asked, so none can be breached.
+//! the pinned one (or of a key that the pinned one signed for: then that one is pinned from here on), and must have signed the node's certificate. No web authority is asked, so none can be breached.
 //!
 //! Sessions live on a connection, and tonic's channel reconnects silently. So a channel here has one connection to give and
 //! fails when that is over: whoever needs another dials it, and what was opened on the old one is out of reach with it.
@@ -29,6 +29,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureAlgori
 use strongroom_core::identity::{Fingerprint, Identity};
 use strongroom_core::reason::Reason;
 use strongroom_core::session::EXPORTER_LABEL;
+use strongroom_core::succession::Succession;
 use strongroom_proto::SERVER_NAME;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -53,6 +54,8 @@ const HTTP2_FRAME: u32 = 1 << 20;
 pub(crate) struct Link {
     /// Where calls go. It never connects again.
     pub(crate) channel: Channel,
+    /// The vault key that it proved: the pinned one, or one that followed.
+    pub(crate) vault_key: Fingerprint,
     /// The TLS exporter on this side: what binds sessions to this connection.
     pub(crate) exporter: [u8; 32],
     /// Set once the connection is over.
@@ -73,8 +76,26 @@ impl Closed {
     }
 }
 
+/// The vault key that is pinned. It moves where the pinned key itself signed for another, and never back.
+#[derive(Debug)]
+pub(crate) struct PinnedKey(Mutex<Fingerprint>);
+
+impl PinnedKey {
+    pub(crate) fn new(key: Fingerprint) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(key)))
+    }
+
+    pub(crate) fn now(&self) -> Fingerprint {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn follow(&self, key: Fingerprint) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+}
+
 /// The settings of every connection of a caller to a vault.
-pub(crate) fn config(pin: Fingerprint, identity: Arc<Identity>) -> Result<Arc<ClientConfig>, Error> {
+pub(crate) fn config(pin: Arc<PinnedKey>, identity: Arc<Identity>) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -92,12 +113,12 @@ pub(crate) fn config(pin: Fingerprint, identity: Arc<Identity>) -> Result<Arc<Cl
 }
 
 /// Connects to `address` (`HOST:PORT`).
-pub(crate) async fn dial(address: &str, config: Arc<ClientConfig>) -> Result<Link, Error> {
+pub(crate) async fn dial(address: &str, config: Arc<ClientConfig>, pin: &PinnedKey) -> Result<Link, Error> {
     let late = || Error::unsent(format!("{address} did not answer within {} s", CONNECT_WITHIN.as_secs()));
-    tokio::time::timeout(CONNECT_WITHIN, connect(address, config)).await.map_err(|_| late())?
+    tokio::time::timeout(CONNECT_WITHIN, connect(address, config, pin)).await.map_err(|_| late())?
 }
 
-async fn connect(address: &str, config: Arc<ClientConfig>) -> Result<Link, Error> {
+async fn connect(address: &str, config: Arc<ClientConfig>, pin: &PinnedKey) -> Result<Link, Error> {
     let unreachable = |error: io::Error| Error::unsent(format!("cannot connect to {address}: {error}"));
     let tcp = TcpStream::connect(address).await.map_err(unreachable)?;
     tcp.set_nodelay(true).map_err(unreachable)?;
@@ -107,7 +128,7 @@ async fn connect(address: &str, config: Arc<ClientConfig>) -> Result<Link, Error
     let exporter = exporter.map_err(|error| Error::internal(format!("TLS exporter: {error}")))?;
     let closed = Closed::default();
     let channel = channel(Io { tls, closed: closed.clone() }, &closed).await?;
-    Ok(Link { channel, exporter, closed })
+    Ok(Link { channel, vault_key: pin.now(), exporter, closed })
 }
 
 /// A channel over this one connection.
@@ -194,7 +215,7 @@ impl AsyncWrite for Io {
 /// Accepts a node's certificate if the pinned vault key signed it.
 #[derive(Debug)]
 struct Pinned {
-    pin: Fingerprint,
+    pin: Arc<PinnedKey>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -208,11 +229,17 @@ impl ServerCertVerifier for Pinned {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let mut anchor = RootCertStore::empty();
+        let pin = self.pin.now();
+        let mut followed = None;
         for certificate in intermediates.iter().take(MAX_INTERMEDIATES) {
             let spki = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
-            if Fingerprint::of_spki(&spki) == self.pin {
+            let key = Fingerprint::of_spki(&spki);
+            let succession = || Succession::shown_in(certificate)?.follow(&pin);
+            let follows = key != pin && succession().is_some_and(|newest| newest.fingerprint() == key);
+            if key == pin || follows {
                 anchor.add(certificate.clone().into_owned())?;
             }
+            followed = followed.or(follows.then_some(key));
         }
         if anchor.is_empty() {
             return Err(rustls::Error::General("the chain does not hold the pinned vault key".into()));
@@ -221,6 +248,9 @@ impl ServerCertVerifier for Pinned {
         let algorithms = self.provider.signature_verification_algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&node, &anchor, &[], now, algorithms)?;
         verify_server_name(&node, name)?;
+        if let Some(key) = followed {
+            self.pin.follow(key);
+        }
         Ok(ServerCertVerified::assertion())
     }
 

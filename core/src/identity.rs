@@ -33,6 +33,8 @@ pub enum Purpose {
     Order,
     /// A log's next key, signed by the one before it.
     LogKey,
+    /// A vault key that takes another one's place, signed by that one.
+    VaultKey,
 }
 
 impl Purpose {
@@ -44,6 +46,7 @@ impl Purpose {
             Self::Call => "call",
             Self::Order => "order",
             Self::LogKey => "log-key",
+            Self::VaultKey => "vault-key",
         };
         [b"strongroom/v1/", kind.as_bytes(), &[0], bytes].concat()
     }

@@ -19,3 +19,4 @@ pub mod origin;
 pub mod reason;
 pub mod sealed;
 pub mod session;
+pub mod succession;

@@ -1,7 +1,7 @@
 //! The configuration: `strongroom.toml` in a vault's folder, and the environment over it.
 //!
-//! Every key `a.b` can be set as `STRONGROOM_A_B`; the environment wins. What is not known is refused and what is not
-//! supported yet is refused, never ignored: a misspelled limit must not become no limit.
+//! Every key `a.b` can be set as `STRONGROOM_A_B`; the environment wins. What is not known is
+//! refused, never ignored: a misspelled limit must not become no limit.
 //!
 //! ```toml
 //! name = "vault.example.org"                # first part of every ledger's origin; never change it
@@ -19,7 +19,10 @@
 //! aws_region = "eu-central-1"
 //!
 //! [root]
-//! provider = "file"
+//! provider = "file"                         # or "pkcs11", "aws-kms", each with a table of its own: see `root`
+//!
+//! [metrics]
+//! listen = "127.0.0.1:9464"                 # plain HTTP: /live, /ready, /metrics; a port alone is this machine's; none if not said
 //!
 //! [limits]
 //! max_object = 274877906944                # bytes
@@ -27,6 +30,7 @@
 //! ```
 
 mod bucket;
+pub mod root;
 mod settings;
 
 use std::fs;
@@ -41,6 +45,7 @@ use strongroom_core::origin::Origin;
 use strongroom_core::reason::Reason;
 
 pub use self::bucket::{BucketUrl, Provider};
+pub use self::root::RootProvider;
 use self::settings::{KEYS, Settings, is_misspelled, variable};
 use crate::recorder::LedgerLimits;
 
@@ -66,6 +71,8 @@ pub struct Config {
     pub blobs: BlobsUrl,
     /// Who keeps the root key.
     pub root: RootProvider,
+    /// Where metrics are told, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// What is bounded.
     pub limits: Limits,
 }
@@ -123,13 +130,6 @@ pub enum BlobsUrl {
     File(PathBuf),
     /// A bucket of an object store.
     Bucket(BucketUrl),
-}
-
-/// Who keeps the root key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RootProvider {
-    /// A file in the folder.
-    File,
 }
 
 /// What is bounded, so that nobody uses up what others need.
@@ -206,23 +206,12 @@ pub enum ConfigError {
     /// A variable of the environment that looks like ours and is not.
     #[error("{0}: no such setting")]
     UnknownVariable(String),
-    /// What this version does not do yet.
-    #[error("{place}: {key}: {value} is not supported by this version")]
-    Unsupported {
-        /// The file, or the variable.
-        place: String,
-        /// The key.
-        key: &'static str,
-        /// What was asked for.
-        value: String,
-    },
 }
 
 impl ConfigError {
     /// The stable reason code.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Unsupported { .. } => Reason::Unsupported,
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Reason::NotFound,
             Self::Read { .. } => Reason::Unavailable,
             Self::Shape { .. } | Self::Value { .. } | Self::UnknownVariable(_) => Reason::InvalidArgument,

@@ -3,8 +3,8 @@
 //! ```text
 //! strongroom.toml          the configuration
 //! vault.json               vault id and wrapped vault key
-//! root.age                 the root key, sealed
-//! root.identity            what opens it; not with a passphrase
+//! root.age                 the root key, sealed, if a file keeps it
+//! root.identity            what opens it; not with a passphrase, or an identity that lies elsewhere
 //! operator/identity.pem    the operator's home: its identity …
 //! operator/server.json     … and its server: the address and the vault key's fingerprint
 //! ```
@@ -25,11 +25,11 @@ use serde::Serialize;
 use strongroom_core::exact;
 use strongroom_core::identity::{Fingerprint, Identity, IdentityError};
 use strongroom_core::reason::Reason;
-use zeroize::Zeroizing;
 
 use crate::config::{self, CONFIG_FILE, DEFAULT_LISTEN};
 use crate::keys::KeyError;
-use crate::keys::root::file::{FileRootKey, IDENTITY_FILE, ROOT_FILE};
+use crate::keys::root::file::{IDENTITY_FILE, ROOT_FILE};
+use crate::keys::root::new::{NewRoot, SealedBy};
 use crate::keys::vault::{VAULT_FILE, VaultFile};
 
 /// The name of the operator's home in a vault's folder.
@@ -44,8 +44,8 @@ pub struct InitOptions {
     pub name: Option<String>,
     /// Where to listen.
     pub listen: Option<SocketAddr>,
-    /// Seals the root key. Without one, an age identity beside it does.
-    pub passphrase: Option<Zeroizing<String>>,
+    /// Who keeps the root key; a file with a fresh identity beside it, if nothing is said.
+    pub root: NewRoot,
 }
 
 /// A vault that was made.
@@ -109,14 +109,14 @@ impl InitError {
 pub async fn init(folder: &Path, options: InitOptions) -> Result<Initialised, InitError> {
     let name = options.name.as_deref().unwrap_or("strongroom");
     let name = config::name(name).map_err(|why| InitError::Invalid { what: "the vault's name", why })?;
-    if options.passphrase.as_ref().is_some_and(|passphrase| passphrase.is_empty()) {
+    if matches!(&options.root, NewRoot::File(SealedBy::Passphrase(passphrase)) if passphrase.is_empty()) {
         return Err(InitError::Invalid { what: "the passphrase", why: "is empty".to_owned() });
     }
     let listen = options.listen.unwrap_or(DEFAULT_LISTEN);
 
-    // Everything is made before anything is written.
-    let root = FileRootKey::create(options.passphrase.as_ref().map(|passphrase| passphrase.as_str()))?;
-    let vault = VaultFile::create(&root.root).await?;
+    // Everything is made before anything is written. (A token's key is made in the token.)
+    let root = options.root.make(folder, "root").await?;
+    let vault = VaultFile::create(root.root.as_ref()).await?;
     let operator = Identity::generate()?;
     let made = Initialised { vault_key: vault.public_key.fingerprint(), operator: operator.fingerprint() };
     let mut last = exact::to_vec(&vault).map_err(|error| KeyError::Root(error.to_string()))?;
@@ -141,11 +141,11 @@ pub async fn init(folder: &Path, options: InitOptions) -> Result<Initialised, In
     write("operator/identity.pem", operator.to_pem().as_bytes())?;
     write("operator/server.json", &server_file(listen, made.vault_key))?;
     sync_folder(&home)?;
-    write(ROOT_FILE, &root.sealed)?;
-    if let Some(identity) = &root.identity {
-        write(IDENTITY_FILE, identity.as_bytes())?;
+    for (path, bytes) in &root.files {
+        write_new(path, bytes).map_err(|source| InitError::Io { path: path.clone(), source })?;
     }
-    write(CONFIG_FILE, config_text(&name, listen, made.operator).as_bytes())?;
+    let config = config_text(&name, listen, made.operator, &root.provider.to_toml(folder));
+    write(CONFIG_FILE, config.as_bytes())?;
     sync_folder(folder)?;
     replace(&folder.join(VAULT_FILE), &last)?;
     let marker = folder.join(MARKER);
@@ -188,7 +188,7 @@ fn server_file(listening: SocketAddr, server_key: Fingerprint) -> Vec<u8> {
     text
 }
 
-fn config_text(name: &str, listen: SocketAddr, operator: Fingerprint) -> String {
+fn config_text(name: &str, listen: SocketAddr, operator: Fingerprint, root: &str) -> String {
     format!(
         "# A strongroom vault. Each key a.b can also be set as STRONGROOM_A_B in the environment, which wins.\n\
          \n\
@@ -204,8 +204,7 @@ fn config_text(name: &str, listen: SocketAddr, operator: Fingerprint) -> String 
          [blobs]\n\
          url = \"file:blobs\"\n\
          \n\
-         [root]\n\
-         provider = \"file\"\n"
+         {root}"
     )
 }
 
@@ -238,14 +237,14 @@ fn make_folder(path: &Path) -> Result<(), InitError> {
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
 /// Puts a file in place whole: readers see the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), InitError> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), InitError> {
     let failed = |source| InitError::Io { path: path.to_owned(), source };
     let folder = path.parent().unwrap_or(Path::new("."));
     // Made with mode 0600, and removed should anything fail.
@@ -255,7 +254,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), InitError> {
     sync_folder(folder)
 }
 
-fn sync_folder(path: &Path) -> Result<(), InitError> {
+pub(crate) fn sync_folder(path: &Path) -> Result<(), InitError> {
     let synced = File::open(path).and_then(|folder| folder.sync_all());
     synced.map_err(|source| InitError::Io { path: path.to_owned(), source })
 }
@@ -295,8 +294,8 @@ mod tests {
         assert_eq!((config.operators, config.listen), (vec![made.operator], DEFAULT_LISTEN));
         let pem = fs::read_to_string(folder.join("operator/identity.pem")).unwrap();
         assert_eq!(Identity::from_pem(&pem).unwrap().fingerprint(), made.operator);
-        let root = FileRootKey::open(&folder, || None).unwrap();
-        let key = VaultFile::read(&folder).unwrap().unlock(&root).await.unwrap();
+        let root = crate::keys::root::open(&config.root, None).await.unwrap();
+        let key = VaultFile::read(&folder).unwrap().unlock(root.as_ref()).await.unwrap();
         assert_eq!(key.public_key().fingerprint(), made.vault_key);
         let server = fs::read_to_string(folder.join("operator/server.json")).unwrap();
         let expected = format!("{{\"address\":\"{DEFAULT_LISTEN}\",\"server_key\":\"{}\"}}\n", made.vault_key);
@@ -337,7 +336,8 @@ mod tests {
     async fn options_are_checked_before_anything_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let name = InitOptions { name: Some("No Name".to_owned()), ..InitOptions::default() };
-        let passphrase = InitOptions { passphrase: Some(Zeroizing::new(String::new())), ..InitOptions::default() };
+        let root = NewRoot::File(SealedBy::Passphrase(String::new().into()));
+        let passphrase = InitOptions { root, ..InitOptions::default() };
         for options in [name, passphrase] {
             assert!(matches!(init(folder.path(), options).await, Err(InitError::Invalid { .. })));
         }

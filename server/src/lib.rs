@@ -8,6 +8,7 @@ mod api;
 pub mod blobs;
 pub mod catalog;
 pub mod config;
+pub mod control;
 mod cuts;
 pub mod error;
 mod failpoint;
@@ -25,6 +26,7 @@ pub mod sessions;
 pub mod tap;
 pub mod tenants;
 mod vault;
+pub mod vault_key;
 
 pub use error::Error;
 pub use serve::{Listening, Options, Server};

@@ -32,6 +32,7 @@ use strongroom_core::grant::Network;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::SessionId;
 use strongroom_core::session::EXPORTER_LABEL;
+use strongroom_core::succession::Succession;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -109,15 +110,15 @@ pub(crate) enum ListenError {
 }
 
 impl Listener {
-    /// Listens on `address`, with certificates issued by the vault key. Connections from `proxies` say where they come from.
+    /// Listens on `address`, with certificates issued by the vault key, which shows its succession. Connections from `proxies` say where they come from.
     pub(crate) async fn bind(
         address: SocketAddr,
-        vault_key: &SigningKey,
+        (vault_key, succession): (&SigningKey, &Succession),
         limits: &Limits,
         proxies: &[Network],
         on_end: OnEnd,
     ) -> Result<Listener, ListenError> {
-        let tls = tls::config(vault_key).map_err(ListenError::Tls)?;
+        let tls = tls::config(vault_key, succession).map_err(ListenError::Tls)?;
         let tcp = TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })?;
         Ok(Listener {
             tcp,

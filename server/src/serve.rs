@@ -8,19 +8,20 @@ use std::sync::Arc;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{NodeId, SessionId};
 use strongroom_core::keys::secret::random_bytes;
+use strongroom_core::succession::Succession;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 use crate::api;
 use crate::blobs::Blobs;
 use crate::blobs::sweep::Sweeper;
 use crate::catalog::Catalog;
-use crate::config::{BlobsUrl, CatalogUrl, Config};
+use crate::config::{BlobsUrl, CatalogUrl, Config, RootProvider};
+use crate::control::Control;
 use crate::error::Error;
 use crate::keys::KeyError;
 use crate::keys::local::LocalKeyHolder;
-use crate::keys::root::RootKey;
-use crate::keys::root::file::FileRootKey;
+use crate::keys::root::ring::Roots;
+use crate::keys::root::{self, RootKey, Secret};
 use crate::keys::vault::VaultFile;
 use crate::listen::{ListenError, Listener};
 use crate::recorder::{Clock, NodeMemory, Recorder, SystemClock};
@@ -28,6 +29,7 @@ use crate::room;
 use crate::tenants::Tenants;
 use crate::vault::lookups::Lookups;
 use crate::vault::retention::Retention;
+use crate::vault::root::Rotations;
 use crate::vault::{Vault, blocks, escrow, rewrap, schedule, shred};
 
 /// HTTP/2 windows: 64 KiB caps a stream at 740 MB/s, 4 MiB costs memory for nothing.
@@ -45,8 +47,10 @@ const DRAIN: std::time::Duration = std::time::Duration::from_secs(10);
 pub struct Options {
     /// Where to listen, instead of what the configuration says. Port 0 takes a free one.
     pub listen: Option<SocketAddr>,
-    /// Asks for the root key's passphrase, if one is needed.
-    pub passphrase: Option<Box<dyn FnOnce() -> Option<Zeroizing<String>> + Send>>,
+    /// What only a human can give to open the root key, if it needs that: see [`root::need`].
+    pub secret: Option<Secret>,
+    /// How the server is unlocked and asked beside TLS.
+    pub control: Option<Control>,
     /// The node's clock, if it is not the system's.
     pub clock: Option<Arc<dyn Clock>>,
     /// Who listens inside TLS.
@@ -58,6 +62,9 @@ pub struct Options {
 pub struct Server {
     vault: Arc<Vault>,
     config: Config,
+    control: Option<Control>,
+    keys: Arc<LocalKeyHolder>,
+    succession: Succession,
     sweeper: Sweeper,
     retention: Retention,
     listen: SocketAddr,
@@ -75,14 +82,25 @@ pub struct Listening {
 impl Server {
     /// Opens the vault in a folder: configuration, root key, vault key, catalog, blobs, recorder.
     ///
+    /// If the root key needs a secret that is not given, this waits until somebody unlocks it by `control`.
+    ///
     /// # Errors
     /// [`Error`] if a file is missing or was changed, the root key does not open, or the catalog belongs to another vault.
-    pub async fn open(folder: &Path, options: Options) -> Result<Self, Error> {
+    pub async fn open(folder: &Path, mut options: Options) -> Result<Self, Error> {
         let config = Config::load(folder)?;
         let file = VaultFile::read(folder)?;
-        let ask = options.passphrase.unwrap_or_else(|| Box::new(|| None));
-        let root: Arc<dyn RootKey> = Arc::new(open_root(folder.to_owned(), ask).await?);
-        let vault_key = file.unlock(root.as_ref()).await?;
+        let next = root::folder::next(folder)?;
+        let keepers: Vec<_> = next.iter().chain([&config.root]).cloned().collect();
+        let mut opened = unlock(&config, &keepers, options.secret.take(), options.control.as_mut()).await?;
+        let named = opened.iter().find(|root| root.id() == file.root).unwrap_or(&opened[opened.len() - 1]);
+        let succession = file.succession()?;
+        let vault_key = file.unlock(named.as_ref()).await?;
+        let (newest, older) = (opened.remove(0), opened.pop());
+        // A rotation that was killed at its very end left only its last file.
+        let older = older.filter(|older| older.id() != newest.id());
+        let roots = Arc::new(Roots::new(newest, older));
+        let root: Arc<dyn RootKey> = roots.clone();
+        let rotations = Rotations::new(roots, folder, &keepers[0], next.is_some());
         let catalog = Catalog::open(&config.catalog.url()).await?;
         catalog.bind_vault(file.vault).await?;
         let node = NodeId::from_bytes(random_bytes().map_err(KeyError::from)?);
@@ -127,16 +145,22 @@ impl Server {
             shreds: Default::default(),
             escrows: Default::default(),
             blobs,
-            keys,
+            keys: keys.clone(),
             root,
+            rotations,
             vault_key,
         };
         // Nobody is let in before it is known which keys are blocked.
         blocks::find(&vault).await?;
+        // Nor before the other nodes know which root keys this one has.
+        crate::vault::root::announce(&vault).await?;
         let listen = options.listen.unwrap_or(config.listen);
         Ok(Self {
             vault: Arc::new(vault),
             config,
+            control: options.control,
+            keys,
+            succession,
             sweeper,
             retention,
             listen,
@@ -162,8 +186,14 @@ impl Server {
     pub async fn listen(self) -> Result<Listening, Error> {
         let keys = self.vault.keys.clone();
         let on_end = Arc::new(move |sessions: &[SessionId]| keys.close_sessions(sessions));
-        let bound =
-            Listener::bind(self.listen, &self.vault.vault_key, &self.config.limits, &self.config.proxies, on_end).await;
+        let bound = Listener::bind(
+            self.listen,
+            (&self.vault.vault_key, &self.succession),
+            &self.config.limits,
+            &self.config.proxies,
+            on_end,
+        )
+        .await;
         let listener = bound.map_err(|error| match error {
             ListenError::Bind { address, source } => Error::io(format!("cannot listen on {address}"))(source),
             ListenError::Tls(why) => Error::Setup(format!("TLS: {why}")),
@@ -191,7 +221,7 @@ impl Listening {
     /// # Errors
     /// [`Error`] if the transport fails.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Self { server: Server { vault, config, sweeper, retention, .. }, listener, .. } = self;
+        let Self { server: Server { vault, config, control, keys, sweeper, retention, .. }, listener, .. } = self;
         let stop = CancellationToken::new();
         let recorder = vault.recorder.clone();
         let sweeping = sweeper.start(move || recorder.now(), stop.clone());
@@ -203,6 +233,7 @@ impl Listening {
         let shredding = tokio::spawn(shred::run(vault.clone(), stop.clone()));
         let scheduling = tokio::spawn(schedule::run(vault.clone(), stop.clone()));
         let escrowing = tokio::spawn(escrow::run(vault.clone(), stop.clone()));
+        let rooting = tokio::spawn(crate::vault::root::run(vault.clone(), stop.clone()));
         let integrated = CancellationToken::new();
         let integrating = vault.recorder.integrate(vault.tenants.clone(), integrated.clone());
         let (mut health_reporter, health) = tonic_health::server::health_reporter();
@@ -223,11 +254,15 @@ impl Listening {
             .serve_with_incoming_shutdown(listener.incoming(), stop.cancelled());
         let served = async {
             tokio::pin!(serving);
+            control.iter().for_each(|control| control.ready(&vault, &keys));
+            // They end with the vault's connections, and not later.
+            drop(keys);
             tokio::select! {
                 ended = &mut serving => return ended,
                 () = shutdown => {}
             }
             tracing::info!("stopping: calls under way are finished");
+            control.iter().for_each(Control::stopping);
             health_reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
             // Whoever watches is told, and their streams end: they would be waited for otherwise.
             health_reporter.clear_service_status("").await;
@@ -252,6 +287,9 @@ impl Listening {
         }
         if let Err(error) = shredding.await {
             tracing::error!(%error, "shredding failed");
+        }
+        if let Err(error) = rooting.await {
+            tracing::error!(%error, "the rotation of the root key failed");
         }
         integrated.cancel();
         if let Err(error) = integrating.await {
@@ -283,11 +321,21 @@ fn written_to(config: &Config) -> Vec<(&'static str, PathBuf)> {
     places
 }
 
-/// Opens the root key's file. Deriving a key from a passphrase takes a second of a core, so it has a thread of its own.
-pub(crate) async fn open_root(
-    folder: PathBuf,
-    ask: Box<dyn FnOnce() -> Option<Zeroizing<String>> + Send>,
-) -> Result<FileRootKey, Error> {
-    let opened = tokio::task::spawn_blocking(move || FileRootKey::open(&folder, ask)).await;
-    Ok(opened.map_err(|error| Error::Unavailable(error.to_string().into()))??)
+/// Opens these root keys, those that need a human with the secret, or else when one comes by the socket.
+async fn unlock(
+    config: &Config,
+    keepers: &[RootProvider],
+    secret: Option<Secret>,
+    control: Option<&mut Control>,
+) -> Result<Vec<Arc<dyn RootKey>>, Error> {
+    if let (Some(control), None) = (control, &secret)
+        && keepers.iter().any(|keeper| root::need(keeper).is_some())
+    {
+        return control.unlocked(config, keepers).await;
+    }
+    let mut opened = Vec::with_capacity(keepers.len());
+    for keeper in keepers {
+        opened.push(root::open(keeper, secret.clone()).await?);
+    }
+    Ok(opened)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use strongroom_core::ed25519::SigningKey;
 use strongroom_core::ids::{TenantId, VaultId};
-use strongroom_core::keys::secret::Key;
+use strongroom_core::keys::secret::{Key, scrub_stack};
 use strongroom_core::keys::wrap::{Purpose, RootTuple};
 use strongroom_core::ledger::LedgerKey;
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
@@ -148,6 +148,7 @@ impl Tenants {
         let ledger_key = LedgerKey::new(&key);
         let log_key = self.root.unwrap(&tuple(Purpose::LogKey), &row.log_key).await?;
         let log_key = SigningKey::from_seed(log_key).map_err(KeyError::from)?;
+        scrub_stack();
         let origin = self.origin(row.id)?;
         let tenant = Tenant { id: row.id, name: row.name, origin, ledger_key, log_key, later: LaterKeys::default() };
         tenant.learn(&self.catalog.log_keys(&row.id).await?)?;

@@ -5,7 +5,9 @@
 mod find;
 
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(has_postgres, has_moto, has_azurite, has_python, has_readers, has_chromium)");
+    println!(
+        "cargo::rustc-check-cfg=cfg(has_postgres, has_moto, has_azurite, has_softhsm, has_gdb, has_python, has_readers, has_chromium)"
+    );
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed=STRONGROOM_TEST_SERVICES");
     println!("cargo::rerun-if-changed=build.rs");
@@ -20,6 +22,8 @@ fn main() {
         ("postgres", find::postgres()),
         ("moto", find::moto()),
         ("azurite", find::azurite()),
+        ("softhsm", find::softhsm().map(|(_, module)| module)),
+        ("gdb", find::program("gdb")),
         ("python", python.clone()),
         ("readers", find::readers()),
         ("chromium", find::chromium().filter(|_| python.is_some())),

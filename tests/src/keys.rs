@@ -13,6 +13,7 @@ use strongroom_core::sealed::HEADER_LEN;
 use strongroom_core::sealed::header::Header;
 use strongroom_core::sealed::layout::Layout;
 use strongroom_server::keys::root::file::{IDENTITY_FILE, ROOT_FILE};
+use strongroom_server::keys::root::ring::without_signpost;
 use strongroom_server::keys::vault::VaultFile;
 
 /// A key, and what it is.
@@ -32,7 +33,7 @@ pub async fn all(folder: &Path) -> Vec<Named> {
     let root = root_key(folder);
     add("the root key".into(), &root);
     let open = |place: RootTuple<'_>, wrapped: &[u8]| {
-        unwrap_under_root(&root, &place, &Wrapped::try_from(wrapped).unwrap()).unwrap()
+        unwrap_under_root(&root, &place, &Wrapped::try_from(without_signpost(wrapped)).unwrap()).unwrap()
     };
     let vault = file.vault;
     let wrapped = data_encoding::HEXLOWER.decode(file.wrapped_key.as_bytes()).unwrap();
@@ -108,4 +109,9 @@ fn root_key(folder: &Path) -> Key {
     let decryptor = age::Decryptor::new_buffered(&sealed[..]).unwrap();
     decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).unwrap().read_to_end(&mut plain).unwrap();
     Key::try_from_slice(&plain).unwrap()
+}
+
+/// The text of the identity by which a plugin of age is called that needs no more than its name.
+pub fn plugin_identity(plugin: &str) -> String {
+    age::plugin::Identity::default_for_plugin(plugin).unwrap().to_string()
 }

@@ -17,8 +17,7 @@ use strongroom_core::ledger::tile::{Kind, Tile, WIDTH};
 use strongroom_core::ledger::{Entry, Event, Head, LedgerKey, Outcome, Private};
 use strongroom_core::origin::Origin;
 use strongroom_server::config::{BlobsUrl, CatalogUrl, Config};
-use strongroom_server::keys::root::RootKey;
-use strongroom_server::keys::root::file::FileRootKey;
+use strongroom_server::keys::root::ring::without_signpost;
 use strongroom_server::keys::vault::VaultFile;
 use strongroom_test_services::Moto;
 
@@ -134,10 +133,10 @@ async fn shelved(
     wrapped: &[u8],
     count: usize,
 ) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-    let root = FileRootKey::open(folder, || None).unwrap();
+    let root = strongroom_server::keys::root::open(&config(folder).root, None).await.unwrap();
     let vault = VaultFile::read(folder).unwrap().vault;
     let place = RootTuple { purpose: Purpose::LedgerKey, vault, tenant: Some((id, name)), version: 1 };
-    let key = LedgerKey::new(&root.unwrap(&place, wrapped).await.unwrap()).private_parts();
+    let key = LedgerKey::new(&root.unwrap(&place, without_signpost(wrapped)).await.unwrap()).private_parts();
     let mut entries = Vec::new();
     while entries.len() < count {
         let number = entries.len() as u64 / WIDTH;

@@ -79,21 +79,85 @@ impl Binary {
         vault: &str,
         change: impl FnOnce(&mut Command),
     ) -> Result<ServerProcess, String> {
+        self.start(folder, vault, change).listening()
+    }
+
+    /// Starts a server that may not listen for now: it is locked until somebody unlocks it.
+    pub fn start(self, folder: &Path, vault: &str, change: impl FnOnce(&mut Command)) -> Starting {
         let mut command = self.command(folder);
         command.args(["serve", vault, "--listen", "127.0.0.1:0"]);
         change(&mut command);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (said, _) = gather(child.stderr.take().unwrap());
+        let (said, reading) = gather(child.stderr.take().unwrap());
         let lines = lines(child.stdout.take().unwrap());
+        Starting(Some(Started { child, lines, said, reading }))
+    }
+}
+
+/// A server that does not listen yet; killed when it is dropped.
+pub struct Starting(Option<Started>);
+
+struct Started {
+    child: Child,
+    lines: Receiver<String>,
+    said: Arc<Mutex<Vec<u8>>>,
+    reading: JoinHandle<()>,
+}
+
+impl Starting {
+    /// Waits until it says something that contains `word` on standard error; all it said so far.
+    pub fn says(&self, word: &str) -> String {
+        let Started { said, .. } = self.0.as_ref().expect("it starts");
+        let until = std::time::Instant::now() + PATIENCE;
+        loop {
+            let so_far = text(said);
+            if so_far.contains(word) {
+                return so_far;
+            }
+            assert!(std::time::Instant::now() < until, "it never says {word:?}: {so_far}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Whether it listens already.
+    pub fn is_listening(&self) -> bool {
+        let Started { lines, .. } = self.0.as_ref().expect("it starts");
+        // A line that was taken out here would be missed later: none is expected where this is asked.
+        lines.try_recv().is_ok()
+    }
+
+    /// Ends it as an operator would, SIGTERM, and waits for it.
+    pub fn terminate(mut self) -> ExitStatus {
+        let Started { mut child, .. } = self.0.take().expect("it starts");
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        wait(&mut child, &["serve"])
+    }
+
+    /// Waits until it listens.
+    ///
+    /// # Errors
+    /// What one said that did not.
+    pub fn listening(mut self) -> Result<ServerProcess, String> {
+        let Started { mut child, lines, said, reading } = self.0.take().expect("it starts");
         let Ok(line) = lines.recv_timeout(PATIENCE) else {
             // It ended, or hangs: either way it is over.
             let _ = child.kill();
             let status = child.wait();
+            reading.join().unwrap();
             return Err(format!("({status:?}): {}", text(&said)));
         };
         let (address, vault_key) =
             parse_listening(&line).unwrap_or_else(|| panic!("not a line of readiness: {line:?}"));
         Ok(ServerProcess { child, address, vault_key, line, said })
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(Started { child, .. }) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

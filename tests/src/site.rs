@@ -68,12 +68,17 @@ impl Site {
 
     /// Starts a server again; with a name, one that dies at that fail point.
     pub fn restart(&mut self, failpoint: Option<&str>) {
-        self.kill();
-        let server = self.binary.serve_with(self.parent.path(), "vault", |command| {
+        self.restart_with(|command| {
             if let Some(name) = failpoint {
                 command.env(FAILPOINT, name);
             }
         });
+    }
+
+    /// Starts a server again, with the command changed before it starts.
+    pub fn restart_with(&mut self, change: impl FnOnce(&mut std::process::Command)) {
+        self.kill();
+        let server = self.binary.serve_with(self.parent.path(), "vault", change);
         assert_eq!(server.vault_key, self.vault_key);
         self.relay.lead_to(Some(server.address));
         self.server = Some(server);

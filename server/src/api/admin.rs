@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::{answer, caller, optional, order, page_size, parse, receipt};
 use crate::error::Error;
-use crate::vault::{Vault, authority, blocks};
+use crate::vault::{Vault, authority, blocks, log_keys};
 
 pub(super) struct AdminApi(pub(super) Arc<Vault>);
 
@@ -123,7 +123,7 @@ async fn list_tenants(
     for (row, size) in rows {
         let later = vault.tenants.later_lines(row.id).await.unwrap_or_default();
         // One whose keys do not open is listed all the same.
-        let log_key = vault.tenants.find(&row.name).await.map(|tenant| tenant.verifier().to_string());
+        let log_key = log_keys::verifier(vault, &row).await.map(|key| key.to_string());
         tenants.push(v1::Tenant {
             log_key: log_key.unwrap_or_default(),
             later_log_keys: later,

@@ -54,6 +54,15 @@ impl Catalog {
         Ok(moved)
     }
 
+    /// How many entries the ledger that is furthest from its checkpoint has beyond it.
+    pub(crate) async fn checkpoint_lag(&self) -> Result<u64, CatalogError> {
+        let sql = self.sql(
+            "SELECT CAST(COALESCE(MAX(h.size - COALESCE(c.size, 0)), 0) AS BIGINT) FROM heads h \
+             LEFT JOIN checkpoints c ON c.tenant = h.tenant",
+        );
+        number(&sqlx::query(sql).fetch_one(self.reader()).await?, 0)
+    }
+
     /// The ledgers whose newest checkpoint is not of as many entries as they have.
     pub(crate) async fn unintegrated(&self) -> Result<Vec<TenantId>, CatalogError> {
         let sql = self.sql(

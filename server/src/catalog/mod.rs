@@ -43,6 +43,7 @@ mod place;
 pub(crate) mod requests;
 pub mod retention;
 pub mod rewraps;
+pub(crate) mod roots;
 pub(crate) mod shreds;
 mod summaries;
 pub mod tenants;

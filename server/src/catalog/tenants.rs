@@ -18,6 +18,8 @@ pub struct TenantRow {
     pub ledger_key: Vec<u8>,
     /// The wrapped key that signs its checkpoints.
     pub log_key: Vec<u8>,
+    /// That key's public half with the vault key's mark, if it was kept. Whoever makes another log key for the tenant keeps its half too.
+    pub log_public: Option<Vec<u8>>,
 }
 
 /// A tenant to be: inserted in the transaction of its ledger's entry 0.
@@ -52,7 +54,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`] if it cannot be read.
     pub async fn tenant_named(&self, name: &TenantName) -> Result<Option<TenantRow>, CatalogError> {
-        let sql = self.sql("SELECT id, name, ledger_key, log_key FROM tenants WHERE name = $1");
+        let sql = self.sql("SELECT id, name, ledger_key, log_key, log_public FROM tenants WHERE name = $1");
         let row = sqlx::query(sql).bind(name.as_str()).fetch_optional(self.reader()).await?;
         row.as_ref().map(tenant).transpose()
     }
@@ -62,7 +64,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`] if it cannot be read.
     pub async fn tenant(&self, tenant_id: &TenantId) -> Result<Option<TenantRow>, CatalogError> {
-        let sql = self.sql("SELECT id, name, ledger_key, log_key FROM tenants WHERE id = $1");
+        let sql = self.sql("SELECT id, name, ledger_key, log_key, log_public FROM tenants WHERE id = $1");
         let row = sqlx::query(sql).bind(&tenant_id.as_bytes()[..]).fetch_optional(self.reader()).await?;
         row.as_ref().map(tenant).transpose()
     }
@@ -77,12 +79,20 @@ impl Catalog {
         limit: u32,
     ) -> Result<Vec<(TenantRow, Index)>, CatalogError> {
         let sql = self.sql(
-            "SELECT t.id, t.name, t.ledger_key, t.log_key, h.size FROM tenants t JOIN heads h ON h.tenant = t.id \
+            "SELECT t.id, t.name, t.ledger_key, t.log_key, t.log_public, h.size FROM tenants t JOIN heads h ON h.tenant = t.id \
              WHERE t.name > $1 ORDER BY t.name LIMIT $2",
         );
         let after = after.map_or("", TenantName::as_str);
         let rows = sqlx::query(sql).bind(after).bind(i64::from(limit)).fetch_all(self.reader()).await?;
-        rows.iter().map(|row| Ok((tenant(row)?, Index(number(row, 4)?)))).collect()
+        rows.iter().map(|row| Ok((tenant(row)?, Index(number(row, 5)?)))).collect()
+    }
+
+    /// Keeps the public half of a tenant's log key, with its mark.
+    pub(crate) async fn set_log_public(&self, tenant: &TenantId, bytes: &[u8]) -> Result<(), CatalogError> {
+        let mut tx = self.begin().await?;
+        let sql = tx.sql("UPDATE tenants SET log_public = $2 WHERE id = $1");
+        sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(bytes).execute(tx.connection()).await?;
+        tx.commit().await
     }
 
     /// All versions of a tenant's key, oldest first.
@@ -124,5 +134,5 @@ fn tenant(row: &AnyRow) -> Result<TenantRow, CatalogError> {
     let name: &str = row.try_get(1)?;
     let name = name.parse().map_err(|_| CatalogError::integrity("a tenant's row has a name that is none"))?;
     let id = TenantId::from_bytes(id(row, 0)?);
-    Ok(TenantRow { id, name, ledger_key: row.try_get(2)?, log_key: row.try_get(3)? })
+    Ok(TenantRow { id, name, ledger_key: row.try_get(2)?, log_key: row.try_get(3)?, log_public: row.try_get(4)? })
 }

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use strongroom_core::sealed::layout::MAX_SIZE;
 
 use super::bucket::{self, BucketUrl};
-use super::{BlobsUrl, CatalogUrl, Config, ConfigError, DEFAULT_LISTEN, Limits, ROOT_PASSPHRASE, RootProvider, name};
+use super::root::RootTable;
+use super::{BlobsUrl, CatalogUrl, Config, ConfigError, DEFAULT_LISTEN, Limits, ROOT_PASSPHRASE, name};
 use crate::recorder::LedgerLimits;
 
 /// The longest time that can be set, in seconds.
@@ -34,7 +35,8 @@ impl Settings {
             proxies: self.list("proxies", file.proxies)?,
             catalog: self.catalog(folder, file.catalog.url)?,
             blobs: self.blobs(folder, file.blobs)?,
-            root: self.root(file.root.provider)?,
+            root: self.root(folder, file.root)?,
+            metrics: self.setting("metrics.listen", file.metrics.listen.map(Listen::text), metrics)?,
             limits: Limits {
                 max_object: self.number("limits.max_object", limits.max_object, 1..=MAX_SIZE, defaults.max_object)?,
                 upload_idle: self.seconds("limits.upload_idle", limits.upload_idle, defaults.upload_idle)?,
@@ -64,7 +66,7 @@ impl Settings {
     }
 
     /// A key's value with where it comes from: the environment's if it has one, else the file's.
-    fn raw(&self, key: &'static str, of_file: Option<String>) -> Option<(String, String)> {
+    pub(super) fn raw(&self, key: &'static str, of_file: Option<String>) -> Option<(String, String)> {
         let of_environment = self.variables.iter().find(|(name, _)| *name == key);
         match of_environment {
             Some((_, value)) => Some((variable(key), value.clone())),
@@ -72,7 +74,7 @@ impl Settings {
         }
     }
 
-    fn setting<T>(
+    pub(super) fn setting<T>(
         &self,
         key: &'static str,
         of_file: Option<String>,
@@ -123,15 +125,7 @@ impl Settings {
         let key = "blobs.url";
         let (place, value) =
             self.raw(key, of_file.url).unwrap_or_else(|| (self.place.clone(), "file:blobs".to_owned()));
-        let options = of_file.options.into_iter().map(|(name, value)| {
-            let value = match value {
-                OptionValue::Text(text) => text,
-                OptionValue::Switch(switch) => switch.to_string(),
-                OptionValue::Number(number) => number.to_string(),
-            };
-            (name.to_ascii_lowercase(), value)
-        });
-        let options: BTreeMap<String, String> = options.collect();
+        let options = options(of_file.options);
         let no_option = |why| ConfigError::Value { place: self.place.clone(), key: "blobs.options", why };
         match value.split_once(':') {
             Some(("file", _)) if !options.is_empty() => Err(no_option("are for buckets".to_owned())),
@@ -146,20 +140,6 @@ impl Settings {
                     return Err(no_option(format!("{unknown:?} is no option of {}://", provider.scheme())));
                 }
                 Ok(BlobsUrl::Bucket(BucketUrl { provider, bucket, prefix, options }))
-            }
-        }
-    }
-
-    fn root(&self, of_file: Option<String>) -> Result<RootProvider, ConfigError> {
-        let key = "root.provider";
-        match self.raw(key, of_file) {
-            None => Ok(RootProvider::File),
-            Some((_, value)) if value == "file" => Ok(RootProvider::File),
-            Some((place, value)) if matches!(value.as_str(), "pkcs11" | "aws-kms") => {
-                Err(ConfigError::Unsupported { place, key, value })
-            }
-            Some((place, value)) => {
-                Err(ConfigError::Value { place, key, why: format!("{value:?} is no provider; there is \"file\"") })
             }
         }
     }
@@ -207,6 +187,8 @@ pub(super) struct File {
     #[serde(default)]
     root: RootTable,
     #[serde(default)]
+    metrics: MetricsTable,
+    #[serde(default)]
     limits: LimitsTable,
 }
 
@@ -234,10 +216,40 @@ pub(super) enum OptionValue {
     Number(i64),
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Options by their lower-case names, each as text.
+pub(super) fn options(of_file: BTreeMap<String, OptionValue>) -> BTreeMap<String, String> {
+    let texts = of_file.into_iter().map(|(name, value)| {
+        let value = match value {
+            OptionValue::Text(text) => text,
+            OptionValue::Switch(switch) => switch.to_string(),
+            OptionValue::Number(number) => number.to_string(),
+        };
+        (name.to_ascii_lowercase(), value)
+    });
+    texts.collect()
+}
+
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RootTable {
-    provider: Option<String>,
+pub(super) struct MetricsTable {
+    listen: Option<Listen>,
+}
+
+/// A port, with or without quotes and an address.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Listen {
+    Text(String),
+    Port(u16),
+}
+
+impl Listen {
+    fn text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Port(port) => port.to_string(),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -257,7 +269,7 @@ pub(super) struct LimitsTable {
 }
 
 /// Every key there is.
-pub(super) const KEYS: [&str; 18] = [
+pub(super) const KEYS: [&str; 28] = [
     "name",
     "listen",
     "operators",
@@ -265,6 +277,16 @@ pub(super) const KEYS: [&str; 18] = [
     "catalog.url",
     "blobs.url",
     "root.provider",
+    "root.file.key",
+    "root.file.identity",
+    "root.pkcs11.module",
+    "root.pkcs11.token",
+    "root.pkcs11.key",
+    "root.pkcs11.pin_file",
+    "root.aws-kms.key",
+    "root.aws-kms.region",
+    "root.aws-kms.endpoint",
+    "metrics.listen",
     "limits.max_object",
     "limits.upload_idle",
     "limits.max_connections",
@@ -280,7 +302,7 @@ pub(super) const KEYS: [&str; 18] = [
 
 /// The variable that sets a key.
 pub(super) fn variable(key: &str) -> String {
-    format!("STRONGROOM_{}", key.replace('.', "_").to_ascii_uppercase())
+    format!("STRONGROOM_{}", key.replace(['.', '-'], "_").to_ascii_uppercase())
 }
 
 /// Whether a variable that sets no key was surely meant to. Others may begin with `STRONGROOM_`: the client's, and those that
@@ -290,11 +312,18 @@ pub(super) fn is_misspelled(name: &str) -> bool {
         return false;
     };
     let of_a_service = key == "PORT" || key.starts_with("PORT_") || key.starts_with("SERVICE_");
-    matches!(table, "CATALOG" | "BLOBS" | "ROOT" | "LIMITS") && !of_a_service && name != ROOT_PASSPHRASE
+    matches!(table, "CATALOG" | "BLOBS" | "ROOT" | "METRICS" | "LIMITS") && !of_a_service && name != ROOT_PASSPHRASE
 }
 
 fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("is an IP address and a port, such as {DEFAULT_LISTEN}, not {text:?}"))
+}
+
+/// A port alone is the loopback interface's.
+fn metrics(text: &str) -> Result<SocketAddr, String> {
+    let alone = text.parse().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let address = alone.or_else(|_: std::num::ParseIntError| text.parse());
+    address.map_err(|_: std::net::AddrParseError| format!("is a port, or an IP address and a port, not {text:?}"))
 }
 
 /// The path in a `sqlite:` or `file:` URL: relative to the folder, or absolute, with or without an empty authority.

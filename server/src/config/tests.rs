@@ -60,6 +60,16 @@ fn every_key_can_come_from_file_and_environment() {
         ("STRONGROOM_CATALOG_URL", "sqlite:x.db"),
         ("STRONGROOM_BLOBS_URL", "file:/y"),
         ("STRONGROOM_ROOT_PROVIDER", "file"),
+        ("STRONGROOM_ROOT_FILE_KEY", "k.age"),
+        ("STRONGROOM_ROOT_FILE_IDENTITY", "/i"),
+        ("STRONGROOM_ROOT_PKCS11_MODULE", "/m.so"),
+        ("STRONGROOM_ROOT_PKCS11_TOKEN", "t"),
+        ("STRONGROOM_ROOT_PKCS11_KEY", "k"),
+        ("STRONGROOM_ROOT_PKCS11_PIN_FILE", "pin"),
+        ("STRONGROOM_ROOT_AWS_KMS_KEY", "alias/k"),
+        ("STRONGROOM_ROOT_AWS_KMS_REGION", "eu-central-1"),
+        ("STRONGROOM_ROOT_AWS_KMS_ENDPOINT", "https://kms.example.org"),
+        ("STRONGROOM_METRICS_LISTEN", "9464"),
         ("STRONGROOM_LIMITS_MAX_OBJECT", "70"),
         ("STRONGROOM_LIMITS_UPLOAD_IDLE", "80"),
         ("STRONGROOM_LIMITS_MAX_CONNECTIONS", "90"),
@@ -78,6 +88,15 @@ fn every_key_can_come_from_file_and_environment() {
     ];
     assert_eq!(variables.len() - 4, KEYS.len());
     let config = load(&text, &variables).unwrap();
+    assert!(matches!(&config.root, RootProvider::File(file) if file.named && file.identity == Path::new("/i")));
+    let with = |provider: &'static str| {
+        let mut variables = variables;
+        variables[6].1 = provider;
+        load(&text, &variables).unwrap().root
+    };
+    assert!(matches!(with("pkcs11"), RootProvider::Pkcs11(token) if token.token == "t" && token.pin_file.is_some()));
+    assert!(matches!(with("aws-kms"), RootProvider::AwsKms(kms) if kms.key == "alias/k" && kms.endpoint.is_some()));
+    assert_eq!(config.metrics, Some("127.0.0.1:9464".parse().unwrap()));
     assert_eq!((config.name.as_str(), config.listen.port(), config.operators.len()), ("b", 2, 2));
     assert_eq!(config.catalog, CatalogUrl::Sqlite("/vault/x.db".into()));
     assert_eq!(config.blobs, BlobsUrl::File("/y".into()));
@@ -103,7 +122,7 @@ fn every_key_can_come_from_file_and_environment() {
 fn what_is_unknown_is_refused() {
     refused("name = \"a\"\nlimit = 1", &[], "limit");
     refused("name = \"a\"\n[limits]\nmax_objects = 1", &[], "max_objects");
-    refused("name = \"a\"\n[metrics]\nlisten = \"x\"", &[], "metrics");
+    refused("name = \"a\"\n[metrics]\nlisten = \"x\"", &[], "metrics.listen: is a port");
     refused("name = \"a\"\n[limits]\nmax_object = \"1\"", &[], "max_object");
     refused("name = \"a\"", &[("STRONGROOM_LIMITS_OBJECT", "1")], "STRONGROOM_LIMITS_OBJECT: no such setting");
 }
@@ -150,18 +169,6 @@ fn a_bucket_is_named_with_its_options_and_keeps_their_secrets() {
     refused(&format!("name = \"a\"\n[blobs]\nurl = \"s3://b\"{options}"), &[], "is no option of s3://");
     refused(&format!("name = \"a\"{options}"), &[], "blobs.options: are for buckets");
     refused("name = \"a\"", &[("STRONGROOM_BLOBS_OPTIONS", "x")], "no such setting");
-}
-
-#[test]
-fn what_comes_later_is_unsupported() {
-    for (text, key) in
-        [("[root]\nprovider = \"pkcs11\"", "root.provider"), ("[root]\nprovider = \"aws-kms\"", "root.provider")]
-    {
-        let error = load(&format!("name = \"a\"\n{text}"), &[]).unwrap_err();
-        assert_eq!(error.reason(), Reason::Unsupported);
-        let error = error.to_string();
-        assert!(error.contains(key), "{error}");
-    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use strongroom_core::ids::{ObjectId, TenantId, VaultId};
-use strongroom_core::keys::secret::Key;
+use strongroom_core::keys::secret::{Key, scrub_stack};
 use strongroom_core::keys::wrap::{Purpose, RootTuple};
 use tokio::time::Instant;
 
@@ -22,6 +22,9 @@ pub(super) struct TenantKeys {
     vault: VaultId,
     life: Duration,
     cached: Mutex<HashMap<TenantId, Cached>>,
+    /// Who asks the root key for a tenant's key asks alone, so that whoever waits is answered by the first: it may be a network away.
+    /// Tenants share a few of these, with when a question failed, and why.
+    asking: [tokio::sync::Mutex<Option<(Instant, String)>>; 16],
 }
 
 /// What is known of one tenant, until its time is over. It is never prolonged: a busy tenant's keys are read anew too, which
@@ -33,21 +36,46 @@ struct Cached {
 
 impl TenantKeys {
     pub(super) fn new(catalog: Catalog, root: Arc<dyn RootKey>, vault: VaultId, life: Duration) -> Self {
-        Self { catalog, root, vault, life, cached: Mutex::default() }
+        Self { catalog, root, vault, life, cached: Mutex::default(), asking: Default::default() }
     }
 
     /// The key of this version.
     pub(super) async fn version(&self, tenant: &Tenant, version: u32) -> Result<Arc<Key>, KeyError> {
         match self.cached(tenant.id, version, Instant::now()) {
             Some(found) => Ok(found),
-            None => self.load(tenant, version).await,
+            None => self.ask(tenant, version).await,
         }
+    }
+
+    /// Asks the root key, unless somebody else just did: then theirs is the answer, also if there was none.
+    async fn ask(&self, tenant: &Tenant, version: u32) -> Result<Arc<Key>, KeyError> {
+        let begun = Instant::now();
+        let turn = usize::from(tenant.id.as_bytes()[15]) % self.asking.len();
+        let mut failed = self.asking[turn].lock().await;
+        if let Some(found) = self.cached(tenant.id, version, Instant::now()) {
+            return Ok(found);
+        }
+        // A provider that is out of reach takes its time to say so. Those who waited for that need not do so each in turn.
+        if let Some((_, why)) = failed.as_ref().filter(|(at, _)| *at >= begun) {
+            return Err(KeyError::Root(why.clone()));
+        }
+        let loaded = self.load(tenant, version).await;
+        *failed = match &loaded {
+            Err(KeyError::Root(why)) => Some((Instant::now(), why.clone())),
+            _ => None,
+        };
+        loaded
     }
 
     /// The rows of these objects as they are now, in their order.
     pub(super) async fn rows(&self, tenant: &Tenant, ids: &[ObjectId]) -> Result<Vec<Option<ObjectRow>>, KeyError> {
         let (found, _) = self.catalog.objects_by_id(&tenant.id, &tenant.ledger_key, ids).await?;
         Ok(found.into_iter().map(|found| found.map(|found| found.object)).collect())
+    }
+
+    /// How many it holds.
+    pub(super) fn held(&self) -> usize {
+        self.lock().values().map(|cached| cached.keys.len()).sum()
     }
 
     /// Forgets what has had its time.
@@ -76,6 +104,7 @@ impl TenantKeys {
             version,
         };
         let key = Arc::new(self.root.unwrap(&place, &row.wrapped).await?);
+        scrub_stack();
         let mut all = self.lock();
         let cached = all.entry(tenant.id).or_insert_with(|| Cached { until, keys: HashMap::new() });
         cached.keys.insert(version, key.clone());

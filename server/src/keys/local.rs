@@ -10,7 +10,7 @@ use strongroom_core::escrow::EscrowedKey;
 use strongroom_core::grant::Authority;
 use strongroom_core::ids::{DatasetId, Index, SessionId, TenantId, VaultId};
 use strongroom_core::keys::parcel::{Binding, KeyParcel, ParcelObject, SessionSecret, open_upload_keys};
-use strongroom_core::keys::secret::Key;
+use strongroom_core::keys::secret::{Key, scrub_stack};
 use strongroom_core::keys::wrap::{WrapTuple, Wrapped, unwrap, wrap};
 use strongroom_core::sealed::tree::{CoverKeys, ObjectRoot};
 use tokio::time::Instant;
@@ -41,7 +41,8 @@ impl LocalKeyHolder {
         let keys = TenantKeys::new(catalog, root, vault, life);
         let holder = Arc::new(LocalKeyHolder { keys, sessions: Mutex::default() });
         let weak = Arc::downgrade(&holder);
-        let pause = life.max(Duration::from_secs(1));
+        // What nobody asks for stays for a quarter longer than its time, at most.
+        let pause = (life / 4).clamp(Duration::from_secs(1), Duration::from_secs(60));
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(pause).await;
@@ -50,6 +51,11 @@ impl LocalKeyHolder {
             }
         });
         holder
+    }
+
+    /// How many secrets of sessions, and how many unwrapped keys of tenants it holds.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.lock().len(), self.keys.held())
     }
 
     fn secret(&self, session: &SessionId) -> Result<Arc<SessionSecret>, KeyError> {
@@ -68,9 +74,10 @@ impl LocalKeyHolder {
             }
             objects => objects?,
         };
-        let parcel = KeyParcel { objects };
         let binding = Binding { session: session.id, call: call.digest, index: index.0 };
-        parcel.seal(&secret, &binding).map_err(KeyError::Parcel)
+        let sealed = KeyParcel { objects }.seal(&secret, &binding).map_err(KeyError::Parcel);
+        scrub_stack();
+        sealed
     }
 
     /// The covers of these parts, each out of its object's root.
@@ -158,7 +165,9 @@ impl KeyHolder for LocalKeyHolder {
                 let root = ObjectRoot::derive(object_key, &item.header);
                 Ok(wrap(&tenant_key, &row, &root)?)
             });
-            wrapped.collect()
+            let wrapped = wrapped.collect();
+            scrub_stack();
+            wrapped
         })
     }
 
@@ -208,7 +217,9 @@ impl KeyHolder for LocalKeyHolder {
                 let root = unwrap(keys.get(&row.key_version).ok_or(none)?, row, wrapped)?;
                 Ok(wrap(&new, &WrapTuple { key_version: to, ..*row }, &root)?)
             });
-            wrapped.collect()
+            let wrapped = wrapped.collect();
+            scrub_stack();
+            wrapped
         })
     }
 }

@@ -95,6 +95,12 @@ pub enum KeyError {
     /// The passphrase does not open the root key.
     #[error("the passphrase does not open the root key")]
     Passphrase,
+    /// The PIN is not the token user's. Tokens count: after a few of these, they take none.
+    #[error("the token refuses the PIN{0}")]
+    Pin(&'static str),
+    /// The root key is not changed as things stand.
+    #[error("{0}")]
+    Refused(String),
     /// The root key cannot be had from its provider.
     #[error("the root key: {0}")]
     Root(String),
@@ -142,8 +148,8 @@ impl KeyError {
             Self::Locked => Reason::Sealed,
             Self::Unwrap(_) | Self::NoTenantKey { .. } => Reason::Integrity,
             Self::SessionUnknown => Reason::SessionUnknown,
-            Self::SessionTaken => Reason::PreconditionFailed,
-            Self::Passphrase | Self::Recipient | Self::UploadKeys(_) => Reason::InvalidArgument,
+            Self::SessionTaken | Self::Refused(_) => Reason::PreconditionFailed,
+            Self::Passphrase | Self::Pin(_) | Self::Recipient | Self::UploadKeys(_) => Reason::InvalidArgument,
             Self::Root(_) | Self::Random(_) => Reason::Unavailable,
             Self::Parcel(_) | Self::Misuse(_) => Reason::Internal,
             Self::Catalog(error) => error.reason(),

@@ -12,6 +12,7 @@ use strongroom_core::ed25519::{SigningKey, VerifyingKey};
 use strongroom_core::exact;
 use strongroom_core::ids::VaultId;
 use strongroom_core::keys::wrap::{Purpose, RootTuple};
+use strongroom_core::succession::Succession;
 
 use super::KeyError;
 use super::root::RootKey;
@@ -33,6 +34,20 @@ pub struct VaultFile {
     pub root: String,
     /// The wrapped seed, hex.
     pub wrapped_key: String,
+    /// Which of the vault's keys it is, from 1.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub version: u32,
+    /// What the keys before it signed, so that clients follow: the steps of a [`Succession`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub succession: Vec<String>,
+}
+
+fn first() -> u32 {
+    1
+}
+
+fn is_first(version: &u32) -> bool {
+    *version == 1
 }
 
 impl VaultFile {
@@ -40,14 +55,41 @@ impl VaultFile {
     pub(crate) async fn create(root: &dyn RootKey) -> Result<VaultFile, KeyError> {
         let vault = VaultId::from_bytes(strongroom_core::keys::secret::random_bytes()?);
         let key = SigningKey::generate()?;
-        let wrapped = root.wrap(&place(vault), key.seed()).await?;
+        let wrapped = root.wrap(&place(vault, 1), key.seed()).await?;
         Ok(VaultFile {
             format: 1,
             vault,
             public_key: key.public_key(),
-            root: root.id().to_owned(),
+            root: root.id(),
             wrapped_key: HEXLOWER.encode(&wrapped),
+            version: 1,
+            succession: Vec::new(),
         })
+    }
+
+    /// The same vault with a fresh key, which the one that it has signs for.
+    pub(crate) async fn succeeded(self, root: &dyn RootKey) -> Result<VaultFile, KeyError> {
+        let (old, new) = (self.unlock(root).await?, SigningKey::generate()?);
+        let succession = self.succession()?.then(&old, &new.public_key()).steps();
+        let version = self.version.checked_add(1).ok_or(KeyError::Misuse("a vault has had too many keys"))?;
+        let wrapped = root.wrap(&place(self.vault, version), new.seed()).await?;
+        let wrapped_key = HEXLOWER.encode(&wrapped);
+        Ok(VaultFile { public_key: new.public_key(), wrapped_key, version, succession, ..self })
+    }
+
+    /// What the keys before it signed. That it holds, clients see for themselves.
+    ///
+    /// # Errors
+    /// [`KeyError::Root`] if it is not what it should be.
+    pub fn succession(&self) -> Result<Succession, KeyError> {
+        let parsed = Succession::from_steps(self.succession.iter().map(String::as_str));
+        parsed.ok_or_else(|| KeyError::Root(format!("{VAULT_FILE}: succession is not what vault keys sign")))
+    }
+
+    /// The same with the vault key wrapped by another root key.
+    pub(crate) async fn wrapped_by(self, root: &dyn RootKey, key: &SigningKey) -> Result<VaultFile, KeyError> {
+        let wrapped = root.wrap(&place(self.vault, self.version), key.seed()).await?;
+        Ok(VaultFile { root: root.id(), wrapped_key: HEXLOWER.encode(&wrapped), ..self })
     }
 
     /// Reads the file in a vault's folder. It needs no key, so that the fingerprint can be shown before unlocking.
@@ -72,7 +114,7 @@ impl VaultFile {
         }
         let wrapped = HEXLOWER.decode(self.wrapped_key.as_bytes());
         let wrapped = wrapped.map_err(|_| KeyError::Root(format!("{VAULT_FILE}: wrapped_key is not hex")))?;
-        let key = SigningKey::from_seed(root.unwrap(&place(self.vault), &wrapped).await?)?;
+        let key = SigningKey::from_seed(root.unwrap(&place(self.vault, self.version), &wrapped).await?)?;
         // The public half is what was shown to people; a key that does not fit it must not serve.
         if key.public_key() == self.public_key {
             Ok(key)
@@ -82,23 +124,23 @@ impl VaultFile {
     }
 }
 
-fn place(vault: VaultId) -> RootTuple<'static> {
-    RootTuple { purpose: Purpose::VaultKey, vault, tenant: None, version: 1 }
+fn place(vault: VaultId, version: u32) -> RootTuple<'static> {
+    RootTuple { purpose: Purpose::VaultKey, vault, tenant: None, version }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::root::file::FileRootKey;
+    use crate::keys::root::file::{FileRootKey, SealWith};
 
     #[tokio::test]
     async fn a_vault_opens_with_its_own_root_key_and_unchanged() {
-        let root = FileRootKey::create(None).unwrap().root;
+        let root = FileRootKey::create(SealWith::FreshIdentity).unwrap().root;
         let file = VaultFile::create(&root).await.unwrap();
         assert_eq!(file.unlock(&root).await.unwrap().public_key(), file.public_key);
 
-        let other = FileRootKey::create(None).unwrap().root;
-        assert!(matches!(file.unlock(&other).await, Err(KeyError::Root(why)) if why.contains(other.id())));
+        let other = FileRootKey::create(SealWith::FreshIdentity).unwrap().root;
+        assert!(matches!(file.unlock(&other).await, Err(KeyError::Root(why)) if why.contains(&other.id())));
         let moved = VaultFile { vault: VaultId::from_bytes([9; 16]), ..file.clone() };
         assert!(matches!(moved.unlock(&root).await, Err(KeyError::Unwrap(_))));
         let disguised = VaultFile { public_key: SigningKey::generate().unwrap().public_key(), ..file };
@@ -108,7 +150,7 @@ mod tests {
     #[tokio::test]
     async fn its_file_has_one_spelling() {
         let folder = tempfile::tempdir().unwrap();
-        let root = FileRootKey::create(None).unwrap().root;
+        let root = FileRootKey::create(SealWith::FreshIdentity).unwrap().root;
         let file = VaultFile::create(&root).await.unwrap();
         let mut bytes = exact::to_vec(&file).unwrap();
         bytes.push(b'\n');

@@ -24,6 +24,7 @@ use strongroom_core::ed25519::SigningKey;
 use strongroom_core::identity::Identity;
 use strongroom_core::ids::Millis;
 use strongroom_core::keys::secret::random_bytes;
+use strongroom_core::succession::Succession;
 use strongroom_proto::SERVER_NAME;
 
 use crate::recorder::{Clock, SystemClock};
@@ -52,9 +53,13 @@ struct Current {
 
 impl NodeCertificates {
     /// Issues the first.
-    pub(super) fn new(vault_key: &SigningKey, now: Millis) -> Result<NodeCertificates, String> {
+    pub(super) fn new(
+        vault_key: &SigningKey,
+        succession: &Succession,
+        now: Millis,
+    ) -> Result<NodeCertificates, String> {
         let key = SigningKey::from_seed(vault_key.seed().duplicate()).map_err(|error| error.to_string())?;
-        let parameters = anchor_parameters(&key);
+        let parameters = anchor_parameters(&key, succession)?;
         let anchor = parameters.self_signed(&key).map_err(|error| error.to_string())?.der().clone();
         let issuer = Issuer::new(parameters, key);
         let shown = issue(&issuer, &anchor, now)?;
@@ -90,8 +95,8 @@ impl fmt::Debug for NodeCertificates {
     }
 }
 
-/// The vault key's own certificate. It says nothing but the key, and always the same.
-fn anchor_parameters(key: &SigningKey) -> CertificateParams {
+/// The vault key's own certificate. It says nothing but the key and which keys came before it, and always the same.
+fn anchor_parameters(key: &SigningKey, succession: &Succession) -> Result<CertificateParams, String> {
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name = named("strongroom vault");
     parameters.serial_number = Some(SerialNumber::from(1_u64));
@@ -99,7 +104,11 @@ fn anchor_parameters(key: &SigningKey) -> CertificateParams {
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let fingerprint = key.public_key().fingerprint();
     parameters.key_identifier_method = KeyIdMethod::PreSpecified(fingerprint.as_bytes()[..20].to_vec());
-    parameters
+    if !succession.is_empty() {
+        let name = succession.name().as_str().try_into().map_err(|error: rcgen::Error| error.to_string())?;
+        parameters.subject_alt_names = vec![SanType::URI(name)];
+    }
+    Ok(parameters)
 }
 
 fn issue(
@@ -176,7 +185,7 @@ mod tests {
     fn a_certificate_renews_itself() {
         let key = SigningKey::generate().unwrap();
         let start = 20_000 * DAY;
-        let certificates = NodeCertificates::new(&key, Millis(start)).unwrap();
+        let certificates = NodeCertificates::new(&key, &Succession::default(), Millis(start)).unwrap();
         let at = |millis| certificates.at(Millis(millis));
         let first = at(start);
         assert!(Arc::ptr_eq(&first, &at(start + RENEWED_AFTER - 1)));
@@ -192,8 +201,8 @@ mod tests {
     #[test]
     fn the_anchor_is_the_vault_keys_on_every_node() {
         let key = SigningKey::generate().unwrap();
-        let node = |millis| NodeCertificates::new(&key, Millis(millis)).unwrap().anchor;
+        let node = |millis| NodeCertificates::new(&key, &Succession::default(), Millis(millis)).unwrap().anchor;
         assert!(node(20_000 * DAY) == node(20_001 * DAY));
-        assert!(NodeCertificates::new(&key, Millis(u64::MAX)).is_err());
+        assert!(NodeCertificates::new(&key, &Succession::default(), Millis(u64::MAX)).is_err());
     }
 }

@@ -34,7 +34,10 @@ async fn door_behind(limits: Limits, proxies: &[Network]) -> Door {
     let on_end: OnEnd = Arc::new(move |_| {
         count.fetch_add(1, Ordering::SeqCst);
     });
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), &key, &limits, proxies, on_end).await.unwrap();
+    let listener =
+        Listener::bind("127.0.0.1:0".parse().unwrap(), (&key, &Default::default()), &limits, proxies, on_end)
+            .await
+            .unwrap();
     let address = listener.address().unwrap();
     Door { address, incoming: listener.incoming(), vault_key: key.public_key().fingerprint(), ended }
 }
@@ -317,7 +320,10 @@ async fn dropping_the_stream_ends_listening_and_no_connection() {
 async fn a_taken_port_is_named() {
     let door = door(Limits::default()).await;
     let key = SigningKey::generate().unwrap();
-    let error = Listener::bind(door.address, &key, &Limits::default(), &[], Arc::new(|_| {})).await.err().unwrap();
+    let error = Listener::bind(door.address, (&key, &Default::default()), &Limits::default(), &[], Arc::new(|_| {}))
+        .await
+        .err()
+        .unwrap();
     assert!(error.to_string().contains(&door.address.to_string()));
 }
 

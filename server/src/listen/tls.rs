@@ -10,14 +10,15 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use strongroom_core::ed25519::SigningKey;
 use strongroom_core::identity::{Fingerprint, PublicKey};
+use strongroom_core::succession::Succession;
 
 use super::certificate::NodeCertificates;
 use crate::recorder::{Clock, SystemClock};
 
 /// The settings of every connection.
-pub(super) fn config(vault_key: &SigningKey) -> Result<Arc<ServerConfig>, String> {
+pub(super) fn config(vault_key: &SigningKey, succession: &Succession) -> Result<Arc<ServerConfig>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let certificates = NodeCertificates::new(vault_key, SystemClock.now())?;
+    let certificates = NodeCertificates::new(vault_key, succession, SystemClock.now())?;
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| error.to_string())?

@@ -17,17 +17,17 @@ use std::sync::Arc;
 use strongroom_core::ids::{Digest, Index, TenantId, VaultId};
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
-use zeroize::Zeroizing;
 
 use crate::blobs::Blobs;
 use crate::catalog::copy::{Begun, Copying, Unfinished};
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::{CatalogUrl, Config};
 use crate::error::Error;
-use crate::keys::root::RootKey;
+use crate::keys::KeyError;
+use crate::keys::root::ring::Roots;
+use crate::keys::root::{self, RootKey, Secret};
 use crate::keys::vault::VaultFile;
 use crate::recorder::Shelf;
-use crate::serve::open_root;
 use crate::tenants::{Tenant, Tenants};
 
 /// How a catalog is to be moved.
@@ -40,8 +40,8 @@ pub struct Options {
     pub sample: u64,
     /// Rows that are copied in one transaction, at most.
     pub page: u32,
-    /// Asks for the root key's passphrase, if one is needed.
-    pub passphrase: Option<Box<dyn FnOnce() -> Option<Zeroizing<String>> + Send>>,
+    /// What only a human can give to open the root key, if it needs that.
+    pub secret: Option<Secret>,
 }
 
 /// What is being done.
@@ -209,8 +209,12 @@ pub async fn migrate(folder: &Path, options: Options, tell: Tell<'_>) -> Result<
     if found != vault {
         return Err(CatalogError::OtherVault { found, wanted: vault }.into());
     }
-    let ask = options.passphrase.unwrap_or_else(|| Box::new(|| None));
-    let root: Arc<dyn RootKey> = Arc::new(open_root(folder.to_owned(), ask).await?);
+    if root::folder::next(folder).map_err(Error::from)?.is_some() {
+        let why = "another root key is taking over: start the server, and let that come to its end first";
+        return Err(Error::from(KeyError::Refused(why.to_owned())).into());
+    }
+    let root = root::open(&config.root, options.secret).await.map_err(Error::from)?;
+    let root: Arc<dyn RootKey> = Arc::new(Roots::new(root, None));
     let blobs = Blobs::open(&config.blobs).map_err(Error::from)?;
     blobs.probe().await.map_err(Error::from)?;
     let shelf = Shelf::new(blobs.logs());

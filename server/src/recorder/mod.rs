@@ -378,6 +378,13 @@ impl Recorder {
         self.check_running(tenant).err().map(|error| error.to_string())
     }
 
+    /// How many tenants this node has stopped.
+    pub(crate) fn stopped_tenants(&self) -> usize {
+        let ids: Vec<TenantId> =
+            self.inner.ledgers.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        ids.iter().filter(|id| self.stopped(id).is_some()).count()
+    }
+
     /// Records what waits, and then nothing more.
     pub async fn shutdown(&self) {
         let (done, ended) = oneshot::channel();

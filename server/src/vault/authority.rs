@@ -15,7 +15,7 @@ use crate::catalog::tenants::NewTenant;
 use crate::error::Error;
 use crate::recorder::attempt::{Attempt, Caller, Order, Recorded, What};
 use crate::tenants::Tenant;
-use crate::vault::{Vault, blocks};
+use crate::vault::{Vault, blocks, log_keys};
 
 /// Checks an order's signatures and has it decided, recorded and carried out in one commit.
 pub(crate) async fn order(
@@ -60,6 +60,7 @@ pub(crate) async fn create_tenant(vault: &Vault, caller: Caller, bytes: &[u8]) -
         return Err(Refusal::new(Reason::PreconditionFailed, "the tenant exists already").into());
     }
     let random = |_| Error::Unavailable("the system gave no randomness".into());
+    let _wrapping = vault.rotations.wrapping().await;
     let (ledger_key, log_key) = (Key::random().map_err(random)?, Key::random().map_err(random)?);
     let tuple = |purpose| RootTuple { purpose, vault: vault.id, tenant: Some((id, name.as_str())), version: 1 };
     let new = NewTenant {
@@ -79,7 +80,9 @@ pub(crate) async fn create_tenant(vault: &Vault, caller: Caller, bytes: &[u8]) -
     });
     let order_id = verified.id();
     let attempt = Attempt::CreateTenant(Box::new(Order::new(caller, verified)), Box::new(new));
-    carried_out(vault.recorder.record(&tenant, attempt).await?, order_id)
+    let done = carried_out(vault.recorder.record(&tenant, attempt).await?, order_id)?;
+    log_keys::note(vault, &tenant).await;
+    Ok(done)
 }
 
 pub(crate) fn accept(bytes: &[u8], fits: fn(&Instruction) -> bool) -> Result<VerifiedOrder, Error> {

@@ -36,6 +36,7 @@ pub(crate) async fn rotate(
         return Err(Error::Invalid("the order is another one than this method carries out".into()));
     };
     let tenant = vault.tenants.find(tenant).await?;
+    let _wrapping = vault.rotations.wrapping().await;
     let new_log_key = next(vault, &tenant, version).await?;
     let id = verified.id();
     let order = Order { new_log_key, ..Order::new(caller, verified) };

@@ -15,6 +15,7 @@ pub(crate) mod escrow;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod listing;
+pub(crate) mod log_keys;
 pub(crate) mod log_rotation;
 pub(crate) mod lookups;
 pub(crate) mod own;
@@ -24,6 +25,7 @@ pub(crate) mod put_batch;
 pub(crate) mod release;
 pub(crate) mod retention;
 pub(crate) mod rewrap;
+pub(crate) mod root;
 pub(crate) mod schedule;
 pub(crate) mod session;
 pub(crate) mod shred;
@@ -61,6 +63,7 @@ pub(crate) struct Vault {
     pub(crate) blobs: Blobs,
     pub(crate) keys: Arc<dyn KeyHolder>,
     pub(crate) root: Arc<dyn RootKey>,
+    pub(crate) rotations: root::Rotations,
     pub(crate) vault_key: SigningKey,
 }
 

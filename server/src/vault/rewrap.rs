@@ -64,6 +64,7 @@ pub(crate) async fn rotate(
         tenant: Some((tenant.id, tenant.name.as_str())),
         version,
     };
+    let _wrapping = vault.rotations.wrapping().await;
     let new_key = Some(vault.root.wrap(&place, &key).await?);
     let id = verified.id();
     let attempt = Attempt::Order(Box::new(Order { new_key, ..Order::new(caller, verified) }));

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub enum Fault {
     /// It is answered with 503, and never reaches the store.
     Unavailable,
+    /// It is answered as AWS does that has had too much of it, and never reaches the store.
+    Throttled,
     /// Its connection is cut, and it never reaches the store.
     Cut,
     /// The store carries it out, and the connection is cut instead of its answer.
@@ -117,10 +119,19 @@ impl State {
         let fault = self.next(&line);
         match fault {
             Some(Fault::Cut) => return client.shutdown(Shutdown::Both),
-            Some(Fault::Unavailable) => {
+            Some(fault @ (Fault::Unavailable | Fault::Throttled)) => {
                 // All of the request first: a connection that is closed with bytes unread is reset, answer and all.
                 std::io::copy(&mut (&client).take((length - rest.len().min(length)) as u64), &mut std::io::sink())?;
-                client.write_all(b"HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
+                let (status, body) = match fault {
+                    Fault::Throttled => {
+                        ("400 Bad Request", "{\"__type\":\"ThrottlingException\",\"message\":\"Rate exceeded\"}")
+                    }
+                    _ => ("503 Slow Down", ""),
+                };
+                let length = body.len();
+                let answer =
+                    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+                client.write_all(answer.as_bytes())?;
                 return client.shutdown(Shutdown::Both);
             }
             _ => {}

@@ -42,6 +42,14 @@ pub(crate) fn chromium() -> Option<PathBuf> {
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(program)
 }
 
+/// `softhsm2-util`, and the module that it belongs to.
+pub(crate) fn softhsm() -> Option<(PathBuf, PathBuf)> {
+    let util = program("softhsm2-util")?;
+    let folders = ["/usr/lib/softhsm", "/usr/lib64/softhsm", "/usr/local/lib/softhsm", "/opt/homebrew/lib/softhsm"];
+    let module = folders.iter().find_map(|folder| is_file(&Path::new(folder).join("libsofthsm2.so")))?;
+    Some((util, module))
+}
+
 /// Where `tests/services/install` puts what is no package of the system.
 pub(crate) fn installed() -> PathBuf {
     let set = std::env::var_os("STRONGROOM_TEST_SERVICES").map(PathBuf::from);

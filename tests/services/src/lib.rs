@@ -2,7 +2,8 @@
 //! with the process that started it, however that ends.
 //!
 //! A machine without a service ignores the tests that need it and says in one line what to install: wrap them in
-//! [`on_postgres!`], [`on_moto!`], [`on_postgres_and_moto!`], [`on_azurite!`], [`on_python!`], [`on_readers!`] or [`on_chromium!`].
+//! [`on_postgres!`], [`on_moto!`], [`on_postgres_and_moto!`], [`on_azurite!`], [`on_softhsm!`], [`on_gdb!`], [`on_python!`],
+//! [`on_readers!`] or [`on_chromium!`].
 
 pub mod azurite;
 pub mod engine;
@@ -11,6 +12,7 @@ mod find;
 mod http;
 pub mod moto;
 pub mod postgres;
+pub mod softhsm;
 pub mod store;
 mod watched;
 
@@ -19,6 +21,7 @@ pub use engine::Engine;
 pub use faults::{Fault, Faults};
 pub use moto::Moto;
 pub use postgres::Postgres;
+pub use softhsm::SoftHsm;
 pub use store::Store;
 pub use watched::Watched;
 
@@ -139,4 +142,60 @@ macro_rules! on_chromium {
 #[macro_export]
 macro_rules! on_chromium {
     ($($test:item)*) => { $(#[ignore = "needs Chromium and Python: apt-get install chromium python3"] $test)* };
+}
+
+/// Tests that need an HSM: ignored, with what to install, where it is missing.
+#[cfg(has_softhsm)]
+#[macro_export]
+macro_rules! on_softhsm {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need an HSM: ignored, with what to install, where it is missing.
+#[cfg(not(has_softhsm))]
+#[macro_export]
+macro_rules! on_softhsm {
+    ($($test:item)*) => { $(#[ignore = "needs softhsm2: tests/services/install"] $test)* };
+}
+
+/// Tests that need gdb: ignored, with what to install, where it is missing.
+#[cfg(has_gdb)]
+#[macro_export]
+macro_rules! on_gdb {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need gdb: ignored, with what to install, where it is missing.
+#[cfg(not(has_gdb))]
+#[macro_export]
+macro_rules! on_gdb {
+    ($($test:item)*) => { $(#[ignore = "needs gdb: tests/services/install"] $test)* };
+}
+
+/// Tests that need gdb and an HSM: ignored, with what to install, where one is missing.
+#[cfg(all(has_gdb, has_softhsm))]
+#[macro_export]
+macro_rules! on_gdb_and_softhsm {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need gdb and an HSM: ignored, with what to install, where one is missing.
+#[cfg(not(all(has_gdb, has_softhsm)))]
+#[macro_export]
+macro_rules! on_gdb_and_softhsm {
+    ($($test:item)*) => { $(#[ignore = "needs gdb and softhsm2: tests/services/install"] $test)* };
+}
+
+/// Tests that need gdb and a KMS: ignored, with what to install, where one is missing.
+#[cfg(all(has_gdb, has_moto))]
+#[macro_export]
+macro_rules! on_gdb_and_moto {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need gdb and a KMS: ignored, with what to install, where one is missing.
+#[cfg(not(all(has_gdb, has_moto)))]
+#[macro_export]
+macro_rules! on_gdb_and_moto {
+    ($($test:item)*) => { $(#[ignore = "needs gdb and moto: tests/services/install"] $test)* };
 }

@@ -1,4 +1,4 @@
-//! moto: an S3 in memory, with as many buckets as tests ask for.
+//! moto: an S3 in memory, with as many buckets as tests ask for, and a KMS, with as many keys.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,6 +61,40 @@ impl Moto {
         let answer = request(self.port, "PUT", &format!("/{name}"), &AUTHORISED, b"");
         assert_eq!(answer.status, 200, "{answer:?}");
         name
+    }
+
+    /// Makes a symmetric key of KMS; its id.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn kms_key(&self) -> String {
+        self.kms_key_of("{\"KeyUsage\":\"ENCRYPT_DECRYPT\"}")
+    }
+
+    /// Makes a key of KMS that is as this JSON says; its id.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn kms_key_of(&self, what: &str) -> String {
+        let made = self.kms("CreateKey", what);
+        let id = made.split("\"KeyId\":").nth(1).and_then(|rest| rest.split('"').nth(1));
+        id.expect("a key has an id").to_owned()
+    }
+
+    /// A call of KMS with this JSON; what it answers.
+    ///
+    /// # Panics
+    /// If it refuses.
+    pub fn kms(&self, call: &str, body: &str) -> String {
+        let target = format!("TrentService.{call}");
+        let headers = [
+            ("content-type", "application/x-amz-json-1.1"),
+            ("x-amz-target", &target),
+            ("authorization", AUTHORISED_KMS),
+        ];
+        let answer = request(self.port, "POST", "/", &headers, body.as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.text()
     }
 
     /// What reaches it, by the names of `object_store`'s options. `port` is its own, or a proxy's in front of it.
@@ -144,6 +178,10 @@ fn values(page: &str, element: &str) -> Vec<String> {
     let begin = format!("<{element}>");
     page.split(&begin).skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
 }
+
+/// Signed for KMS, and just as true.
+const AUTHORISED_KMS: &str =
+    "AWS4-HMAC-SHA256 Credential=strongroom/20200101/us-east-1/kms/aws4_request, SignedHeaders=host, Signature=0";
 
 /// It believes every signature, but wants one.
 const AUTHORISED: [(&str, &str); 1] = [(

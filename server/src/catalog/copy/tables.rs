@@ -39,7 +39,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "tenants",
         key: &[("id", Bytes)],
-        rest: &[("name", Text), ("ledger_key", Bytes), ("log_key", Bytes)],
+        rest: &[("name", Text), ("ledger_key", Bytes), ("log_key", Bytes), ("log_public", Bytes)],
     },
     Table {
         name: "tenant_keys",
@@ -209,6 +209,7 @@ pub(super) const TABLES: &[Table] = &[
 #[cfg(test)]
 pub(super) const NOT_COPIED: &[(&str, &str)] = &[
     ("vault", "whose catalog it is: the copy writes its own row"),
+    ("root_nodes", "which root keys the running nodes have: none runs over a copy"),
     ("leases", "which of the running nodes does what: none runs over a copy"),
     ("_sqlx_migrations", "which migrations were carried out: each database's own"),
 ];

@@ -19,7 +19,7 @@ use strongroom_core::session::{Claims, Opening, SignedOpening};
 use super::*;
 use crate::catalog::objects::ObjectRow;
 use crate::catalog::tenants::NewTenant;
-use crate::keys::root::file::FileRootKey;
+use crate::keys::root::file::{FileRootKey, SealWith};
 use crate::recorder::attempt::Caller;
 use crate::sessions::Session;
 
@@ -37,7 +37,7 @@ struct House {
 impl House {
     async fn new(life: Duration) -> House {
         let folder = tempfile::tempdir().unwrap();
-        let root = Arc::new(FileRootKey::create(None).unwrap().root);
+        let root = Arc::new(FileRootKey::create(SealWith::FreshIdentity).unwrap().root);
         let catalog = open(folder.path()).await;
         let (id, name) = (TenantId::from_bytes([2; 16]), TenantName::from_str("acme").unwrap());
         let tenant_key = Key::random().unwrap();

@@ -1,26 +1,30 @@
 //! The root key in a file: 32 bytes, sealed by age to an identity beside it or with a passphrase.
 //!
 //! It is the default, and as safe as the folder that it stands in: with the identity beside it (`root.identity`) whoever
-//! reads the folder has the key, so that a server starts by itself. With a passphrase nothing in the folder suffices.
+//! reads the folder has the key, so that a server starts by itself. With a passphrase nothing in the folder suffices, nor does
+//! it with the identity of an age plugin: there the key opens with what the plugin reaches (a token, a TPM).
 //!
 //! The key stays in this process from its unlocking to its end.
 
 use std::fs;
 use std::io::Read;
+use std::iter::once;
 use std::path::Path;
 
+use age::plugin::{self, IdentityPluginV1, RecipientPluginV1};
 use age::secrecy::{ExposeSecret, SecretString};
 use futures::future::BoxFuture;
 use strongroom_core::keys::secret::Key;
 use strongroom_core::keys::wrap::{RootTuple, Wrapped, unwrap_under_root, wrap_under_root};
 use zeroize::Zeroizing;
 
-use super::RootKey;
+use super::{RootKey, Secret};
+use crate::config::root::FileRoot;
 use crate::keys::KeyError;
 
-/// The name of the sealed root key in the vault's folder.
+/// The usual name of the sealed root key in the vault's folder.
 pub const ROOT_FILE: &str = "root.age";
-/// The name of the age identity that opens it.
+/// The usual name of the age identity that opens it.
 pub const IDENTITY_FILE: &str = "root.identity";
 
 /// The scrypt work factor (log₂ N) of a new file: 256 MiB and about a second, as `age` has it. Fixed, not measured: a busy
@@ -39,36 +43,41 @@ pub struct FileRootKey {
 pub(crate) struct NewRootFile {
     /// The root key, unlocked.
     pub(crate) root: FileRootKey,
-    /// The contents of [`ROOT_FILE`].
+    /// The contents of the key's file.
     pub(crate) sealed: Vec<u8>,
-    /// The contents of [`IDENTITY_FILE`]; none with a passphrase.
+    /// The contents of a fresh identity's file.
     pub(crate) identity: Option<Zeroizing<String>>,
 }
 
+/// What a new root key is sealed with.
+pub(crate) enum SealWith<'a> {
+    /// A fresh identity, to be kept beside it.
+    FreshIdentity,
+    /// A passphrase.
+    Passphrase(&'a str),
+    /// The text of an identity's file: a native one, or a plugin's.
+    Identity(&'a str),
+}
+
 impl FileRootKey {
-    /// Opens the root key in a vault's folder, with the identity beside it if there is one, else with the passphrase, which
-    /// is asked for only then.
+    /// Opens the root key, with its identity if there is one, else with the passphrase. A plugin that asks for a secret is given
+    /// it too.
     ///
-    /// Deriving a key from a passphrase takes about a second of one core.
+    /// Deriving a key from a passphrase takes about a second of one core; a plugin takes as long as it wants.
     ///
     /// # Errors
     /// [`KeyError::Locked`] if a passphrase is needed and there is none; [`KeyError::Passphrase`] if it is the wrong one;
     /// [`KeyError::Root`] if the files are missing, or are not what they should be.
-    pub fn open(
-        folder: &Path,
-        passphrase: impl FnOnce() -> Option<Zeroizing<String>>,
-    ) -> Result<FileRootKey, KeyError> {
-        let path = folder.join(ROOT_FILE);
-        let sealed = fs::read(&path).map_err(|error| KeyError::Root(format!("{}: {error}", path.display())))?;
-        let identity = folder.join(IDENTITY_FILE);
-        let plain = match fs::read_to_string(&identity).map(Zeroizing::new) {
-            Ok(text) => open_with_identity(&sealed, &text).map_err(|error| match error {
+    pub fn open(file: &FileRoot, secret: Option<Secret>) -> Result<FileRootKey, KeyError> {
+        let FileRoot { key: path, identity, named } = file;
+        let sealed = fs::read(path).map_err(|error| KeyError::Root(format!("{}: {error}", path.display())))?;
+        let plain = match fs::read_to_string(identity).map(Zeroizing::new) {
+            Ok(text) => open_with_identity(&sealed, &text, secret).map_err(|error| match error {
                 KeyError::Root(why) => KeyError::Root(format!("{}: {why}", identity.display())),
                 other => other,
             })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let passphrase = passphrase().ok_or(KeyError::Locked)?;
-                open_with_passphrase(&sealed, &passphrase)?
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => {
+                open_with_passphrase(&sealed, &secret.ok_or(KeyError::Locked)?, path)?
             }
             Err(error) => return Err(KeyError::Root(format!("{}: {error}", identity.display()))),
         };
@@ -77,30 +86,41 @@ impl FileRootKey {
         Ok(FileRootKey::from_key(key))
     }
 
-    /// A fresh root key, sealed with a passphrase or else to a fresh identity.
-    pub(crate) fn create(passphrase: Option<&str>) -> Result<NewRootFile, KeyError> {
-        Self::create_with(passphrase, WORK_FACTOR)
+    /// A fresh root key, sealed.
+    pub(crate) fn create(with: SealWith<'_>) -> Result<NewRootFile, KeyError> {
+        Self::create_with(with, WORK_FACTOR)
     }
 
-    fn create_with(passphrase: Option<&str>, work_factor: u8) -> Result<NewRootFile, KeyError> {
+    fn create_with(with: SealWith<'_>, work_factor: u8) -> Result<NewRootFile, KeyError> {
         let key = Key::random()?;
         let failed = |error: age::EncryptError| KeyError::Root(error.to_string());
-        let (sealed, identity) = match passphrase {
-            Some(passphrase) => {
+        let (sealed, identity) = match with {
+            SealWith::Passphrase(passphrase) => {
                 let mut recipient = age::scrypt::Recipient::new(SecretString::from(passphrase.to_owned()));
                 recipient.set_work_factor(work_factor);
                 (age::encrypt(&recipient, key.expose()).map_err(failed)?, None)
             }
-            None => {
+            SealWith::FreshIdentity => {
                 let identity = age::x25519::Identity::generate();
                 let sealed = age::encrypt(&identity.to_public(), key.expose()).map_err(failed)?;
                 let secret = identity.to_string();
                 // Exact capacity: a string that grows leaves copies of the secret behind.
                 let mut text = Zeroizing::new(String::with_capacity(256));
-                text.push_str(&format!("# opens {ROOT_FILE}; public key: {}\n", identity.to_public()));
+                text.push_str(&format!("# opens the root key; public key: {}\n", identity.to_public()));
                 text.push_str(secret.expose_secret());
                 text.push('\n');
                 (sealed, Some(text))
+            }
+            SealWith::Identity(text) => {
+                let sealed = match KeptIdentity::parse(text)? {
+                    KeptIdentity::Native(identity) => age::encrypt(&identity.to_public(), key.expose()),
+                    KeptIdentity::Plugin(identity) => {
+                        let made = RecipientPluginV1::new(identity.plugin(), &[], &[identity.clone()], Asked(None));
+                        let recipient = made.map_err(|error| KeyError::Root(error.to_string()))?;
+                        age::encrypt(&recipient, key.expose())
+                    }
+                };
+                (sealed.map_err(failed)?, None)
             }
         };
         Ok(NewRootFile { root: FileRootKey::from_key(key), sealed, identity })
@@ -115,8 +135,8 @@ impl FileRootKey {
 }
 
 impl RootKey for FileRootKey {
-    fn id(&self) -> &str {
-        &self.id
+    fn id(&self) -> String {
+        self.id.clone()
     }
 
     fn wrap<'a>(&'a self, place: &'a RootTuple<'a>, secret: &'a Key) -> BoxFuture<'a, Result<Vec<u8>, KeyError>> {
@@ -128,28 +148,64 @@ impl RootKey for FileRootKey {
     }
 }
 
-/// Whether a vault's folder needs a passphrase to be opened.
-pub fn needs_passphrase(folder: &Path) -> bool {
-    !folder.join(IDENTITY_FILE).exists()
+/// An identity, as its file says.
+enum KeptIdentity {
+    Native(age::x25519::Identity),
+    Plugin(plugin::Identity),
 }
 
-fn open_with_identity(sealed: &[u8], text: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
-    let identity: age::x25519::Identity = line
-        .and_then(|line| line.parse().ok())
-        .ok_or_else(|| KeyError::Root("not an X25519 identity of age".to_owned()))?;
-    decrypt(sealed, &identity).map_err(|error| KeyError::Root(format!("does not open the root key: {error}")))
+impl KeptIdentity {
+    fn parse(text: &str) -> Result<Self, KeyError> {
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+        let native = line.and_then(|line| line.parse().ok()).map(Self::Native);
+        let parsed = native.or_else(|| line.and_then(|line| line.parse().ok()).map(Self::Plugin));
+        parsed.ok_or_else(|| KeyError::Root("not an X25519 identity of age, nor one of a plugin".to_owned()))
+    }
 }
 
-fn open_with_passphrase(sealed: &[u8], passphrase: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+/// What a plugin that asks is told: the secret, if there is one, and nothing else.
+#[derive(Clone)]
+struct Asked(Option<SecretString>);
+
+impl age::Callbacks for Asked {
+    fn display_message(&self, message: &str) {
+        tracing::info!(message, "the age plugin of the root key says");
+    }
+
+    fn confirm(&self, _: &str, _: &str, _: Option<&str>) -> Option<bool> {
+        None
+    }
+
+    fn request_public_string(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn request_passphrase(&self, _: &str) -> Option<SecretString> {
+        self.0.clone()
+    }
+}
+
+fn open_with_identity(sealed: &[u8], text: &str, secret: Option<Secret>) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let opened = match KeptIdentity::parse(text)? {
+        KeptIdentity::Native(identity) => decrypt(sealed, &identity),
+        KeptIdentity::Plugin(identity) => {
+            let secret = secret.map(|secret| SecretString::from(secret.as_str().to_owned()));
+            let plugin = IdentityPluginV1::new(identity.plugin(), &[identity.clone()], Asked(secret));
+            decrypt(sealed, &plugin.map_err(|error| KeyError::Root(error.to_string()))?)
+        }
+    };
+    opened.map_err(|error| KeyError::Root(format!("does not open the root key: {error}")))
+}
+
+fn open_with_passphrase(sealed: &[u8], passphrase: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let mut identity = age::scrypt::Identity::new(SecretString::from(passphrase.to_owned()));
     identity.set_max_work_factor(MAX_WORK_FACTOR);
     decrypt(sealed, &identity).map_err(|error| match error {
         age::DecryptError::DecryptionFailed => KeyError::Passphrase,
         age::DecryptError::NoMatchingKeys => {
-            KeyError::Root(format!("{ROOT_FILE} is sealed to an identity, and {IDENTITY_FILE} is missing"))
+            KeyError::Root(format!("{} is sealed to an identity, and its file is missing", path.display()))
         }
-        other => KeyError::Root(format!("{ROOT_FILE}: {other}")),
+        other => KeyError::Root(format!("{}: {other}", path.display())),
     })
 }
 
@@ -157,21 +213,16 @@ fn open_with_passphrase(sealed: &[u8], passphrase: &str) -> Result<Zeroizing<Vec
 fn decrypt(sealed: &[u8], identity: &dyn age::Identity) -> Result<Zeroizing<Vec<u8>>, age::DecryptError> {
     let decryptor = age::Decryptor::new_buffered(sealed)?;
     let mut plain = Zeroizing::new(Vec::with_capacity(256));
-    decryptor.decrypt(std::iter::once(identity))?.take(256).read_to_end(&mut plain)?;
+    decryptor.decrypt(once(identity))?.take(256).read_to_end(&mut plain)?;
     Ok(plain)
 }
 
 #[cfg(test)]
 mod tests {
-    use strongroom_core::ids::{TenantId, VaultId};
-    use strongroom_core::keys::wrap::Purpose;
-
     use super::*;
-
-    fn place(name: &str) -> RootTuple<'_> {
-        let tenant = Some((TenantId::from_bytes([2; 16]), name));
-        RootTuple { purpose: Purpose::TenantKey, vault: VaultId::from_bytes([1; 16]), tenant, version: 1 }
-    }
+    use crate::config::RootProvider;
+    use crate::keys::root::suite::place;
+    use crate::keys::root::{Need, need, open, root_key_suite};
 
     fn write(folder: &Path, new: &NewRootFile) {
         fs::write(folder.join(ROOT_FILE), &new.sealed).unwrap();
@@ -180,48 +231,65 @@ mod tests {
         }
     }
 
-    fn never() -> Option<Zeroizing<String>> {
-        panic!("nobody is asked for a passphrase")
+    fn file(folder: &Path) -> FileRoot {
+        let RootProvider::File(file) = RootProvider::in_folder(folder) else { unreachable!() };
+        file
     }
 
-    #[tokio::test]
-    async fn opens_with_the_identity_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let new = FileRootKey::create(None).unwrap();
-        write(folder.path(), &new);
-        assert!(!needs_passphrase(folder.path()));
-        let again = FileRootKey::open(folder.path(), never).unwrap();
-        assert_eq!(again.id(), new.root.id());
+    async fn opened() -> Option<std::sync::Arc<dyn RootKey>> {
+        use std::sync::OnceLock;
+        static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+        let folder = FOLDER.get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path(), &FileRootKey::create(SealWith::FreshIdentity).unwrap());
+            folder
+        });
+        Some(open(&RootProvider::in_folder(folder.path()), None).await.unwrap())
+    }
 
+    root_key_suite!(super::opened);
+
+    #[tokio::test]
+    async fn opens_with_an_identity_kept_elsewhere() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let identity = FileRootKey::create(SealWith::FreshIdentity).unwrap().identity.unwrap();
+        let new = FileRootKey::create(SealWith::Identity(&identity)).unwrap();
+        assert!(new.identity.is_none());
+        write(folder.path(), &new);
+        let named = elsewhere.path().join("identity");
+        let file = FileRoot { identity: named.clone(), named: true, ..file(folder.path()) };
+        let provider = RootProvider::File(file.clone());
+        // It is named, so nobody is asked for a passphrase while it is not there: a disk that is not mounted yet.
+        assert_eq!(need(&provider), None);
+        assert!(matches!(open(&provider, None).await.err(), Some(KeyError::Root(why)) if why.contains("identity")));
+        fs::write(named, identity.as_bytes()).unwrap();
+        let again = open(&provider, None).await.unwrap();
         let secret = Key::random().unwrap();
         let wrapped = new.root.wrap(&place("acme"), &secret).await.unwrap();
         assert!(again.unwrap(&place("acme"), &wrapped).await.unwrap().expose() == secret.expose());
-        for (place, wrapped) in [(place("acme"), &wrapped[1..]), (place("other"), &wrapped[..])] {
-            assert!(matches!(again.unwrap(&place, wrapped).await, Err(KeyError::Unwrap(_))));
-        }
     }
 
-    #[test]
-    fn opens_with_its_passphrase_alone() {
+    #[tokio::test]
+    async fn opens_with_its_passphrase_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let new = FileRootKey::create_with(Some("correct horse"), 4).unwrap();
+        let new = FileRootKey::create_with(SealWith::Passphrase("correct horse"), 4).unwrap();
         assert!(new.identity.is_none());
         write(folder.path(), &new);
-        assert!(needs_passphrase(folder.path()));
-        let open =
-            |text: Option<&str>| FileRootKey::open(folder.path(), || text.map(|text| Zeroizing::new(text.into())));
-        assert_eq!(open(Some("correct horse")).unwrap().id(), new.root.id());
-        assert!(matches!(open(Some("battery staple")), Err(KeyError::Passphrase)));
-        assert!(matches!(open(None), Err(KeyError::Locked)));
+        let provider = RootProvider::in_folder(folder.path());
+        assert_eq!(need(&provider), Some(Need::Passphrase));
+        let open = async |text: Option<&str>| open(&provider, text.map(|text| Zeroizing::new(text.to_owned()))).await;
+        assert_eq!(open(Some("correct horse")).await.unwrap().id(), new.root.id());
+        assert!(matches!(open(Some("battery staple")).await.err(), Some(KeyError::Passphrase)));
+        assert!(matches!(open(None).await.err(), Some(KeyError::Locked)));
     }
 
     #[test]
     fn refuses_files_that_are_something_else() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || FileRootKey::open(folder.path(), || None).err();
+        let open = || FileRootKey::open(&file(folder.path()), None).err();
         assert!(matches!(open(), Some(KeyError::Root(why)) if why.contains(ROOT_FILE)));
 
-        let new = FileRootKey::create(None).unwrap();
+        let new = FileRootKey::create(SealWith::FreshIdentity).unwrap();
         write(folder.path(), &new);
         for cut in [0, 10, new.sealed.len() - 1] {
             fs::write(folder.path().join(ROOT_FILE), &new.sealed[..cut]).unwrap();
@@ -230,7 +298,7 @@ mod tests {
         write(folder.path(), &new);
         fs::write(folder.path().join(IDENTITY_FILE), "# only a comment\n").unwrap();
         assert!(matches!(open(), Some(KeyError::Root(why)) if why.contains(IDENTITY_FILE)));
-        let other = FileRootKey::create(None).unwrap().identity.unwrap();
+        let other = FileRootKey::create(SealWith::FreshIdentity).unwrap().identity.unwrap();
         fs::write(folder.path().join(IDENTITY_FILE), other.as_bytes()).unwrap();
         assert!(matches!(open(), Some(KeyError::Root(why)) if why.contains("does not open")));
 
@@ -242,9 +310,16 @@ mod tests {
     }
 
     #[test]
+    fn a_plugin_that_is_not_there_is_named() {
+        let identity = plugin::Identity::default_for_plugin("strongroom-none").unwrap().to_string();
+        let refused = FileRootKey::create(SealWith::Identity(&identity)).err();
+        assert!(matches!(refused, Some(KeyError::Root(why)) if why.contains("age-plugin-strongroom-none")));
+    }
+
+    #[test]
     fn a_root_key_shows_only_its_id() {
-        let one = FileRootKey::create(None).unwrap().root;
-        let other = FileRootKey::create(None).unwrap().root;
+        let one = FileRootKey::create(SealWith::FreshIdentity).unwrap().root;
+        let other = FileRootKey::create(SealWith::FreshIdentity).unwrap().root;
         assert_ne!(one.id(), other.id());
         assert_eq!(one.id().len(), "file:".len() + 16);
     }

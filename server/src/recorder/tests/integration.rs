@@ -9,7 +9,7 @@ use strongroom_core::ledger::verify::{CHECKPOINT, Expected, LOG_KEYS, LogFiles, 
 
 use super::super::integrate::{Broken, Integrator};
 use super::*;
-use crate::keys::root::file::FileRootKey;
+use crate::keys::root::file::{FileRootKey, SealWith};
 use crate::tenants::Tenants;
 
 impl Lab {
@@ -23,7 +23,7 @@ impl Lab {
     }
 
     pub(super) fn tenants(&self) -> Tenants {
-        let root = Arc::new(FileRootKey::create(None).unwrap().root);
+        let root = Arc::new(FileRootKey::create(SealWith::FreshIdentity).unwrap().root);
         let tenants = Tenants::new(self.catalog.clone(), root, VaultId::from_bytes([7; 16]), "vault.test".into());
         tenants.keep_as(self.tenant.clone());
         tenants
