@@ -201,6 +201,8 @@ impl Server {
         #[cfg(feature = "tap")]
         let listener = listener.tapped(self.tap.clone());
         let address = listener.address().map_err(Error::io("the address of the port"))?;
+        // Before anybody is told that it listens.
+        self.control.iter().for_each(|control| control.opened(&self.vault, &self.keys));
         Ok(Listening { server: self, listener, address })
     }
 }
@@ -254,7 +256,7 @@ impl Listening {
             .serve_with_incoming_shutdown(listener.incoming(), stop.cancelled());
         let served = async {
             tokio::pin!(serving);
-            control.iter().for_each(|control| control.ready(&vault, &keys));
+            control.iter().for_each(Control::ready);
             // They end with the vault's connections, and not later.
             drop(keys);
             tokio::select! {

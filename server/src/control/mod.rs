@@ -243,10 +243,14 @@ impl Control {
         Ok(root)
     }
 
-    /// Says that the server serves.
-    pub(crate) fn ready(&self, vault: &Arc<Vault>, keys: &Arc<LocalKeyHolder>) {
+    /// Says that the vault is open: from here on it can be asked.
+    pub(crate) fn opened(&self, vault: &Arc<Vault>, keys: &Arc<LocalKeyHolder>) {
         let _ = self.state.vault.set(Arc::downgrade(vault));
         let _ = self.state.keys.set(Arc::downgrade(keys));
+    }
+
+    /// Says that the server serves.
+    pub(crate) fn ready(&self) {
         self.state.phase.send_replace(Phase::Ready);
     }
 
