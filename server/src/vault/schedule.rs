@@ -61,6 +61,7 @@ async fn rotate(vault: &Vault, id: &TenantId) -> Result<(), Error> {
         tenant: Some((tenant.id, tenant.name.as_str())),
         version,
     };
+    let _wrapping = vault.rotations.wrapping().await;
     let new_key = vault.root.wrap(&place, &key).await?;
     let due = RotateDue { order, version, new_key };
     vault.recorder.record(&tenant, Attempt::RotateDue(Box::new(due))).await?;

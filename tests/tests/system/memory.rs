@@ -11,8 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use strongroom_client::{Connect, GetOptions, Identity, PutOptions};
-use strongroom_test_services::softhsm::VARIABLE;
-use strongroom_test_services::{Moto, SoftHsm, on_gdb, on_gdb_and_moto, on_gdb_and_softhsm};
+use strongroom_test_services::{Moto, on_gdb_and_moto};
 use strongroom_tests::keys::{self, Named};
 use strongroom_tests::process::ServerProcess;
 use strongroom_tests::sample;
@@ -130,8 +129,8 @@ fn is_held(name: &str) -> bool {
 
 /// What the dump of a server that rests may have, told with all that it has.
 #[track_caller]
-fn check(found: &Found, root: bool) {
-    let others: Vec<_> = found.iter().filter(|name| !(is_held(name) || root && *name == "the root key")).collect();
+fn check(found: &Found) {
+    let others: Vec<_> = found.iter().filter(|name| !is_held(name)).collect();
     assert!(others.is_empty(), "in the memory of a server that rests: {others:?}");
 }
 
@@ -148,39 +147,7 @@ async fn moved_to(keeper: &str, with: impl Fn(&mut Command)) {
     work(&server, &admin).await;
     rest(&server);
     if let Some(found) = dump(here, &server, &keys) {
-        check(&found, false);
-    }
-}
-
-on_gdb! {
-    #[tokio::test(flavor = "multi_thread")]
-    async fn with_a_root_key_in_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let here = folder.path();
-        let (admin, keys) = vault(here).await;
-        let server = STRONGROOM.serve(here, "vault");
-        work(&server, &admin).await;
-        let Some(serving) = dump(here, &server, &keys) else { return };
-        // The search sees what is there: this root key stays in memory.
-        assert!(serving.contains("the root key"), "{serving:?}");
-        let others: Vec<_> = serving.iter().filter(|name| !is_held(name) && name.contains(" of ")).collect();
-        assert!(others.is_empty(), "keys of objects that are not in use: {others:?}");
-        rest(&server);
-        check(&dump(here, &server, &keys).unwrap(), true);
-    }
-}
-
-on_gdb_and_softhsm! {
-    #[tokio::test(flavor = "multi_thread")]
-    async fn with_a_root_key_in_a_token() {
-        let hsm = SoftHsm::start();
-        let (module, pin) = (hsm.module(), hsm.pin_file());
-        let token = SoftHsm::TOKEN;
-        let keeper = format!("pkcs11 --module {} --token {token} --key root --pin-file {}", module.display(), pin.display());
-        moved_to(&keeper, |command| {
-            command.env(VARIABLE, hsm.configuration());
-        })
-        .await;
+        check(&found);
     }
 }
 

@@ -195,8 +195,13 @@ async fn no_key_is_wrapped_anew_before_every_node_has_the_new_root_key() {
 
 on_each_engine!((flavor = "multi_thread")
     everything_comes_under_the_new_root_key_while_the_vault_serves,
-    a_server_that_is_killed_on_the_way_goes_on,
 );
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_goes_on() {
+    a_server_that_is_killed_on_the_way_goes_on().await;
+}
+
 on_postgres_alone!((flavor = "multi_thread") no_key_is_wrapped_anew_before_every_node_has_the_new_root_key);
 
 on_moto! {
