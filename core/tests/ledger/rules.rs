@@ -202,7 +202,7 @@ fn bytes_are_exact() {
     bytes_break(Rule::Exact, |public, _| public.truncate(100));
     bytes_break(Rule::Exact, |public, _| public.clear());
     bytes_break(Rule::Length, |public, _| public.resize(61 * 1024, b' '));
-    bytes_break(Rule::EventKnown, |public, _| with(public, "\"release\"", "\"escrow.set\""));
+    bytes_break(Rule::EventKnown, |public, _| with(public, "\"release\"", "\"canary.tripped\""));
     bytes_break(Rule::PrivateHash, |_, private| with(private, "192.0.2.7", "192.0.2.8"));
     bytes_break(Rule::PrivateHash, |_, private| private.clear());
     bytes_break(Rule::PrivateExact, |public, private| {
