@@ -181,7 +181,7 @@ fn both_schemas_are_one() {
                 (Some("CREATE"), Some("TABLE"), Some(name)) => table = name.to_owned(),
                 (Some("CREATE"), Some("INDEX" | "UNIQUE"), _) => found.push(line),
                 (Some("ALTER"), Some("TABLE"), Some(name)) if line.contains(" ADD ") => {
-                    found.push(format!("{name} {line}"))
+                    found.push(format!("{name} {}", line.replace("BYTEA", "BLOB").replace("BIGINT", "INTEGER")))
                 }
                 (Some("PRIMARY"), Some("KEY"), _) => found.push(format!("{table} {line}")),
                 (Some(column), Some("INTEGER" | "BIGINT" | "BLOB" | "BYTEA" | "TEXT"), _) => {

@@ -93,7 +93,16 @@ async fn copying() -> (tempfile::TempDir, Copying) {
     let file = folder.path().join("catalog.db");
     assert!(matches!(Catalog::open_source(&file).await, Err(CatalogError::Served)));
     catalog.close().await;
-    let source = Catalog::open_source(&file).await.unwrap();
+    // A process that another test starts has this one's files, and so its lock, until it is another program.
+    let opening = async {
+        loop {
+            match Catalog::open_source(&file).await {
+                Err(CatalogError::Served) => tokio::task::yield_now().await,
+                opened => break opened.unwrap(),
+            }
+        }
+    };
+    let source = tokio::time::timeout(std::time::Duration::from_secs(10), opening).await.unwrap();
     assert!(matches!(Catalog::open(&format!("sqlite:{}", file.display())).await, Err(CatalogError::BeingCopied)));
     let target = Catalog::open(&Postgres::shared().database()).await.unwrap();
     let of = Unfinished { vault, of: source.ledgers().await.unwrap() };
