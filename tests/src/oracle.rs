@@ -221,8 +221,9 @@ pub fn walk(folder: &Path, found: &mut impl FnMut(&Path)) {
         let Ok(entry) = entry else { continue };
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => walk(&entry.path(), found),
-            Ok(_) => found(&entry.path()),
-            Err(_) => {}
+            Ok(kind) if kind.is_file() => found(&entry.path()),
+            // A server's socket is no file either.
+            Ok(_) | Err(_) => {}
         }
     }
 }
