@@ -3,6 +3,7 @@
 //! One file a command group. Arguments are parsed into the core's types at the edge; results go to stdout, words about them to
 //! stderr; every failure is one line and one of seven exit codes (see [`exit`]).
 
+pub mod allocator;
 pub mod amount;
 pub mod args;
 pub mod audit;

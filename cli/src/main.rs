@@ -2,13 +2,10 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
-use zeroizing_alloc::ZeroAlloc;
+use strongroom_cli::allocator::Allocator;
 
-// Sealing and streaming allocate a buffer a frame; this allocator made the raw streams half again as fast. What is freed is
-// overwritten: what others leave in a buffer (TLS, HTTP, age) may be a key.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     strongroom_cli::run(std::env::args_os())
