@@ -15,9 +15,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio_stream::wrappers::TcpListenerStream;
 
-use super::{Phase, State};
+use super::{Phase, State, each};
 
 /// Connections at once.
 const PLACES: usize = 64;
@@ -29,16 +29,9 @@ const MAX_HEAD: usize = 16 * 1024;
 
 /// Answers, until the server ends.
 pub(super) async fn serve(listener: TcpListener, state: Arc<State>) {
-    let places = Arc::new(Semaphore::new(PLACES));
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+    each(TcpListenerStream::new(listener), PLACES, |stream| {
         let state = state.clone();
-        tokio::spawn(async move {
-            let _place = place;
+        async move {
             let service = service_fn(|request| {
                 let state = state.clone();
                 async move { Ok::<_, Infallible>(answer(&request, &state).await) }
@@ -47,8 +40,9 @@ pub(super) async fn serve(listener: TcpListener, state: Arc<State>) {
             http.timer(TokioTimer::new()).header_read_timeout(TO_ASK).max_buf_size(MAX_HEAD);
             // A connection that breaks is its own affair.
             let _ = tokio::time::timeout(LIFE, http.serve_connection(TokioIo::new(stream), service)).await;
-        });
-    }
+        }
+    })
+    .await;
 }
 
 async fn answer(request: &Request<Incoming>, state: &State) -> Response<Full<Bytes>> {

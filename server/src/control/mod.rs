@@ -14,12 +14,15 @@ mod socket;
 
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
+use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::reason::Reason;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -291,5 +294,26 @@ impl State {
         self.unlock.try_send((secret, told)).map_err(|_| busy())?;
         // One that waited while another one's secret was right finds nobody any more, and an open server.
         telling.await.map_or(Ok(()), |done| done.map_err(Error::from))
+    }
+}
+
+/// Answers each connection in a task of its own, `places` at once: whoever comes when there is none is hung up on.
+async fn each<C, A>(connections: impl Stream<Item = io::Result<C>>, places: usize, answer: impl Fn(C) -> A)
+where
+    A: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(places));
+    let mut connections = pin!(connections);
+    while let Some(accepted) = connections.next().await {
+        let Ok(connection) = accepted else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let answered = answer(connection);
+        tokio::spawn(async move {
+            let _place = place;
+            answered.await;
+        });
     }
 }

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio_stream::wrappers::UnixListenerStream;
 use zeroize::Zeroizing;
 
-use super::{Answer, Request, SOCKET_FILE, State};
+use super::{Answer, Request, SOCKET_FILE, State, each};
 use crate::error::Error;
 use crate::keys::KeyError;
 use crate::vault::Vault;
@@ -66,20 +66,14 @@ pub(super) fn bind(folder: &Path) -> io::Result<(Bound, UnixListener)> {
 
 /// Answers whoever may ask, until the server ends.
 pub(super) async fn serve(listener: UnixListener, state: Arc<State>) {
-    let places = Arc::new(Semaphore::new(PLACES));
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+    each(UnixListenerStream::new(listener), PLACES, |stream| {
         let state = state.clone();
-        tokio::spawn(async move {
-            let _place = place;
+        async move {
             // Who hangs up in between hears nothing, and nothing is wrong.
             let _ = answer(stream, &state).await;
-        });
-    }
+        }
+    })
+    .await;
 }
 
 async fn answer(mut stream: UnixStream, state: &State) -> io::Result<()> {
