@@ -57,6 +57,18 @@ pub(crate) async fn rotate(
         return Err(Error::Invalid("the order is another one than this method carries out".into()));
     };
     let tenant = vault.tenants.find(tenant).await?;
+    let _wrapping = vault.rotations.wrapping().await;
+    let new_key = Some(new_key(vault, &tenant, version).await?);
+    let id = verified.id();
+    let attempt = Attempt::Order(Box::new(Order { new_key, ..Order::new(caller, verified) }));
+    let done = carried_out(vault.recorder.record(&tenant, attempt).await?, id)?;
+    vault.rewraps.tell();
+    vault.escrows.tell();
+    Ok(done)
+}
+
+/// A fresh tenant key, wrapped by the root key. Whoever makes one keeps the turn to wrap until it is recorded.
+pub(super) async fn new_key(vault: &Vault, tenant: &Tenant, version: u32) -> Result<Vec<u8>, Error> {
     let key = Key::random().map_err(|_| Error::Unavailable("the system gave no randomness".into()))?;
     let place = RootTuple {
         purpose: Purpose::TenantKey,
@@ -64,14 +76,7 @@ pub(crate) async fn rotate(
         tenant: Some((tenant.id, tenant.name.as_str())),
         version,
     };
-    let _wrapping = vault.rotations.wrapping().await;
-    let new_key = Some(vault.root.wrap(&place, &key).await?);
-    let id = verified.id();
-    let attempt = Attempt::Order(Box::new(Order { new_key, ..Order::new(caller, verified) }));
-    let done = carried_out(vault.recorder.record(&tenant, attempt).await?, id)?;
-    vault.rewraps.tell();
-    vault.escrows.tell();
-    Ok(done)
+    Ok(vault.root.wrap(&place, &key).await?)
 }
 
 /// Destroys a version of the tenant's key, if nothing is under it.

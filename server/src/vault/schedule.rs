@@ -11,14 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_core::ids::TenantId;
-use strongroom_core::keys::secret::Key;
-use strongroom_core::keys::wrap::{Purpose, RootTuple};
 use strongroom_core::reason::Reason;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::recorder::attempt::{Attempt, RotateDue};
 use crate::vault::Vault;
+use crate::vault::rewrap::new_key;
 
 /// The pause between looks.
 const EVERY: Duration = Duration::from_secs(2);
@@ -54,15 +53,8 @@ async fn rotate(vault: &Vault, id: &TenantId) -> Result<(), Error> {
     let authority = vault.recorder.view(&tenant).await?.authority;
     let Some(order) = authority.schedule().map(|schedule| schedule.order) else { return Ok(()) };
     let version = authority.admit_due(&order, vault.recorder.now())?;
-    let key = Key::random().map_err(|_| Error::Unavailable("the system gave no randomness".into()))?;
-    let place = RootTuple {
-        purpose: Purpose::TenantKey,
-        vault: vault.id,
-        tenant: Some((tenant.id, tenant.name.as_str())),
-        version,
-    };
     let _wrapping = vault.rotations.wrapping().await;
-    let new_key = vault.root.wrap(&place, &key).await?;
+    let new_key = new_key(vault, &tenant, version).await?;
     let due = RotateDue { order, version, new_key };
     vault.recorder.record(&tenant, Attempt::RotateDue(Box::new(due))).await?;
     tracing::info!(tenant = %tenant.name, version, "the key was due to be rotated, and is");
