@@ -163,6 +163,21 @@ pub(super) fn key_id(name: &str, algorithm: u8, key: &VerifyingKey) -> [u8; 4] {
     id
 }
 
+/// A public key as text, as Go's `note` package writes it: `<name>+<id>+<type and key>`.
+pub(super) fn key_text(name: &str, algorithm: u8, key: &VerifyingKey) -> String {
+    let encoded = BASE64.encode(&[&[algorithm], &key.as_bytes()[..]].concat());
+    format!("{name}+{}+{encoded}", HEXLOWER.encode(&key_id(name, algorithm, key)))
+}
+
+/// The name and the key in such a text, if it is exactly what [`key_text`] writes of them.
+pub(super) fn parse_key_text(text: &str, algorithm: u8) -> Option<(&str, VerifyingKey)> {
+    let (name, rest) = text.split_once('+')?;
+    let (_, key) = rest.split_once('+')?;
+    let key = BASE64.decode(key.as_bytes()).ok()?;
+    let key = VerifyingKey::from_bytes(key.strip_prefix(&[algorithm])?.try_into().ok()?);
+    (key_text(name, algorithm, &key) == text).then_some((name, key))
+}
+
 /// Whether a key may sign under this name.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
@@ -200,8 +215,7 @@ impl VerifierKey {
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = BASE64.encode(&[&[ED25519], &self.key.as_bytes()[..]].concat());
-        write!(f, "{}+{}+{key}", self.name, HEXLOWER.encode(&self.id))
+        f.write_str(&key_text(&self.name, ED25519, &self.key))
     }
 }
 
@@ -215,15 +229,8 @@ impl FromStr for VerifierKey {
     type Err = VerifierKeyError;
 
     fn from_str(text: &str) -> Result<Self, VerifierKeyError> {
-        let parse = || {
-            let (name, rest) = text.split_once('+')?;
-            let (_, key) = rest.split_once('+')?;
-            let key = BASE64.decode(key.as_bytes()).ok()?;
-            let key = key.strip_prefix(&[ED25519])?.try_into().ok()?;
-            is_name(name).then(|| Self::new(name, VerifyingKey::from_bytes(key)))
-        };
-        // The key id follows from the rest.
-        parse().filter(|key| key.to_string() == text).ok_or(VerifierKeyError)
+        let (name, key) = parse_key_text(text, ED25519).filter(|(name, _)| is_name(name)).ok_or(VerifierKeyError)?;
+        Ok(Self::new(name, key))
     }
 }
 

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::ed25519::{SigningKey, VerifyingKey};
 use crate::keys::secret::{Key, RandomError};
-use crate::ledger::checkpoint::{CheckpointError, VerifierKeyError, is_name, key_id, split};
+use crate::ledger::checkpoint::{CheckpointError, VerifierKeyError, is_name, key_id, key_text, parse_key_text, split};
 
 /// The signature type of Ed25519 cosignatures.
 const COSIGNATURE: u8 = 4;
@@ -95,8 +95,7 @@ impl WitnessKey {
 
 impl fmt::Display for WitnessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = BASE64.encode(&[&[COSIGNATURE], &self.key.as_bytes()[..]].concat());
-        write!(f, "{}+{}+{key}", self.name, self.id())
+        f.write_str(&key_text(&self.name, COSIGNATURE, &self.key))
     }
 }
 
@@ -110,14 +109,9 @@ impl FromStr for WitnessKey {
     type Err = VerifierKeyError;
 
     fn from_str(text: &str) -> Result<Self, VerifierKeyError> {
-        let parse = || {
-            let (name, rest) = text.split_once('+')?;
-            let (_, key) = rest.split_once('+')?;
-            let key = BASE64.decode(key.as_bytes()).ok()?;
-            let key = key.strip_prefix(&[COSIGNATURE])?.try_into().ok()?;
-            Self::new(name, VerifyingKey::from_bytes(key))
-        };
-        parse().filter(|key| text.len() <= MAX_KEY && key.to_string() == text).ok_or(VerifierKeyError)
+        let bounded = Some(text).filter(|text| text.len() <= MAX_KEY);
+        let (name, key) = bounded.and_then(|text| parse_key_text(text, COSIGNATURE)).ok_or(VerifierKeyError)?;
+        Self::new(name, key).ok_or(VerifierKeyError)
     }
 }
 
