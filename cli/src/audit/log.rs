@@ -42,21 +42,8 @@ pub struct Log {
     /// Only these events, such as release, denied, grant.issued, object.put; may be given again.
     #[arg(long, value_name = "EVENT", value_parser = event)]
     event: Vec<Event>,
-    /// Only what this vendor did, or what was done about it.
-    #[arg(long, value_name = "VENDOR")]
-    vendor: Option<VendorName>,
-    /// Only what this key did.
-    #[arg(long, value_name = "SHA256:…")]
-    key: Option<Fingerprint>,
-    /// Only what is about objects of this dataset.
-    #[arg(long, value_name = "DATASET")]
-    dataset: Option<DatasetName>,
-    /// Only what is about objects here: math/, 'math/0000*', math/000007.json.
-    #[arg(long, value_name = "PREFIX", requires = "dataset")]
-    prefix: Option<Prefix>,
-    /// Only what was done, or only what was denied.
-    #[arg(long, value_name = "done|denied", value_parser = outcome)]
-    outcome: Option<Done>,
+    #[command(flatten)]
+    about: About,
     /// Only what is about this object: rlhf/math/000007.json.
     #[arg(long, value_name = "DATASET/PATH", value_parser = object, conflicts_with_all = ["dataset", "prefix"])]
     object: Option<(DatasetName, ObjectPath)>,
@@ -69,6 +56,26 @@ pub struct Log {
     /// Only from this index on.
     #[arg(long, value_name = "INDEX")]
     from: Option<u64>,
+}
+
+/// What entries are about; all that is given must hold.
+#[derive(Debug, clap::Args)]
+pub(super) struct About {
+    /// Only what this vendor did, or what was done about it.
+    #[arg(long, value_name = "VENDOR")]
+    pub(super) vendor: Option<VendorName>,
+    /// Only what this key did.
+    #[arg(long, value_name = "SHA256:…")]
+    pub(super) key: Option<Fingerprint>,
+    /// Only what is about objects of this dataset.
+    #[arg(long, value_name = "DATASET")]
+    pub(super) dataset: Option<DatasetName>,
+    /// Only what is about objects here: math/, 'math/0000*', math/000007.json.
+    #[arg(long, value_name = "PREFIX", requires = "dataset")]
+    pub(super) prefix: Option<Prefix>,
+    /// Only what was done, or only what was denied.
+    #[arg(long, value_name = "done|denied", value_parser = outcome)]
+    pub(super) outcome: Option<Done>,
 }
 
 pub(super) fn event(text: &str) -> Result<Event, String> {
@@ -84,7 +91,7 @@ fn object(text: &str) -> Result<(DatasetName, ObjectPath), String> {
     Ok((dataset, path.parse().map_err(|error| format!("the path: {error}"))?))
 }
 
-pub(super) fn outcome(text: &str) -> Result<Done, String> {
+fn outcome(text: &str) -> Result<Done, String> {
     match text {
         "done" => Ok(Done::Done),
         "denied" => Ok(Done::Denied),
@@ -134,15 +141,15 @@ impl Log {
             since: self.since.map(|moment| moment.millis(now)),
             until: self.until.map(|moment| moment.millis(now)),
             events: self.event.clone(),
-            key: self.key,
-            vendor: self.vendor.clone(),
+            key: self.about.key,
+            vendor: self.about.vendor.clone(),
             grant: globals.grant,
-            dataset: self.dataset.clone().or_else(|| self.object.as_ref().map(|(dataset, _)| dataset.clone())),
+            dataset: self.about.dataset.clone().or_else(|| self.object.as_ref().map(|(dataset, _)| dataset.clone())),
             prefix: match &self.object {
                 Some((_, path)) => Some(Prefix::Exact(path.clone())),
-                None => self.prefix.clone(),
+                None => self.about.prefix.clone(),
             },
-            outcome: self.outcome,
+            outcome: self.about.outcome,
             limit: self.limit,
             offset: self.offset,
         }

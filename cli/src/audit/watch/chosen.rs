@@ -2,13 +2,12 @@
 
 use strongroom_client::audit::LedgerLine;
 use strongroom_core::grant::{Holder, Prefix};
-use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{GrantId, VendorId};
-use strongroom_core::ledger::entry::{Entry, Event, Outcome as Done, Role};
+use strongroom_core::ledger::entry::{Entry, Event, Role};
 use strongroom_core::names::{DatasetName, ObjectPath, VendorName};
 use strongroom_core::order::Instruction;
 
-use crate::audit::log::{event, outcome};
+use crate::audit::log::{About, event};
 
 /// The filters of `audit watch`; all must hold.
 #[derive(Debug, clap::Args)]
@@ -16,29 +15,16 @@ pub(super) struct Chosen {
     /// Tell these events, such as release,denied,vendor.suspended; all without it.
     #[arg(long, value_name = "EVENT,…", value_delimiter = ',', value_parser = event)]
     on: Vec<Event>,
-    /// Only what this vendor did, or what was done about it.
-    #[arg(long, value_name = "VENDOR")]
-    vendor: Option<VendorName>,
-    /// Only what this key did.
-    #[arg(long, value_name = "SHA256:…")]
-    key: Option<Fingerprint>,
-    /// Only what is about objects of this dataset.
-    #[arg(long, value_name = "DATASET")]
-    dataset: Option<DatasetName>,
-    /// Only what is about objects here: math/, 'math/0000*', math/000007.json.
-    #[arg(long, value_name = "PREFIX", requires = "dataset")]
-    prefix: Option<Prefix>,
-    /// Only what was done, or only what was denied.
-    #[arg(long, value_name = "done|denied", value_parser = outcome)]
-    outcome: Option<Done>,
+    #[command(flatten)]
+    about: About,
 }
 
 impl Chosen {
     /// Whether an entry may be one, by its public part.
     pub(super) fn may(&self, entry: &Entry, grant: Option<GrantId>) -> bool {
         (self.on.is_empty() || self.on.contains(&entry.event))
-            && self.key.is_none_or(|key| entry.actor.key == key)
-            && self.outcome.is_none_or(|outcome| entry.outcome == outcome)
+            && self.about.key.is_none_or(|key| entry.actor.key == key)
+            && self.about.outcome.is_none_or(|outcome| entry.outcome == outcome)
             && grant.is_none_or(|grant| entry.grants.contains(&grant))
     }
 
@@ -48,14 +34,15 @@ impl Chosen {
             let id = vendors.iter().find(|(_, own)| own == name.as_str()).map(|(id, _)| *id);
             id.is_some_and(|id| line.entry.actor.role == Role::Vendor(id) || is_about(id, line))
         };
-        self.vendor.as_ref().is_none_or(of_vendor) && self.dataset.as_ref().is_none_or(|name| self.touches(name, line))
+        self.about.vendor.as_ref().is_none_or(of_vendor)
+            && self.about.dataset.as_ref().is_none_or(|name| self.touches(name, line))
     }
 
     fn touches(&self, dataset: &DatasetName, line: &LedgerLine) -> bool {
         let within = |name: &String| match name.split_once('/') {
             Some((of, path)) if of == dataset.as_str() => {
                 let covers = |prefix: &Prefix| path.parse().is_ok_and(|path: ObjectPath| prefix.covers(&path));
-                self.prefix.as_ref().is_none_or(covers)
+                self.about.prefix.as_ref().is_none_or(covers)
             }
             _ => false,
         };
@@ -69,7 +56,7 @@ impl Chosen {
             Some(Instruction::IssueGrant(terms)) => terms.scopes.iter().any(|scope| scope.dataset == *dataset),
             _ => false,
         };
-        line.names.iter().any(within) || self.prefix.is_none() && ordered()
+        line.names.iter().any(within) || self.about.prefix.is_none() && ordered()
     }
 }
 
