@@ -37,8 +37,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use strongroom_client::{
-    Action, Connect, DatasetRef, Fingerprint, GrantId, Holder, Identity, Limits, ObjectName, Part, Prefix, PutOptions,
-    Scope, TenantName, Terms, Vault, VendorName,
+    Action, Condition, Connect, DatasetRef, Fingerprint, Generation, GetOptions, GrantId, Holder, Identity, Limits,
+    ObjectName, ObjectPath, Part, Prefix, PutOptions, Reason, Scope, TenantName, Terms, Vault, VendorName,
 };
 use strongroom_core::ids::Millis;
 use strongroom_server::init::{InitOptions, OPERATOR_HOME, init};
@@ -311,6 +311,26 @@ impl Lab {
     /// Puts bytes at `dataset/path`.
     pub async fn put(&self, name: &str, bytes: impl Into<bytes::Bytes>) {
         self.vault.put_bytes(&self.object(name), bytes.into(), PutOptions::default()).await.unwrap();
+    }
+
+    /// Puts bytes at `dataset/path`, whatever is there.
+    pub async fn overwrite(&self, name: &str, bytes: impl Into<bytes::Bytes>) {
+        let options = PutOptions { condition: Condition::Any, ..PutOptions::default() };
+        self.vault.put_bytes(&self.object(name), bytes.into(), options).await.unwrap();
+    }
+
+    /// Reads `dataset/path`: this generation of it, or the newest.
+    pub async fn read(&self, name: &str, generation: Option<u64>) -> Result<bytes::Bytes, Reason> {
+        let options = GetOptions { generation: generation.map(Generation), grant: None };
+        self.vault.get_bytes(&self.object(name), options).await.map_err(|error| error.reason())
+    }
+
+    /// Makes the dataset `rlhf` and puts these objects into it.
+    pub async fn fill(&self, objects: impl Iterator<Item = (ObjectPath, bytes::Bytes)> + Send) {
+        let dataset = self.dataset("rlhf").await;
+        let objects = futures::stream::iter(objects);
+        let put = self.vault.put_many(&dataset, objects, PutOptions::default());
+        let _: Vec<_> = futures::TryStreamExt::try_collect(put).await.unwrap();
     }
 
     /// Registers a vendor with a fresh key, which is connected.

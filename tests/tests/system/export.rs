@@ -34,6 +34,36 @@ pub(crate) fn exported() -> Shell {
     shell
 }
 
+/// A vault's database and ledgers as they were at some moment.
+pub(crate) struct Past {
+    vault: PathBuf,
+    catalog: PathBuf,
+    logs: PathBuf,
+}
+
+impl Past {
+    /// Keeps what there is now, while the server stands still.
+    pub(crate) async fn keep(shell: &mut Shell) -> Self {
+        let (vault, beside) = (shell.folder().join("vault"), shell.folder().join("beside"));
+        assert!(shell.server().terminate().success());
+        fs::create_dir(&beside).unwrap();
+        let (catalog, logs) = (beside.join("old.db"), beside.join("logs"));
+        tamper::copy_catalog(&vault, &catalog).await;
+        tamper::copy_logs(&vault, &logs);
+        serve(shell);
+        Self { vault, catalog, logs }
+    }
+
+    /// Puts it back whole; the node remembers nothing else.
+    pub(crate) async fn put_back(self, shell: &mut Shell) {
+        assert!(shell.server().terminate().success());
+        tamper::replace_catalog(&self.vault, &self.catalog).await;
+        tamper::replace_logs(&self.vault, &self.logs);
+        fs::remove_dir_all(self.vault.join("memory")).unwrap();
+        serve(shell);
+    }
+}
+
 /// A copy of the export.
 fn copied(shell: &Shell, name: &str) -> PathBuf {
     let (from, to) = (shell.folder().join("acme-ledger"), shell.folder().join(name));
@@ -223,20 +253,10 @@ on_python! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ledger_with_two_histories_is_told_by_an_export() {
     let mut shell = exported();
-    let (vault, beside) = (shell.folder().join("vault"), shell.folder().join("beside"));
-    assert!(shell.server().terminate().success());
-    fs::create_dir(&beside).unwrap();
-    let (catalog, logs) = (beside.join("old.db"), beside.join("logs"));
-    tamper::copy_catalog(&vault, &catalog).await;
-    tamper::copy_logs(&vault, &logs);
-    serve(&mut shell);
+    let past = Past::keep(&mut shell).await;
     shell.run("strongroom --home labelco cat acme/rlhf/math/000010.json").ok();
     shell.run("strongroom --home lab audit export acme -o acme-ledger/").ok();
-    assert!(shell.server().terminate().success());
-    tamper::replace_catalog(&vault, &catalog).await;
-    tamper::replace_logs(&vault, &logs);
-    fs::remove_dir_all(vault.join("memory")).unwrap();
-    serve(&mut shell);
+    past.put_back(&mut shell).await;
     // A home that remembers nothing of the ledger: the export alone does.
     for home in ["lab", "labelco"] {
         fs::remove_file(shell.folder().join(home).join("ledgers.json")).unwrap();

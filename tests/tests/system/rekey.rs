@@ -20,11 +20,6 @@ fn item(at: usize) -> Bytes {
     format!("the plaintext of item {at}").into()
 }
 
-async fn read(lab: &Lab, name: &str, generation: Option<u64>) -> Result<Bytes, Reason> {
-    let options = GetOptions { generation: generation.map(Generation), grant: None };
-    lab.vault.get_bytes(&lab.object(name), options).await.map_err(|error| error.reason())
-}
-
 async fn rekey_all(lab: &Lab, prefix: &str, before: strongroom_client::Index) -> Vec<Rekeyed> {
     let dataset = "acme/rlhf".parse().unwrap();
     let prefix: Prefix = prefix.parse().unwrap();
@@ -68,11 +63,11 @@ async fn everything_under_a_prefix_gets_a_new_key() {
     assert_eq!(rekey_all(&lab, "math/", before).await.len(), 0);
 
     for at in (0..COUNT).step_by(30).filter(|at| *at != 3) {
-        assert_eq!(read(&lab, &format!("rlhf/{}", path(at)), None).await, Ok(item(at)));
+        assert_eq!(lab.read(&format!("rlhf/{}", path(at)), None).await, Ok(item(at)));
     }
-    assert_eq!(read(&lab, "rlhf/math/000003", None).await, Ok("newer".into()));
-    assert_eq!(read(&lab, "rlhf/math/middle", None).await, Ok(middle));
-    assert_eq!(read(&lab, "rlhf/math/large", None).await, Ok(large.clone()));
+    assert_eq!(lab.read("rlhf/math/000003", None).await, Ok("newer".into()));
+    assert_eq!(lab.read("rlhf/math/middle", None).await, Ok(middle));
+    assert_eq!(lab.read("rlhf/math/large", None).await, Ok(large.clone()));
     let info = lab.vault.stat(&lab.object("rlhf/math/large"), GetOptions::default()).await.unwrap();
     assert_eq!(info.generation, Generation(2));
     // Whoever reads the old one finishes; then its key and its blob go, sooner than what was overwritten.
@@ -81,11 +76,11 @@ async fn everything_under_a_prefix_gets_a_new_key() {
         got.extend_from_slice(&bytes.unwrap());
     }
     assert!(got == large);
-    assert_eq!(read(&lab, "rlhf/math/middle", Some(1)).await.map(|bytes| bytes.len()), Ok(300_000));
+    assert_eq!(lab.read("rlhf/math/middle", Some(1)).await.map(|bytes| bytes.len()), Ok(300_000));
     vault.clock.shift(60_001);
     until("the old blobs are gone", async || !old.exists() && Blobs::look(&vault.folder()).await.is_swept()).await;
-    assert_eq!(read(&lab, "rlhf/math/middle", Some(1)).await, Err(Reason::NotFound));
-    assert_eq!(read(&lab, "rlhf/math/000003", Some(1)).await, Ok(item(3)), "that was overwritten");
+    assert_eq!(lab.read("rlhf/math/middle", Some(1)).await, Err(Reason::NotFound));
+    assert_eq!(lab.read("rlhf/math/000003", Some(1)).await, Ok(item(3)), "that was overwritten");
 
     // It is the admins' alone: the key holder of nobody else's orders.
     let worker = lab.vendor(&vault, "labelco").await;

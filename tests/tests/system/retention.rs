@@ -7,27 +7,17 @@ use std::path::Path;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use strongroom_client::audit::Query;
-use strongroom_client::{Condition, DeleteOptions, Generation, GetOptions, ObjectPath, PutOptions, Reason};
+use strongroom_client::{DeleteOptions, Generation, GetOptions, ObjectPath, PutOptions, Reason};
 use strongroom_test_services::on_each_engine;
 use strongroom_tests::oracle::{Blobs, walk};
 use strongroom_tests::site::Site;
-use strongroom_tests::{Lab, TestVault, sample, tamper, until};
+use strongroom_tests::{TestVault, sample, tamper, until};
 
 use crate::STRONGROOM;
 
 const DAY: i64 = 24 * 3600 * 1000;
 /// A day is kept; the rows are looked at every second.
 const LIMITS: &str = "retention = 86400\nupload_idle = 1";
-
-async fn read(lab: &Lab, name: &str, generation: Option<u64>) -> Result<Bytes, Reason> {
-    let options = GetOptions { generation: generation.map(Generation), grant: None };
-    lab.vault.get_bytes(&lab.object(name), options).await.map_err(|error| error.reason())
-}
-
-async fn overwrite(lab: &Lab, name: &str, bytes: impl Into<Bytes>) {
-    let options = PutOptions { condition: Condition::Any, ..PutOptions::default() };
-    lab.vault.put_bytes(&lab.object(name), bytes.into(), options).await.unwrap();
-}
 
 /// How many rows a table has, or those of it that `of` picks.
 async fn count(folder: &Path, of: &str) -> u64 {
@@ -49,7 +39,7 @@ async fn what_was_overwritten_or_deleted_loses_its_key_after_a_while() {
     let dataset = lab.dataset("rlhf").await;
     let first = Bytes::from(sample::bytes(1, 200_000));
     lab.put("rlhf/large", first.clone()).await;
-    overwrite(&lab, "rlhf/large", "the second").await;
+    lab.overwrite("rlhf/large", "the second").await;
     lab.put("rlhf/deleted", "hidden").await;
     lab.vault.delete(&lab.object("rlhf/deleted"), DeleteOptions::default()).await.unwrap();
     // Nine in one pack: two are overwritten, two are deleted.
@@ -58,7 +48,7 @@ async fn what_was_overwritten_or_deleted_loses_its_key_after_a_while() {
     let _: Vec<_> = lab.vault.put_many(&dataset, small, PutOptions::default()).try_collect().await.unwrap();
     let (pack, _) = tamper::place(&vault.folder(), "pack/8").await;
     for at in 0..2 {
-        overwrite(&lab, &format!("rlhf/pack/{at}"), "again").await;
+        lab.overwrite(&format!("rlhf/pack/{at}"), "again").await;
         lab.vault.delete(&lab.object(&format!("rlhf/pack/{}", at + 2)), DeleteOptions::default()).await.unwrap();
     }
     let gone = lab.dataset("gone").await;
@@ -79,33 +69,33 @@ async fn what_was_overwritten_or_deleted_loses_its_key_after_a_while() {
     })
     .await;
     vault.clock.shift(DAY - 120_000);
-    assert_eq!(read(&lab, "rlhf/large", Some(1)).await, Ok(first));
+    assert_eq!(lab.read("rlhf/large", Some(1)).await, Ok(first));
     assert_eq!(count(&vault.folder(), "objects WHERE key_version = 0").await, 0);
 
     vault.clock.shift(120_000 + 1);
     passed(&vault).await;
     until("all of it", async || count(&vault.folder(), "retired").await == 0).await;
     assert_eq!(count(&vault.folder(), "objects WHERE key_version = 0").await, 606);
-    assert_eq!(read(&lab, "rlhf/large", Some(1)).await, Err(Reason::NotFound));
+    assert_eq!(lab.read("rlhf/large", Some(1)).await, Err(Reason::NotFound));
     let by_id = lab.vault.get_by_id(&dataset, id, GetOptions::default()).await;
     assert_eq!(by_id.unwrap_err().reason(), Reason::NotFound);
     let options = GetOptions { generation: Some(Generation(1)), grant: None };
     assert_eq!(lab.vault.stat(&lab.object("rlhf/large"), options).await.unwrap_err().reason(), Reason::NotFound);
-    assert_eq!(read(&lab, "rlhf/large", None).await, Ok("the second".into()));
+    assert_eq!(lab.read("rlhf/large", None).await, Ok("the second".into()));
     for at in 0..9 {
         let expected = match at {
             0 | 1 => Ok("again".into()),
             2 | 3 => Err(Reason::NotFound),
             _ => Ok(format!("item {at}").into()),
         };
-        assert_eq!(read(&lab, &format!("rlhf/pack/{at}"), None).await, expected, "{at}");
+        assert_eq!(lab.read(&format!("rlhf/pack/{at}"), None).await, expected, "{at}");
     }
     assert!(!old.exists(), "nothing lies in it any more");
     assert!(pack.exists(), "five of nine are still there");
     until("the key is in no file of the vault", async || lies_in(&vault.folder(), &wrapped) != Some(true)).await;
 
     // The numbers go on, and so does what is told of it.
-    overwrite(&lab, "rlhf/deleted", "a new beginning").await;
+    lab.overwrite("rlhf/deleted", "a new beginning").await;
     let info = lab.vault.stat(&lab.object("rlhf/deleted"), GetOptions::default()).await.unwrap();
     assert_eq!(info.generation, Generation(3), "1 was put, 2 was the delete");
     let told: Vec<_> = lab.vault.query(&lab.tenant, Query::default()).try_collect().await.unwrap();
@@ -144,7 +134,7 @@ async fn a_read_under_way_is_told_that_it_is_gone() {
     // Three windows: the last is not asked for before the second is read.
     let large = Bytes::from(sample::bytes(1, 3 * (64 << 20)));
     lab.put("rlhf/large", large.clone()).await;
-    overwrite(&lab, "rlhf/large", "the second").await;
+    lab.overwrite("rlhf/large", "the second").await;
     let (file, _) = tamper::place_of(&vault.folder(), "large", Some(1)).await;
     let options = GetOptions { generation: Some(Generation(1)), grant: None };
     let mut reader = lab.vault.get(&lab.object("rlhf/large"), options).await.unwrap();
@@ -174,7 +164,7 @@ async fn a_pass_that_dies_with_the_server() {
         lab.put("rlhf/a", sample::bytes(1, 100_000)).await;
         lab.put("rlhf/kept", "kept").await;
         site.restart(Some(point));
-        overwrite(&lab, "rlhf/a", "the second").await;
+        lab.overwrite("rlhf/a", "the second").await;
         site.await_death();
         let destroyed = count(&site.folder(), "objects WHERE key_version = 0").await;
         assert_eq!(destroyed, u64::from(point == "retention.committed"), "all of it or nothing");
@@ -184,9 +174,9 @@ async fn a_pass_that_dies_with_the_server() {
                 && Blobs::look(&site.folder()).await.is_swept()
         })
         .await;
-        assert_eq!(read(&lab, "rlhf/a", None).await, Ok("the second".into()));
-        assert_eq!(read(&lab, "rlhf/a", Some(1)).await, Err(Reason::NotFound));
-        assert_eq!(read(&lab, "rlhf/kept", None).await, Ok("kept".into()));
+        assert_eq!(lab.read("rlhf/a", None).await, Ok("the second".into()));
+        assert_eq!(lab.read("rlhf/a", Some(1)).await, Err(Reason::NotFound));
+        assert_eq!(lab.read("rlhf/kept", None).await, Ok("kept".into()));
         Blobs::look(&site.folder()).await.assert_whole();
         site.ledger("acme").await;
     }
@@ -201,7 +191,7 @@ async fn what_is_visible_never_expires() {
     let forged = "INSERT INTO retired (since, tenant, entry, ordinal) SELECT 1, tenant, entry, ordinal FROM objects";
     tamper::edit(&vault.folder(), &[forged.to_owned()]).await;
     until("the row was looked at", async || count(&vault.folder(), "retired").await == 0).await;
-    assert_eq!(read(&lab, "rlhf/a", None).await, Ok("it stays".into()));
+    assert_eq!(lab.read("rlhf/a", None).await, Ok("it stays".into()));
     vault.ledger("acme").await;
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use strongroom_client::rotation::KeyStatus;
 use strongroom_client::{Body, Condition, Fetched, GetOptions, ObjectPath, PutOptions, Reason};
 use strongroom_core::ledger::Event;
@@ -27,9 +27,7 @@ fn item(at: usize) -> Bytes {
 
 /// So many small objects.
 async fn fill(lab: &Lab, count: usize) {
-    let dataset = lab.dataset("rlhf").await;
-    let items = futures::stream::iter((0..count).map(|at| (path(at), item(at))));
-    let _: Vec<_> = lab.vault.put_many(&dataset, items, PutOptions::default()).try_collect().await.unwrap();
+    lab.fill((0..count).map(|at| (path(at), item(at)))).await;
 }
 
 async fn rotated(lab: &Lab) -> KeyStatus {

@@ -9,8 +9,7 @@ use futures::TryStreamExt;
 use strongroom_client::audit::Query;
 use strongroom_client::shredding::{Shreddable, Shredding};
 use strongroom_client::{
-    Condition, DeleteOptions, Generation, GetOptions, Index, ListOptions, ObjectId, ObjectPath, Prefix, PutOptions,
-    Reason,
+    DeleteOptions, Generation, GetOptions, Index, ListOptions, ObjectId, ObjectPath, Prefix, PutOptions, Reason,
 };
 use strongroom_core::ledger::Event;
 use strongroom_test_services::on_each_engine;
@@ -35,19 +34,7 @@ fn item(at: usize) -> Bytes {
 }
 
 async fn fill(lab: &Lab, count: usize) {
-    let dataset = lab.dataset("rlhf").await;
-    let items = futures::stream::iter((0..count).map(|at| (path(at), item(at))));
-    let _: Vec<_> = lab.vault.put_many(&dataset, items, PutOptions::default()).try_collect().await.unwrap();
-}
-
-async fn read(lab: &Lab, name: &str, generation: Option<u64>) -> Result<Bytes, Reason> {
-    let options = GetOptions { generation: generation.map(Generation), grant: None };
-    lab.vault.get_bytes(&lab.object(name), options).await.map_err(|error| error.reason())
-}
-
-async fn overwrite(lab: &Lab, name: &str, bytes: impl Into<Bytes>) {
-    let options = PutOptions { condition: Condition::Any, ..PutOptions::default() };
-    lab.vault.put_bytes(&lab.object(name), bytes.into(), options).await.unwrap();
+    lab.fill((0..count).map(|at| (path(at), item(at)))).await;
 }
 
 async fn shred(lab: &Lab, what: &str) -> Index {
@@ -94,7 +81,7 @@ async fn a_folder_is_shredded_and_its_neighbours_are_not() {
     lab.let_read(&worker, "rlhf/math/").await;
     lab.put("rlhf/mathematics", "beside it").await;
     lab.put("rlhf/math", "no folder").await;
-    overwrite(&lab, "rlhf/math/000001", "the second").await;
+    lab.overwrite("rlhf/math/000001", "the second").await;
     lab.vault.delete(&lab.object("rlhf/math/000002"), DeleteOptions::default()).await.unwrap();
     let large = Bytes::from(sample::bytes(3, 200_000));
     lab.put("rlhf/math/large", large).await;
@@ -109,13 +96,13 @@ async fn a_folder_is_shredded_and_its_neighbours_are_not() {
     assert_eq!(refused(&lab, "/other/math/").await, Reason::NotFound);
     let entry = shred(&lab, "/rlhf/math/").await;
     // From its entry on, wherever the work is.
-    assert_eq!(read(&lab, "rlhf/math/000000", None).await, Err(Reason::Shredded));
+    assert_eq!(lab.read("rlhf/math/000000", None).await, Err(Reason::Shredded));
     assert_eq!(read_as(&lab, &worker, "rlhf/math/001499").await, Err(Reason::Shredded));
     let all = lab.vault.list(&"acme/rlhf".parse().unwrap(), &Prefix::all(), ListOptions::default());
     let listed: Vec<_> = all.try_collect().await.unwrap();
     assert_eq!(listed.len(), 2, "{listed:?}");
     // While the work goes on, a path is put anew.
-    overwrite(&lab, "rlhf/math/001400", "something else").await;
+    lab.overwrite("rlhf/math/001400", "something else").await;
     let shredding = finished(&lab, entry).await;
     assert!(shredding.done >= COUNT as u64, "{shredding:?}");
     let at = shredding.finished.unwrap();
@@ -126,30 +113,30 @@ async fn a_folder_is_shredded_and_its_neighbours_are_not() {
     assert_eq!(found(&vault.folder(), &keys), BTreeSet::new(), "no wrapped key of it stands in any file");
     until("its blobs are gone", async || !blob.exists() && Blobs::look(&vault.folder()).await.is_swept()).await;
     for name in ["rlhf/math/000000", "rlhf/math/000001", "rlhf/math/large"] {
-        assert_eq!(read(&lab, name, None).await, Err(Reason::Shredded), "{name}");
+        assert_eq!(lab.read(name, None).await, Err(Reason::Shredded), "{name}");
         let error = lab.vault.stat(&lab.object(name), GetOptions::default()).await.unwrap_err();
         assert_eq!(error.reason(), Reason::Shredded, "{name}");
     }
-    assert_eq!(read(&lab, "rlhf/math/000001", Some(1)).await, Err(Reason::Shredded), "every generation");
+    assert_eq!(lab.read("rlhf/math/000001", Some(1)).await, Err(Reason::Shredded), "every generation");
     let dataset = "acme/rlhf".parse().unwrap();
     let by_id = lab.vault.get_by_id(&dataset, id, GetOptions::default()).await;
     assert_eq!(by_id.unwrap_err().reason(), Reason::Shredded);
     // What was deleted, and what never was, is told apart.
-    assert_eq!(read(&lab, "rlhf/math/000002", None).await, Err(Reason::NotFound));
-    assert_eq!(read(&lab, "rlhf/math/none", None).await, Err(Reason::NotFound));
-    assert_eq!(read(&lab, "rlhf/mathematics", None).await, Ok("beside it".into()));
-    assert_eq!(read(&lab, "rlhf/math", None).await, Ok("no folder".into()));
+    assert_eq!(lab.read("rlhf/math/000002", None).await, Err(Reason::NotFound));
+    assert_eq!(lab.read("rlhf/math/none", None).await, Err(Reason::NotFound));
+    assert_eq!(lab.read("rlhf/mathematics", None).await, Ok("beside it".into()));
+    assert_eq!(lab.read("rlhf/math", None).await, Ok("no folder".into()));
 
     // A path may be put anew, with the next number; what was shredded stays so.
-    assert_eq!(read(&lab, "rlhf/math/001400", None).await, Ok("something else".into()));
-    assert_eq!(read(&lab, "rlhf/math/001400", Some(1)).await, Err(Reason::Shredded));
+    assert_eq!(lab.read("rlhf/math/001400", None).await, Ok("something else".into()));
+    assert_eq!(lab.read("rlhf/math/001400", Some(1)).await, Err(Reason::Shredded));
     lab.put("rlhf/math/000000", "put anew").await;
     let info = lab.vault.stat(&lab.object("rlhf/math/000000"), GetOptions::default()).await.unwrap();
     assert_eq!(info.generation, Generation(2));
     assert_eq!(read_as(&lab, &worker, "rlhf/math/000000").await, Ok("put anew".into()));
     lab.vault.delete(&lab.object("rlhf/math/000000"), DeleteOptions::default()).await.unwrap();
-    assert_eq!(read(&lab, "rlhf/math/000000", None).await, Err(Reason::NotFound), "that was deleted");
-    assert_eq!(read(&lab, "rlhf/math/000000", Some(1)).await, Err(Reason::Shredded));
+    assert_eq!(lab.read("rlhf/math/000000", None).await, Err(Reason::NotFound), "that was deleted");
+    assert_eq!(lab.read("rlhf/math/000000", Some(1)).await, Err(Reason::Shredded));
     let deleted = lab.vault.delete(&lab.object("rlhf/math/000005"), DeleteOptions::default()).await;
     assert_eq!(deleted.unwrap_err().reason(), Reason::Shredded);
 
@@ -178,11 +165,11 @@ async fn a_dataset_and_then_the_tenant_are_shredded() {
     let tenant_keys = tamper::column(&vault.folder(), "SELECT wrapped FROM tenant_keys").await;
 
     let entry = shred(&lab, "/rlhf/").await;
-    assert_eq!(read(&lab, "rlhf/math/000000", None).await, Err(Reason::Shredded));
+    assert_eq!(lab.read("rlhf/math/000000", None).await, Err(Reason::Shredded));
     let shredding = finished(&lab, entry).await;
     assert_eq!((shredding.done, shredding.gone_from_backups), (700, None));
     assert_eq!(found(&vault.folder(), &keys), BTreeSet::new());
-    assert_eq!(read(&lab, "other/a", None).await, Ok("it stays for now".into()));
+    assert_eq!(lab.read("other/a", None).await, Ok("it stays for now".into()));
     assert_eq!(refused(&lab, "/rlhf/").await, Reason::Shredded);
     assert_eq!(refused(&lab, "/rlhf/math/").await, Reason::Shredded);
     let put = async |name: &str| {
@@ -196,7 +183,7 @@ async fn a_dataset_and_then_the_tenant_are_shredded() {
     lab.vault.unfreeze_dataset(&other, None).await.unwrap();
 
     let entry = shred(&lab, "").await;
-    assert_eq!(read(&lab, "other/a", None).await, Err(Reason::Shredded));
+    assert_eq!(lab.read("other/a", None).await, Err(Reason::Shredded));
     assert_eq!(put("other/b").await, Reason::Shredded);
     finished(&lab, entry).await;
     assert_eq!(found(&vault.folder(), &[more, tenant_keys].concat()), BTreeSet::new());
@@ -224,11 +211,11 @@ async fn shredding_that_dies_with_the_server_goes_on() {
         let entry = shred(&lab, "/rlhf/math/0*").await;
         site.await_death();
         site.restart(None);
-        assert_eq!(read(&lab, "rlhf/math/001199", None).await, Err(Reason::Shredded), "{point}");
+        assert_eq!(lab.read("rlhf/math/001199", None).await, Err(Reason::Shredded), "{point}");
         let shredding = finished(&lab, entry).await;
         assert_eq!(shredding.done, COUNT as u64, "{point}");
         assert_eq!(found(&site.folder(), &keys), BTreeSet::new(), "{point}");
-        assert_eq!(read(&lab, "rlhf/kept", None).await, Ok("kept".into()));
+        assert_eq!(lab.read("rlhf/kept", None).await, Ok("kept".into()));
         site.ledger("acme").await;
     }
 }

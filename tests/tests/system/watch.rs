@@ -7,10 +7,9 @@ use std::process::Stdio;
 use serde_json::Value;
 use strongroom_tests::relay::Relay;
 use strongroom_tests::shell::Shell;
-use strongroom_tests::tamper;
 
 use crate::STRONGROOM;
-use crate::export::{exported, serve};
+use crate::export::{Past, exported};
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -104,24 +103,14 @@ fn a_monitor_stays_while_servers_come_and_go() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_monitor_shouts_when_a_ledger_is_put_back_or_rewritten() {
     let mut shell = exported();
-    let (vault, beside) = (shell.folder().join("vault"), shell.folder().join("beside"));
     shell.run("strongroom --home lab audit watch acme --state early/ --once").ok();
-    assert!(shell.server().terminate().success());
-    fs::create_dir(&beside).unwrap();
-    let (catalog, logs) = (beside.join("old.db"), beside.join("logs"));
-    tamper::copy_catalog(&vault, &catalog).await;
-    tamper::copy_logs(&vault, &logs);
-    serve(&mut shell);
+    let past = Past::keep(&mut shell).await;
     shell.run("strongroom --home labelco cat acme/rlhf/math/000010.json").ok();
     let watch = "strongroom --home lab audit watch acme --state watch/ --once --exec 'cat >> told.jsonl'";
     shell.run(watch).ok();
     shell.run("strongroom --home lab audit export acme -o acme-ledger/").ok();
     shell.run("strongroom audit verify acme-ledger/ --snapshot acme.snapshot").ok();
-    assert!(shell.server().terminate().success());
-    tamper::replace_catalog(&vault, &catalog).await;
-    tamper::replace_logs(&vault, &logs);
-    fs::remove_dir_all(vault.join("memory")).unwrap();
-    serve(&mut shell);
+    past.put_back(&mut shell).await;
     let forget = |shell: &Shell| {
         for home in ["lab", "labelco"] {
             fs::remove_file(shell.folder().join(home).join("ledgers.json")).unwrap();
@@ -244,13 +233,7 @@ async fn a_witness_of_another_history_stops_the_tenant() {
     use strongroom_client::{Connect, Home, Reason};
     use strongroom_core::ledger::cosign::Witness;
     let mut shell = exported();
-    let (vault, beside) = (shell.folder().join("vault"), shell.folder().join("beside"));
-    assert!(shell.server().terminate().success());
-    fs::create_dir(&beside).unwrap();
-    let (catalog, logs) = (beside.join("old.db"), beside.join("logs"));
-    tamper::copy_catalog(&vault, &catalog).await;
-    tamper::copy_logs(&vault, &logs);
-    serve(&mut shell);
+    let past = Past::keep(&mut shell).await;
     shell.run("strongroom --home labelco cat acme/rlhf/math/000010.json").ok();
     shell.run("strongroom --home lab audit export acme -o acme-ledger/").ok();
     let note = shell.read("acme-ledger/checkpoint");
@@ -279,11 +262,7 @@ async fn a_witness_of_another_history_stops_the_tenant() {
     }
     assert_eq!(as_home(&shell, "lab", "one.more.example").await.unwrap_err().reason(), Reason::QuotaExceeded);
     show(&shell, note.clone()).await.unwrap();
-    assert!(shell.server().terminate().success());
-    tamper::replace_catalog(&vault, &catalog).await;
-    tamper::replace_logs(&vault, &logs);
-    fs::remove_dir_all(vault.join("memory")).unwrap();
-    serve(&mut shell);
+    past.put_back(&mut shell).await;
     for home in ["lab", "labelco"] {
         fs::remove_file(shell.folder().join(home).join("ledgers.json")).unwrap();
     }
