@@ -107,6 +107,18 @@ enum What {
         #[arg(long, default_value_t = 1_000_000)]
         entries: u64,
     },
+    /// One vendor's part in many releases: its exposure in the vault and offline, and an incident from the call to the answer.
+    Incident {
+        /// How many releases.
+        #[arg(long, default_value_t = 10_000_000)]
+        releases: u64,
+        /// One in how many of them is of the vendor.
+        #[arg(long, default_value_t = 100)]
+        one_in: u64,
+        /// Where the vault is kept: the one there is asked, or a new one is filled there. Without it, one is filled and dropped.
+        #[arg(long)]
+        kept: Option<PathBuf>,
+    },
     /// Rotates a tenant's key over many objects while one reads and one writes.
     Rotation {
         /// How many objects.
@@ -164,6 +176,9 @@ async fn run(arguments: Arguments) -> Result<()> {
         What::Match { mib } => work::matching::run(&setting, mib).await,
         What::Exposure { releases } => work::exposure::run(&releases),
         What::Ledger { callers, entries } => work::ledger::run(&setting, &callers, entries).await,
+        What::Incident { releases, one_in, kept } => {
+            work::incident::run(&setting, releases, one_in, kept.as_deref()).await
+        }
         What::Rotation { objects } => work::rotation::run(&setting, objects).await,
         What::Disk => measure::disk(&setting),
         What::Raw => Ok(()),

@@ -10,6 +10,9 @@ use strongroom_client::{Connect, Fingerprint, Home, Identity, TenantName, Vault}
 use crate::Result;
 use crate::work::Setting;
 
+/// Where [`Running::envs`] keeps the admin's identity, in the vault's folder.
+const ADMIN: &str = "admin.pem";
+
 /// A running server, with an admin of its one tenant connected.
 pub struct Running {
     server: Child,
@@ -30,7 +33,12 @@ impl Running {
 
     /// As [`Running::start`], with the catalog in the database of this URL if there is one.
     pub async fn start_on(setting: &Setting, name: &str, catalog: Option<&str>) -> Result<Self> {
-        let folder = setting.folder.join(name);
+        Self::start_in(setting, &setting.folder.join(name), catalog).await
+    }
+
+    /// As [`Running::start_on`], in this new folder.
+    pub async fn start_in(setting: &Setting, folder: &Path, catalog: Option<&str>) -> Result<Self> {
+        let folder = folder.to_owned();
         let made = Command::new(&setting.binary).arg("init").arg(&folder).stdout(Stdio::null()).status()?;
         if !made.success() {
             return Err("strongroom init failed".into());
@@ -44,6 +52,15 @@ impl Running {
         let lab = Connect::to(&address, key, copy(&identity)?).open().await?;
         lab.create_dataset(&"acme/bench".parse()?).await?;
         Ok(Self { server, binary: setting.binary.clone(), folder, admin: identity, address, key, lab, tenant })
+    }
+
+    /// Serves a vault that was measured before, whose admin's identity was kept in its folder by [`Running::envs`].
+    pub async fn open(setting: &Setting, folder: &Path) -> Result<Self> {
+        let (server, address, key) = serve(&setting.binary, folder, &[])?;
+        let admin = Identity::from_pem(&std::fs::read_to_string(folder.join(ADMIN))?)?;
+        let lab = Connect::to(&address, key, copy(&admin)?).open().await?;
+        let (binary, folder) = (setting.binary.clone(), folder.to_owned());
+        Ok(Self { server, binary, folder, admin, address, key, lab, tenant: "acme".parse()? })
     }
 
     /// Kills the server and starts it again, on another port; how long it took until it listened, in milliseconds. Connections from
@@ -64,7 +81,7 @@ impl Running {
 
     /// Has a command speak with the vault as the admin.
     pub fn envs(&self, command: &mut Command) -> Result<()> {
-        let identity = self.folder.join("admin.pem");
+        let identity = self.folder.join(ADMIN);
         std::fs::write(&identity, self.admin.to_pem().as_bytes())?;
         std::fs::set_permissions(&identity, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
         command.env("STRONGROOM_IDENTITY", identity).env("STRONGROOM_SERVER", &self.address);

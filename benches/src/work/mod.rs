@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod engines;
 pub mod exposure;
 pub mod grants;
+pub mod incident;
 pub mod large;
 pub mod ledger;
 pub mod matching;
