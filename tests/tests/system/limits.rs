@@ -1,5 +1,7 @@
 //! What a grant allows how much of, how fast, from when and from where; and what is told when that is reached.
 
+use std::io::{Read, Write};
+
 use futures::StreamExt;
 use strongroom_client::grants::GrantState;
 use strongroom_client::{Action, GetOptions, GrantId, Limit, Limits, Millis, PutOptions, Reason, Terms};
@@ -244,6 +246,126 @@ async fn behind_a_proxy_the_caller_is_who_the_proxy_says() {
     assert_eq!(sources, ["198.51.100.9:50000", "198.51.100.10:50000"]);
 }
 
+/// Whether the server begins a handshake on a connection that begins so.
+fn is_answered(server: std::net::SocketAddr, said: &[u8]) -> bool {
+    let mut tcp = std::net::TcpStream::connect(server).unwrap();
+    // The server may have ended it before all is said.
+    let _ = tcp.write_all(said);
+    let mut kind = [0];
+    // A record of TLS is one of a handshake, 22, or an alert, 21 (RFC 8446 §5.1).
+    match tcp.read(&mut kind) {
+        Ok(0) | Err(_) => false,
+        Ok(_) => kind == [22],
+    }
+}
+
+/// What a client says first.
+async fn hello(vault_key: strongroom_client::Fingerprint) -> Vec<u8> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let client = tokio::spawn(async move {
+        let identity = strongroom_client::Identity::generate().unwrap();
+        strongroom_client::Connect::to(&address, vault_key, identity).open().await?.status().await
+    });
+    let heard = tokio::task::spawn_blocking(move || {
+        let mut tcp = listener.accept().unwrap().0;
+        let mut record = vec![0; 5];
+        tcp.read_exact(&mut record).unwrap();
+        let rest = usize::from(u16::from_be_bytes([record[3], record[4]]));
+        record.resize(5 + rest, 0);
+        tcp.read_exact(&mut record[5..]).unwrap();
+        record
+    });
+    let record = heard.await.unwrap();
+    client.abort();
+    record
+}
+
+/// Nobody but a configured proxy says where a connection comes from, and such a one says it rightly or not at all.
+async fn a_header_from_elsewhere_or_in_another_form_opens_no_connection() {
+    let mut shell = Shell::new(STRONGROOM);
+    shell.run("strongroom init ./vault").ok();
+    strongroom_tests::configure(&shell.folder().join("vault"), "");
+    let serve = |proxies: &str| {
+        STRONGROOM.serve_with(shell.folder(), "./vault", |command| {
+            command.env("STRONGROOM_PROXIES", proxies);
+        })
+    };
+    let run = |line: &str| {
+        let words = strongroom_tests::shell::words(line);
+        let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+        STRONGROOM.run(shell.folder(), &words)
+    };
+    let login = |home: &str, server: &strongroom_tests::process::ServerProcess, door: std::net::SocketAddr| {
+        run(&format!("strongroom --home {home} login {door} --server-key {}", server.vault_key))
+    };
+
+    // The server's neighbours are no proxies: a header that the vendor itself says, to be taken for a caller from elsewhere.
+    let mut server = serve("192.0.2.0/24,2001:db8::/32");
+    let relay = Relay::start(server.address);
+    let lab = login("lab", &server, relay.address()).ok().word().to_owned();
+    let labelco = login("labelco", &server, relay.address()).ok().word().to_owned();
+    login("./vault/operator", &server, relay.address()).ok();
+    run(&format!("strongroom --home ./vault/operator tenant create acme --admin {lab}")).ok();
+    shell.write("one.txt", "one");
+    run("strongroom --home lab put one.txt acme/rlhf/one.txt --create").ok();
+    run(&format!("strongroom --home lab vendor add acme/labelco --key {labelco}")).ok();
+    run("strongroom --home lab grant issue --to acme/labelco --read acme/rlhf/ --for 1h --from 198.51.100.0/24").ok();
+    let read = || run("strongroom --home labelco cat acme/rlhf/one.txt");
+    let refused = read();
+    refused.fails(4, "OUT_OF_SCOPE");
+    assert!(refused.stderr.contains("127.0.0.1"), "{}", refused.stderr);
+    let honest = proxy_header([198, 51, 100, 9]);
+    relay.greet(&honest);
+    read().fails(6, "UNAVAILABLE");
+    relay.greet(b"");
+    read().fails(4, "OUT_OF_SCOPE");
+    assert!(server.terminate().success(), "{}", server.stderr());
+
+    // The same from a configured proxy is believed; what is no header of this kind, or more than one, is not repaired.
+    let mut server = serve("127.0.0.0/8");
+    relay.lead_to(Some(server.address));
+    let changed = |at: usize, byte: u8| {
+        let mut header = honest.clone();
+        header[at] = byte;
+        header
+    };
+    let long = |rest: u16| {
+        [&changed(14, 0)[..14], &rest.to_be_bytes(), &honest[16..], &vec![0; usize::from(rest) - 12]].concat()
+    };
+    let hello = hello(server.vault_key).await;
+    assert!(is_answered(server.address, &[&honest[..], &hello].concat()));
+    let bad: [(&str, Vec<u8>); 9] = [
+        ("none at all", Vec::new()),
+        ("version 1", b"PROXY TCP4 198.51.100.9 10.0.0.1 50000 7443\r\n".to_vec()),
+        ("another version", changed(12, 0x31)),
+        ("another command", changed(12, 0x22)),
+        ("a datagram", changed(13, 0x12)),
+        ("a signature with a wrong byte", changed(3, b' ')),
+        ("shorter than its addresses", changed(15, 4)[..20].to_vec()),
+        ("over 2 KiB", long(2049)),
+        ("twice", [&honest[..], &honest].concat()),
+    ];
+    for (what, header) in bad {
+        assert!(!is_answered(server.address, &[&header[..], &hello].concat()), "{what}");
+    }
+    for header in [&honest, &long(2048)] {
+        relay.greet(header);
+        assert_eq!(read().ok().text(), "one");
+    }
+    assert!(server.terminate().success(), "{}", server.stderr());
+    let ledger = strongroom_tests::oracle::Ledger::read(&shell.folder().join("vault"), "acme").await.assert_clean();
+    let told: std::collections::BTreeSet<_> = ledger
+        .parsed()
+        .iter()
+        .zip(ledger.private_parts())
+        .filter(|(entry, _)| matches!(entry.event, Event::Release | Event::Denied))
+        .map(|(entry, private)| (entry.event, private.source.unwrap().split(':').next().unwrap().to_owned()))
+        .collect();
+    let told: Vec<_> = told.iter().map(|(event, source)| (*event, source.as_str())).collect();
+    assert_eq!(told, [(Event::Release, "198.51.100.9"), (Event::Denied, "127.0.0.1")]);
+}
+
 on_each_engine! {
     (flavor = "current_thread")
     a_read_goes_on_in_the_next_minute_by_itself,
@@ -252,4 +374,5 @@ on_each_engine! {
     what_is_used_up_or_has_not_begun_is_told,
     a_grant_is_used_from_its_networks_only,
     behind_a_proxy_the_caller_is_who_the_proxy_says,
+    a_header_from_elsewhere_or_in_another_form_opens_no_connection,
 }

@@ -247,9 +247,83 @@ async fn a_vendors_keys_come_and_go() {
     assert!(shell.server().terminate().success(), "{}", shell.server().stderr());
 }
 
+/// One key is a vendor of two tenants: it is told of both in one call, and neither is told of the other.
+async fn what_one_key_had_at_two_tenants() {
+    let Site { mut shell, labelco, .. } = site();
+    login(&mut shell, "other");
+    shell.run("strongroom --home ./vault/operator tenant create zenith --admin SHA256:…").ok();
+    shell.write("secret.txt", "theirs");
+    shell.run("strongroom --home other put secret.txt zenith/vision/secret.txt --create").ok();
+    shell.run(&format!("strongroom --home other vendor add zenith/annotators --key {labelco}")).ok();
+    shell.run("strongroom --home other grant issue --to zenith/annotators --read zenith/vision/ --for 1h").ok();
+    shell.run("strongroom --home labelco cat zenith/vision/secret.txt").ok();
+    shell.run("strongroom --home labelco cat acme/rlhf/math/000002.json").ok();
+
+    let names = |ran: &Ran| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        json(ran).iter().map(|line| (text(&line["tenant"]), text(&line["objects"][0]["object"]))).collect()
+    };
+    let pair = |tenant: &str, object: &str| (tenant.to_owned(), object.to_owned());
+    let own = [pair("acme", "rlhf/math/000001.json"), pair("acme", "rlhf/math/000002.json")];
+    let all = [&own[..], &[pair("zenith", "vision/secret.txt")]].concat();
+    for named in ["", "acme zenith"] {
+        let mine = shell.run(&format!("strongroom --home labelco audit mine {named} --output json")).ok();
+        assert_eq!(names(&mine), all, "{named}");
+    }
+    let mine = shell.run("strongroom --home labelco audit mine").ok();
+    let lines: Vec<&str> = mine.text().lines().collect();
+    assert!(lines.len() == 3 && lines[2].starts_with("zenith  ") && lines[2].contains("vision/secret.txt, 6 B"));
+    // A key that another tenant knows is told nothing there, and its own all the same.
+    shell.run("strongroom --home worker audit mine zenith").fails(4, "UNAUTHENTICATED");
+    assert_eq!(names(&shell.run("strongroom --home worker audit mine --output json").ok()), own[..1]);
+
+    // Neither lab learns of the other: not of its own ledger, nor of the vendor's key.
+    for (home, tenant, vendor, foreign) in [
+        ("lab", "acme", "labelco", ["zenith", "annotators", "vision"]),
+        ("other", "zenith", "annotators", ["acme", "rlhf", "math"]),
+    ] {
+        for line in [
+            format!("audit log {tenant}"),
+            format!("audit exposure {tenant} --vendor {vendor} --output json"),
+            format!("vendor show {tenant}/{vendor}"),
+            format!("grant list {tenant}"),
+            "whoami".to_owned(),
+            "audit mine".to_owned(),
+        ] {
+            let told = shell.run(&format!("strongroom --home {home} {line}")).ok();
+            assert!(!foreign.iter().any(|word| told.text().contains(word)), "{line}: {}", told.text());
+        }
+        let there = foreign[0];
+        shell.run(&format!("strongroom --home {home} audit log {there}")).fails(4, "UNAUTHENTICATED");
+    }
+
+    // What one tenant does to its vendor is no business of the other's.
+    shell.run("strongroom --home lab vendor suspend acme/labelco").ok();
+    shell.run("strongroom --home labelco cat zenith/vision/secret.txt").ok();
+    assert_eq!(
+        names(&shell.run("strongroom --home labelco audit mine --output json").ok()).len(),
+        4,
+        "suspended, and told"
+    );
+    shell.run("strongroom --home lab vendor remove acme/labelco --yes").ok();
+    let mine = shell.run("strongroom --home labelco audit mine --output json").ok();
+    assert_eq!(names(&mine), [pair("zenith", "vision/secret.txt"), pair("zenith", "vision/secret.txt")]);
+    assert!(mine.stderr.contains("acme does not know this key"), "{}", mine.stderr);
+
+    assert!(shell.server().terminate().success(), "{}", shell.server().stderr());
+    for (tenant, foreign) in [("acme", ["zenith", "annotators"]), ("zenith", ["acme", "labelco"])] {
+        let ledger = strongroom_tests::oracle::Ledger::read(&shell.folder().join("vault"), tenant).await.assert_clean();
+        for (public, private) in &ledger.entries {
+            let text = [&public[..], private.as_deref().unwrap_or_default()].map(String::from_utf8_lossy);
+            assert!(!foreign.iter().any(|word| text.iter().any(|part| part.contains(word))), "{text:?}");
+        }
+    }
+}
+
 on_each_engine! {
     (flavor = "current_thread")
     who_is_stopped_is_told_so,
     what_stands_and_why_is_told,
+    what_one_key_had_at_two_tenants,
     a_vendors_keys_come_and_go,
 }
