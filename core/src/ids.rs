@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A text or byte string that is not the identifier it should be.
@@ -48,10 +49,20 @@ macro_rules! byte_id {
             }
         }
 
+        impl $name {
+            /// The text form, without a string being made for it.
+            fn with_text<T>(&self, give: impl FnOnce(&str) -> T) -> T {
+                const PREFIX: usize = $prefix.len();
+                let mut text = [0; PREFIX + 2 * $len];
+                text[..PREFIX].copy_from_slice($prefix.as_bytes());
+                HEXLOWER.encode_mut(&self.0, &mut text[PREFIX..]);
+                give(std::str::from_utf8(&text).unwrap_or_default())
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($prefix)?;
-                f.write_str(&HEXLOWER.encode(&self.0))
+                self.with_text(|text| f.write_str(text))
             }
         }
 
@@ -65,27 +76,52 @@ macro_rules! byte_id {
             type Err = IdError;
 
             fn from_str(text: &str) -> Result<Self, IdError> {
-                text.strip_prefix($prefix)
-                    .and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok())
-                    .and_then(|bytes| bytes.try_into().ok())
-                    .map(Self)
-                    .ok_or(IdError { what: $what })
+                text.strip_prefix($prefix).and_then(from_hex).map(Self).ok_or(IdError { what: $what })
             }
         }
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                self.with_text(|text| serializer.serialize_str(text))
             }
         }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                from_text(deserializer, $what, str::parse)
             }
         }
     };
+}
+
+/// Exactly `N` bytes from their lower-case hex.
+pub(crate) fn from_hex<const N: usize>(hex: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let fits = hex.len() == 2 * N && HEXLOWER.decode_mut(hex.as_bytes(), &mut bytes).is_ok();
+    fits.then_some(bytes)
+}
+
+/// Reads what has a text form out of a string where it stands: entries hold many of these.
+pub(crate) fn from_text<'de, D: Deserializer<'de>, T, E: fmt::Display>(
+    deserializer: D,
+    what: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, D::Error> {
+    struct Text<P>(&'static str, P);
+
+    impl<T, E: fmt::Display, P: FnOnce(&str) -> Result<T, E>> Visitor<'_> for Text<P> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<F: serde::de::Error>(self, text: &str) -> Result<T, F> {
+            (self.1)(text).map_err(F::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Text(what, parse))
 }
 
 byte_id!(
@@ -256,5 +292,13 @@ mod tests {
         assert!("ab".repeat(16).parse::<GrantId>().is_err());
         assert!(format!("gr_{}", "AB".repeat(16)).parse::<GrantId>().is_err());
         assert!("00".parse::<ObjectId>().is_err());
+        assert!("0".repeat(31).parse::<ObjectId>().is_err());
+        assert!("zz".repeat(16).parse::<ObjectId>().is_err());
+        let text = serde_json::to_string(&id).unwrap();
+        assert_eq!(text, format!("\"{id}\""));
+        assert_eq!(serde_json::from_str::<GrantId>(&text).unwrap(), id);
+        assert!(serde_json::from_str::<GrantId>(&text.replace("ab", "a\\u0062")).is_ok_and(|read| read == id));
+        assert!(serde_json::from_str::<GrantId>(&text.replace("gr_", "")).is_err());
+        assert!(serde_json::from_str::<GrantId>("7").is_err());
     }
 }
