@@ -169,10 +169,14 @@ impl Call {
 
     /// SHA-256(session id ‖ SHA-256(origin) ‖ SHA-256(bytes)).
     pub fn digest(session: &SessionId, origin: &Origin, bytes: &[u8]) -> CallDigest {
+        Self::digest_of(session, origin, &sha256(bytes))
+    }
+
+    fn digest_of(session: &SessionId, origin: &Origin, request: &[u8; 32]) -> CallDigest {
         let mut parts = [0; 96];
         parts[..32].copy_from_slice(session.as_bytes());
         parts[32..64].copy_from_slice(&origin.digest());
-        parts[64..].copy_from_slice(&sha256(bytes));
+        parts[64..].copy_from_slice(request);
         CallDigest::from_bytes(sha256(&parts))
     }
 
@@ -206,7 +210,7 @@ impl Call {
 }
 
 impl SignedCall {
-    /// Reads a call's exact bytes, checks its shape and its signature; returns it with its digest.
+    /// Reads a call's exact bytes, checks its shape and its signature; returns it with its digest, and SHA-256 of the bytes.
     ///
     /// # Errors
     /// Each kind of [`CallError`].
@@ -216,12 +220,13 @@ impl SignedCall {
         session: &SessionId,
         origin: &Origin,
         call_key: &VerifyingKey,
-    ) -> Result<(CallDigest, Self), CallError> {
-        let digest = Call::digest(session, origin, bytes);
+    ) -> Result<(CallDigest, Digest, Self), CallError> {
+        let request = sha256(bytes);
+        let digest = Call::digest_of(session, origin, &request);
         call_key.verify(Purpose::Call, digest.as_bytes(), &signature.0)?;
         let call: Call = exact::from_slice(bytes)?;
         call.check()?;
-        Ok((digest, Self { call, signature }))
+        Ok((digest, Digest::from_bytes(request), Self { call, signature }))
     }
 
     /// Checks a call that came out of a ledger; returns its digest.
@@ -238,17 +243,21 @@ impl SignedCall {
 
 pub(crate) mod header_text {
     use data_encoding::HEXLOWER;
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserializer, Serializer};
 
-    use crate::sealed::header::Header;
+    use crate::ids::{from_hex, from_text};
+    use crate::sealed::HEADER_LEN;
+    use crate::sealed::header::{Header, HeaderError};
 
     pub(crate) fn serialize<S: Serializer>(header: &Header, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&HEXLOWER.encode(&header.encode()))
+        let mut text = [0; 2 * HEADER_LEN];
+        serializer.serialize_str(HEXLOWER.encode_mut_str(&header.encode(), &mut text))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Header, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(serde::de::Error::custom)?;
-        Header::parse(&bytes).map_err(serde::de::Error::custom)
+        from_text(deserializer, "a header", |text| {
+            let bytes = from_hex::<HEADER_LEN>(text).ok_or(HeaderError::Length(text.len() / 2))?;
+            Header::parse(&bytes)
+        })
     }
 }

@@ -134,9 +134,9 @@ fn calls() {
         assert_eq!(digest, parse(&vector["digest"]), "{}", vector["name"]);
         assert_eq!(sha256(bytes), array(&vector["request_digest"]));
         let key = VerifyingKey::from_bytes(array(&vector["call_key"]));
-        let (again, signed) =
+        let (again, request_digest, signed) =
             SignedCall::accept(bytes, signature(&vector["signature"]), &session, &origin, &key).unwrap();
-        assert_eq!(again, digest);
+        assert_eq!((again, *request_digest.as_bytes()), (digest, sha256(bytes)));
         assert_eq!(exact::to_vec(&signed).unwrap(), text(&vector["signed"]).as_bytes());
         assert_eq!(signed.verify(&session, &origin, &key).unwrap(), digest);
     }

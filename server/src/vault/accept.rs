@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use strongroom_core::call::SignedCall;
-use strongroom_core::identity::{Signature, sha256};
-use strongroom_core::ids::{Digest, SessionId};
+use strongroom_core::identity::Signature;
+use strongroom_core::ids::SessionId;
 use strongroom_proto::v1;
 
 use crate::error::Error;
@@ -24,8 +24,8 @@ pub(crate) fn call(
     let signature = message.signature[..].try_into().map(Signature);
     let signature = signature.map_err(|_| Error::Invalid("a signature has 64 bytes".into()))?;
     let call_key = &session.opening.opening.call_key;
-    let (digest, signed) = SignedCall::accept(&message.request, signature, &id, &session.tenant.origin, call_key)?;
-    let request_digest = Digest::from_bytes(sha256(&message.request));
+    let (digest, request_digest, signed) =
+        SignedCall::accept(&message.request, signature, &id, &session.tenant.origin, call_key)?;
     let (recorded, found) = (AtomicBool::new(false), OnceLock::new());
     Ok(Arc::new(AcceptedCall { caller, session, digest, request_digest, signed, recorded, found }))
 }
