@@ -121,6 +121,11 @@ impl Failure {
         self
     }
 
+    /// What came in the way of something, with its name in front.
+    pub fn about(what: &impl fmt::Display) -> impl FnOnce(strongroom_client::Error) -> Self {
+        move |error| Self::from(error).of(&what.to_string())
+    }
+
     /// The same, with other advice where nothing by the name was found.
     #[must_use]
     pub fn if_not_found(mut self, advice: &'static str) -> Self {

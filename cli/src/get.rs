@@ -66,7 +66,7 @@ impl Get {
             let dataset = self.name.dataset_ref();
             let (sink, file, place) = self.one(&id.to_string())?;
             return self.receipt.with_vault(globals, async |vault| {
-                let reader = vault.get_by_id(&dataset, id, options).await?;
+                let reader = vault.get_by_id(&dataset, id, options).await.map_err(Failure::about(&id))?;
                 get_one(globals, reader, sink, &file, place).await
             });
         }
@@ -75,7 +75,8 @@ impl Get {
                 let object = self.name.dataset_ref().object(path.clone());
                 let (sink, file, place) = self.one(path.as_str())?;
                 self.receipt.with_vault(globals, async |vault| {
-                    get_one(globals, vault.get(&object, options).await?, sink, &file, place).await
+                    let reader = vault.get(&object, options).await.map_err(Failure::about(&object))?;
+                    get_one(globals, reader, sink, &file, place).await
                 })
             }
             prefix => {

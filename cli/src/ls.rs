@@ -62,7 +62,7 @@ impl Ls {
         let options = ListOptions { delimiter: !self.recursive, grant: globals.grant };
         let mut listed = vault.list(&place.dataset_ref(), &place.prefix, options);
         let mut out = std::io::BufWriter::new(std::io::stdout());
-        while let Some(item) = listed.try_next().await? {
+        while let Some(item) = listed.try_next().await.map_err(Failure::about(place))? {
             let written = match (globals.output, item) {
                 (Format::Json, Listed::Object(info)) => write_json(&mut out, &Shown::from(info)),
                 (Format::Json, Listed::Folder(folder)) => write_json(&mut out, &FolderShown { folder }),

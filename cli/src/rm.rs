@@ -59,7 +59,10 @@ impl Rm {
         match &self.name.prefix {
             Prefix::Exact(path) => {
                 let object = self.name.dataset_ref().object(path.clone());
-                let shown = globals.with_vault(async |vault| Ok(Shown::from(vault.delete(&object, options).await?)))?;
+                let shown = globals.with_vault(async |vault| {
+                    let deleted = vault.delete(&object, options).await.map_err(Failure::about(&object))?;
+                    Ok(Shown::from(deleted))
+                })?;
                 globals.output.result(&shown, |shown| format!("{} is hidden (entry {})", self.name, shown.index))
             }
             _ if self.recursive => globals.with_vault(async |vault| self.all(globals, vault, options).await),
@@ -76,7 +79,7 @@ impl Rm {
             Listed::Object(info) => Ok(Some(info.path)),
             Listed::Folder(_) => Ok(None),
         });
-        let paths: Vec<ObjectPath> = paths.try_collect().await?;
+        let paths: Vec<ObjectPath> = paths.try_collect().await.map_err(Failure::about(&self.name))?;
         if paths.is_empty() {
             let detail = format!("there is nothing under {}", self.name);
             return Err(Failure::new(Reason::NotFound, detail, "check the name with ls"));

@@ -88,7 +88,7 @@ impl Stat {
         let shown = globals.with_vault(async |vault| match vault.stat(&self.object, options).await {
             Ok(info) => Ok(Shown::from(info)),
             Err(error) if error.reason() == Reason::Shredded => Err(self.shredded(vault, error).await),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Failure::about(&self.object)(error)),
         })?;
         globals.output.result(&shown, |shown| {
             format!(

@@ -125,6 +125,13 @@ impl Error {
                 "ask for smaller ranges, or the data's owner for a higher rate"
             }
             Some(Hit { limit: Limit::NotBefore, .. }) => "wait until it begins",
+            Some(Hit { limit: Limit::Sources, .. }) => {
+                "use it from there, or ask the data's owner for one that holds here"
+            }
+            // What is a role's, no grant covers.
+            None if self.0.reason == Reason::OutOfScope && self.0.detail.starts_with("only ") => {
+                "ask one of those to do it"
+            }
             _ => advice(self.0.reason),
         }
     }

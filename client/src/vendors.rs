@@ -98,7 +98,9 @@ impl Vault {
     /// # Errors
     /// `OUT_OF_SCOPE` if the caller's is not a live key of a vendor; `PRECONDITION_FAILED` if it is suspended already.
     pub async fn suspend_self(&self, tenant: &TenantName, note: Option<String>) -> Result<OrderDone> {
-        let none = || Error::new(Reason::OutOfScope, format!("this is no key of a vendor of {tenant}"));
+        let none = || {
+            Error::new(Reason::OutOfScope, format!("only a key of a vendor of {tenant} may do this, and this is none"))
+        };
         let vendor = self.who_am_i(tenant).await?.vendor_id.ok_or_else(none)?;
         self.order(tenant, Instruction::SuspendVendor { vendor, note }).await
     }

@@ -64,7 +64,8 @@ fn subject(tenant: &TenantName, entry: &Entry, private: Option<&Private>, object
     let claims = private.claims.as_ref().map(|claims| claims.sdk.as_str());
     let from = private.source.as_ref().map(|source| format!("from {source}"));
     let said = private.detail.as_deref().or(claims);
-    printable(&said.into_iter().map(str::to_owned).chain(from).collect::<Vec<_>>().join(" "))
+    let between = if private.detail.is_some() { " · " } else { " " };
+    printable(&said.into_iter().map(str::to_owned).chain(from).collect::<Vec<_>>().join(between))
 }
 
 /// The one object by name, many by their first and their number.

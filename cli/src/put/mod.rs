@@ -181,7 +181,7 @@ impl Put {
         let object = self.target.dataset_ref().object(path.clone());
         let bar = Progress::bytes(globals, path.as_str(), size);
         let options = PutOptions { progress: Some(bar.of_sdk()), ..self.options(globals) };
-        let done = vault.put(&object, source, options).await?;
+        let done = vault.put(&object, source, options).await.map_err(Failure::about(&object))?;
         drop(bar);
         globals.output.result(&Shown::from(done), |shown| {
             let size = Size(shown.size);

@@ -247,16 +247,17 @@ fn shredded(request: &Request<'_>, authority: &Authority) -> Result<(), Refusal>
 }
 
 fn check_source(source: Source, limits: &Limits) -> Result<(), Refusal> {
-    match source {
+    let refusal = match source {
         Source::Address(address) if !limits.allow_source(address) => {
             let words = format!("the grant may not be used from {address}, but from other networks only");
-            Err(Refusal::new(Reason::OutOfScope, words))
+            Refusal::new(Reason::OutOfScope, words)
         }
         Source::Unknown if !limits.sources.is_empty() => {
-            Err(Refusal::new(Reason::OutOfScope, "the grant may be used from some networks only"))
+            Refusal::new(Reason::OutOfScope, "the grant may be used from some networks only")
         }
-        _ => Ok(()),
-    }
+        _ => return Ok(()),
+    };
+    Err(refusal.with_hit(Hit { limit: Limit::Sources, resets: None }))
 }
 
 /// Whether a charge fits into every limit of the chain. What no waiting mends is told before what is over with the minute.

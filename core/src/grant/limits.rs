@@ -66,6 +66,8 @@ pub enum Limit {
     BytesPerMinute,
     /// [`Terms::not_before`](crate::grant::Terms::not_before).
     NotBefore,
+    /// [`Limits::sources`].
+    Sources,
 }
 
 /// A limit that stood against something, and when it no longer will.
@@ -95,7 +97,8 @@ impl Reset {
 
 impl Limit {
     /// Every limit there is.
-    pub const ALL: [Self; 5] = [Self::Bytes, Self::Objects, Self::Uses, Self::BytesPerMinute, Self::NotBefore];
+    pub const ALL: [Self; 6] =
+        [Self::Bytes, Self::Objects, Self::Uses, Self::BytesPerMinute, Self::NotBefore, Self::Sources];
 
     /// Its stable name.
     pub fn name(self) -> &'static str {
@@ -105,6 +108,7 @@ impl Limit {
             Self::Uses => "uses",
             Self::BytesPerMinute => "bytes_per_minute",
             Self::NotBefore => "not_before",
+            Self::Sources => "sources",
         }
     }
 }
