@@ -16,9 +16,9 @@ use futures::TryStreamExt;
 use strongroom_core::call::Work;
 use strongroom_core::ids::{Index, VendorId};
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
-use strongroom_core::ledger::growth::Growth;
+use strongroom_core::ledger::growth::{Growth, Reader};
 use strongroom_core::ledger::log_keys::LogKeys;
-use strongroom_core::ledger::replay::{Replay, Snapshot};
+use strongroom_core::ledger::replay::{Finding, Replay, Snapshot};
 use strongroom_core::ledger::verify::LogFinding;
 use strongroom_core::ledger::{Entry, Outcome, Private};
 use strongroom_core::names::TenantName;
@@ -122,14 +122,8 @@ impl Monitor {
         }
         let mut files = self.vault.log_files(&self.tenant, growth.wanted(checkpoint.size));
         while let Some((tile, bytes)) = files.try_next().await? {
-            let taken = growth.take(tile, bytes.to_vec(), |public, private| {
-                let step = replay.feed(public, (!private.is_empty()).then_some(private))?;
-                if wanted(&step.entry) {
-                    self.pending.push(line(replay, step.entry, public, private));
-                }
-                Ok(())
-            });
-            taken.map_err(finding)?;
+            let mut reader = Following { replay: &mut *replay, wanted: &wanted, pending: &mut self.pending };
+            growth.take(tile, bytes.to_vec(), &mut reader).map_err(finding)?;
             progress(growth.size().0, checkpoint.size.0);
         }
         growth.settle(&checkpoint).map_err(finding)?;
@@ -212,6 +206,27 @@ async fn resumed(vault: &Vault, tenant: &TenantName, replay: &Replay, now: &Chec
     let read = |tile| files.get(&tile).map(|bytes| bytes.to_vec());
     Growth::resume(replay, now.size, |tile| read(tile).ok_or_else(|| LogFinding::Missing(tile.to_string())))
         .map_err(finding)
+}
+
+/// A replay that keeps the entries which somebody waits for.
+struct Following<'a, W> {
+    replay: &'a mut Replay,
+    wanted: &'a W,
+    pending: &'a mut Vec<LedgerLine>,
+}
+
+impl<W: Fn(&Entry) -> bool> Reader for Following<'_, W> {
+    fn bundle(&mut self, entries: &[(&[u8], &[u8])]) {
+        self.replay.foresee(entries);
+    }
+
+    fn entry(&mut self, public: &[u8], private: &[u8]) -> std::result::Result<(), Finding> {
+        let step = self.replay.feed(public, (!private.is_empty()).then_some(private))?;
+        if (self.wanted)(&step.entry) {
+            self.pending.push(line(self.replay, step.entry, public, private));
+        }
+        Ok(())
+    }
 }
 
 fn line(replay: &Replay, entry: Entry, public: &[u8], private: &[u8]) -> LedgerLine {

@@ -77,7 +77,7 @@ pub enum IdentityError {
 pub struct BadSignature;
 
 /// The 64 bytes of a signature: P-256 r ‖ s, or Ed25519. Its text form is 128 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Signature(pub [u8; 64]);
 
 impl fmt::Debug for Signature {

@@ -3,7 +3,7 @@
 //! ```text
 //! wanted: bundle, its private parts, its hashes; the next bundle …; then the rows of hashes above
 //!   take: entries ─► leaf hashes = tile/0 ─► rows above = their tiles
-//!         private parts ─► the hashes that the entries name          each entry ─► whoever asks (a replay)
+//!         private parts ─► the hashes that the entries name          each entry ─► its reader (a replay)
 //! settle: root = the checkpoint's
 //! ```
 //!
@@ -16,6 +16,34 @@ use crate::ledger::replay::{Finding, Replay, Rule};
 use crate::ledger::tile::{Growing, Kind, RestoreError, Tile, WIDTH, tiles_of};
 use crate::ledger::tree::leaf_hash;
 use crate::ledger::verify::LogFinding;
+
+/// To whom the entries of a log go.
+pub trait Reader {
+    /// What comes next: the entries of a bundle, each with its private part. Nothing was held against its hash yet.
+    fn bundle(&mut self, _entries: &[(&[u8], &[u8])]) {}
+
+    /// The next entry, with its private part: empty if that was erased. Its hash was found to be right.
+    ///
+    /// # Errors
+    /// What ends the reading.
+    fn entry(&mut self, public: &[u8], private: &[u8]) -> Result<(), Finding>;
+}
+
+impl<F: FnMut(&[u8], &[u8]) -> Result<(), Finding>> Reader for F {
+    fn entry(&mut self, public: &[u8], private: &[u8]) -> Result<(), Finding> {
+        self(public, private)
+    }
+}
+
+impl Reader for Replay {
+    fn bundle(&mut self, entries: &[(&[u8], &[u8])]) {
+        self.foresee(entries);
+    }
+
+    fn entry(&mut self, public: &[u8], private: &[u8]) -> Result<(), Finding> {
+        self.feed(public, (!private.is_empty()).then_some(private)).map(|_| ())
+    }
+}
 
 /// The log so far.
 #[derive(Debug, Default)]
@@ -90,22 +118,17 @@ impl Growth {
         bundles.into_iter().flatten().flat_map(beside).chain(rows).collect()
     }
 
-    /// Takes the next file in. Each entry whose hash was found to be right goes to `entry`, with its private part.
+    /// Takes the next file in. Each entry whose hash was found to be right goes to the reader.
     ///
     /// # Errors
-    /// What is wrong with the file; as `entry`.
-    pub fn take<E>(
-        &mut self,
-        tile: Tile,
-        bytes: Vec<u8>,
-        mut entry: impl FnMut(&[u8], &[u8]) -> Result<(), Finding>,
-    ) -> Result<(), LogFinding<E>> {
+    /// What is wrong with the file; as the reader.
+    pub fn take<E>(&mut self, tile: Tile, bytes: Vec<u8>, reader: &mut impl Reader) -> Result<(), LogFinding<E>> {
         match tile.kind() {
             Kind::Entries => self.held = vec![bytes],
             Kind::Private => self.held.push(bytes),
             // They are no part of a copy.
             Kind::Facts | Kind::Summaries => {}
-            Kind::Hashes(0) => self.take_bundle(tile, &bytes, &mut entry)?,
+            Kind::Hashes(0) => self.take_bundle(tile, &bytes, reader)?,
             Kind::Hashes(1..) => {
                 let partials = self.growing.partials();
                 let is_it = |(other, right): &(Tile, Vec<u8>)| *other == tile && *right == bytes;
@@ -133,7 +156,7 @@ impl Growth {
         &mut self,
         hashes: Tile,
         hash_bytes: &[u8],
-        entry: &mut impl FnMut(&[u8], &[u8]) -> Result<(), Finding>,
+        reader: &mut impl Reader,
     ) -> Result<(), LogFinding<E>> {
         let (entries, private) = (hashes.beside(Kind::Entries), hashes.beside(Kind::Private));
         let held = std::mem::take(&mut self.held);
@@ -145,12 +168,14 @@ impl Growth {
         let mut full = Vec::new();
         // Of the first, those that are there already were compared when it was resumed.
         let done = usize::try_from(self.growing.size() % WIDTH).unwrap_or_default();
-        for ((public, secret), leaf) in publics.into_iter().zip(privates).zip(leaves).skip(done) {
+        let parts: Vec<_> = publics.into_iter().zip(privates).skip(done).collect();
+        reader.bundle(&parts);
+        for ((public, secret), leaf) in parts.into_iter().zip(leaves.into_iter().skip(done)) {
             let index = self.size();
             if leaf_hash(public) != leaf {
                 return Err(LogFinding::Entry { index, entries, hashes });
             }
-            entry(public, secret).map_err(|finding| of_replay(finding, private))?;
+            reader.entry(public, secret).map_err(|finding| of_replay(finding, private))?;
             self.growing.push(public, &mut full).map_err(wrong(entries))?;
             self.check_passes()?;
         }

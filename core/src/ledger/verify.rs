@@ -21,7 +21,7 @@ use std::collections::HashSet;
 use crate::ids::Index;
 use crate::ledger::checkpoint::{Checkpoint, CheckpointError, MAX_NOTE, VerifierKey};
 use crate::ledger::cosign::WitnessKey;
-use crate::ledger::growth::Growth;
+use crate::ledger::growth::{Growth, Reader};
 use crate::ledger::log_keys::{LogKeys, LogKeysError};
 use crate::ledger::proof::{Lacking, TileHashes, check_consistency, consistency};
 use crate::ledger::replay::{Finding, Replay, Snapshot, Summary};
@@ -236,9 +236,7 @@ pub fn verify_on<F: LogFiles>(
     let since = open_since(expected, &checkpoint, &keys)?;
     let witnessed = check_witnesses(files, expected, &checkpoint, &keys)?;
     let start = Growth::resume(&replay, checkpoint.size, |tile| read(files, tile))?;
-    check_files(files, &checkpoint, since.as_ref(), start, progress, |public, private| {
-        replay.feed(public, (!private.is_empty()).then_some(private)).map(|_| ())
-    })?;
+    check_files(files, &checkpoint, since.as_ref(), start, progress, &mut replay)?;
     if replay.log_keys() != keys.later() {
         return Err(LogFinding::OtherKeys);
     }
@@ -261,8 +259,8 @@ pub fn check_log<F: LogFiles>(
 ) -> Result<(Checkpoint, VerifierKey, Option<Index>), LogFinding<F::Error>> {
     let (checkpoint, key, keys) = open_checkpoint(files, expected)?;
     let since = open_since(expected, &checkpoint, &keys)?;
-    let each = |public: &[u8], private: &[u8]| entry(&checkpoint, public, private);
-    check_files(files, &checkpoint, since.as_ref(), Growth::default(), progress, each)?;
+    let mut each = |public: &[u8], private: &[u8]| entry(&checkpoint, public, private);
+    check_files(files, &checkpoint, since.as_ref(), Growth::default(), progress, &mut each)?;
     Ok((checkpoint, key, since.map(|since| since.size)))
 }
 
@@ -287,7 +285,7 @@ fn check_files<F: LogFiles>(
     since: Option<&Checkpoint>,
     mut growth: Growth,
     mut progress: impl FnMut(u64, u64),
-    mut entry: impl FnMut(&[u8], &[u8]) -> Result<(), Finding>,
+    reader: &mut impl Reader,
 ) -> Result<(), LogFinding<F::Error>> {
     let size = checkpoint.size.0;
     match since {
@@ -298,7 +296,7 @@ fn check_files<F: LogFiles>(
     for tile in growth.wanted(checkpoint.size) {
         progress(growth.size().0, size);
         let bytes = read(files, tile)?;
-        growth.take(tile, bytes, |public, private| entry(public, private))?;
+        growth.take(tile, bytes, reader)?;
     }
     growth.settle(checkpoint)?;
     check_names(files, size)?;

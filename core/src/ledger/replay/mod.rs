@@ -18,10 +18,12 @@
 //! - What [`Replay::feed`] accepted was proven, or counted as [`Counts::uncheckable`]: its private part, or that of an entry
 //!   it stands on, was erased. An erased part never makes a valid ledger fail, and is never called proven.
 //! - After a [`Finding`] there is nothing left to prove from: every further call gives the same one.
+//! - Signatures of calls may be checked ahead, on all cores ([`Replay::foresee`]): the findings are the same.
 //! - Memory holds the orders, grants, sessions, paths and objects that there are, 16 bytes for each call, and the calls and
 //!   requests of the last 15 minutes of the ledger's time.
 
 mod calls;
+mod foreseen;
 mod objects;
 mod orders;
 mod reads;
@@ -51,6 +53,7 @@ use crate::ledger::{Entry, Event, Head, Outcome, Private, Role};
 use crate::names::{DatasetName, ObjectPath};
 use crate::origin::Origin;
 use calls::{Calls, Session};
+use foreseen::Foreseen;
 use objects::Objects;
 use rule::Check;
 
@@ -125,6 +128,8 @@ pub struct Replay {
     orders: HashSet<OrderId>,
     sessions: HashMap<SessionId, Session>,
     calls: Calls,
+    /// Calls whose signatures were found to hold before their entries came.
+    foreseen: Foreseen,
     objects: Objects,
     counts: Counts,
     /// The keys that signed its checkpoints after the first one, each with its entry.
@@ -160,6 +165,7 @@ impl Replay {
             orders: HashSet::new(),
             sessions: HashMap::new(),
             calls: Calls::default(),
+            foreseen: Foreseen::default(),
             objects: Objects::default(),
             counts: Counts::default(),
             log_keys: Vec::new(),

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::calls::{Calls, Session};
+use super::foreseen::Foreseen;
 use super::objects::Objects;
 use super::{Counts, Finding, Known, Replay, Rule};
 use crate::exact;
@@ -125,6 +126,8 @@ impl Snapshot {
             orders,
             sessions,
             calls,
+            // What is about the entries that come next is no part of it.
+            foreseen: _,
             objects,
             counts,
             log_keys,
@@ -186,6 +189,7 @@ impl Snapshot {
             orders,
             sessions,
             calls,
+            foreseen: Foreseen::default(),
             objects,
             counts,
             log_keys,
