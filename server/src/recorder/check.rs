@@ -135,7 +135,9 @@ impl Recorder {
             },
             Err(error) => problem(format!("the checkpoint in the object store: {error}")),
         }
-        match self.catalog().since(&tenant.id, &tenant.ledger_key, Index(0)).await {
+        // The head is all that is asked for: what of the authority log is under the checkpoint need not come along.
+        let signed = state.checkpoint.as_ref().map(|checkpoint| checkpoint.size).unwrap_or_default();
+        match self.catalog().since(&tenant.id, &tenant.ledger_key, signed).await {
             Ok(Some(since)) => state.head = Some((since.head.size(), since.head.tip(), since.head.time)),
             Ok(None) => problem("the ledger has no head".to_owned()),
             Err(error) => problem(error.to_string()),
