@@ -28,6 +28,7 @@ Examples:
   strongroom key rotate acme
   strongroom key rotate acme --detach
   strongroom key rotate acme --log
+  strongroom --home ./vault/operator key rotate operators.0af1… --log     # the operators' own ledger, as `tenant list` names it
   strongroom key rotate acme --every 90d     # the vault does it by itself from now on; --every off ends that")]
     Rotate {
         /// The tenant.

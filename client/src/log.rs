@@ -91,6 +91,22 @@ impl Vault {
         }
     }
 
+    /// All keys of a tenant's log, once its newest checkpoint covers so many entries. An operator whom the tenant does not know is
+    /// told them by the vault, without a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Vault::checkpoint`]; `INTEGRITY` if they are not signed one by the other.
+    pub async fn log_keys(&self, tenant: &TenantName, entries: Index) -> Result<LogKeys> {
+        match self.checkpoint(tenant, Cover::Entries(entries)).await {
+            Err(error) if error.reason() == Reason::Unauthenticated => {
+                let lines = self.ledger_status(tenant).await?.log_keys;
+                let keys = LogKeys::from_lines(lines.iter().take(MAX_LOG_KEYS).map(String::as_str));
+                keys.map_err(|error| Error::integrity(format!("the keys of the log: {error}")))
+            }
+            found => found.map(|found| found.keys),
+        }
+    }
+
     /// The newest checkpoint, whatever is remembered of the ledger: what a vault says whose ledger contradicts that is evidence.
     ///
     /// # Errors

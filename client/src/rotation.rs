@@ -15,7 +15,6 @@ use tonic::Streaming;
 use crate::admin::{OrderDone, now};
 use crate::connect::Vault;
 use crate::error::{Error, Result};
-use crate::log::Cover;
 use crate::retry::Safety;
 
 /// The versions of a tenant's key, and the last rotation.
@@ -92,12 +91,12 @@ impl Vault {
     }
 
     /// Has another key sign the ledger's checkpoints from here on. The vault makes it, and the one before signs it; whoever knows
-    /// that one follows. The new one's version comes back.
+    /// that one follows. The new one's version comes back. Of a tenant's ledger to its admins, of the operators' own to operators.
     ///
     /// # Errors
-    /// `PRECONDITION_FAILED` if somebody else rotated at the same time; `OUT_OF_SCOPE` if the caller is no admin.
+    /// `PRECONDITION_FAILED` if somebody else rotated at the same time; `OUT_OF_SCOPE` if the caller is no admin, or no operator.
     pub async fn rotate_log_key(&self, tenant: &TenantName) -> Result<(u32, OrderDone)> {
-        let keys = self.checkpoint(tenant, Cover::Entries(Index(0))).await?.keys;
+        let keys = self.log_keys(tenant, Index(0)).await?;
         let version = u32::try_from(keys.all().count() + 1).unwrap_or(u32::MAX);
         Ok((version, self.order(tenant, Instruction::RotateLogKey { version }).await?))
     }

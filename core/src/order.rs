@@ -238,6 +238,15 @@ impl Instruction {
     pub fn is_operators(&self) -> bool {
         matches!(self, Self::CreateTenant { .. } | Self::BlockKey { .. } | Self::UnblockKey { .. })
     }
+
+    /// Whether the ledger of this origin holds such orders: the operators' own ones about keys and about its log key, which is for
+    /// operators to order too; a tenant's all that is not for operators.
+    pub fn belongs_in(&self, origin: &Origin) -> bool {
+        match origin.is_operators() {
+            true => self.is_operators() || matches!(self, Self::RotateLogKey { .. }),
+            false => !self.is_operators(),
+        }
+    }
 }
 
 /// A key and its signature of an order.

@@ -4,7 +4,6 @@ use futures::StreamExt;
 use serde::Serialize;
 use strongroom_client::Vault;
 use strongroom_client::admin::OrderDone;
-use strongroom_client::log::Cover;
 use strongroom_client::rotation::{KeyStatus, Rotation};
 use strongroom_client::shredding::Shredding;
 use strongroom_core::ids::Index;
@@ -199,11 +198,11 @@ struct LogRotated {
 /// Has another key sign the ledger's checkpoints, and says which.
 ///
 /// # Errors
-/// The caller is no admin, or somebody else rotated at the same time.
+/// The caller is no admin (of the operators' own ledger: no operator), or somebody else rotated at the same time.
 pub(super) async fn rotate_log(globals: &Globals, vault: &Vault, tenant: &TenantName) -> Outcome {
     let (version, done) = vault.rotate_log_key(tenant).await?;
-    let under = vault.checkpoint(tenant, Cover::Entries(Index(done.index.0 + 1))).await?;
-    let (tenant, log_key) = (tenant.to_string(), under.keys.newest().to_string());
+    let keys = vault.log_keys(tenant, Index(done.index.0 + 1)).await?;
+    let (tenant, log_key) = (tenant.to_string(), keys.newest().to_string());
     globals.output.result(&LogRotated { tenant, version, index: done.index.0, log_key }, |rotated| {
         format!("{}: entry {}; checkpoints after it are signed by {}", rotated.tenant, rotated.index, rotated.log_key)
     })

@@ -1,9 +1,12 @@
 //! The operators' own ledger: which keys are blocked on the whole server.
 
+use strongroom_core::ed25519::SigningKey;
 use strongroom_core::grant::{Action, Holder, Limits};
 use strongroom_core::identity::Identity;
 use strongroom_core::ids::{TenantId, VaultId};
+use strongroom_core::keys::secret::Key;
 use strongroom_core::ledger::Role;
+use strongroom_core::ledger::log_keys::LogKeyChange;
 use strongroom_core::ledger::replay::Rule;
 use strongroom_core::names::TenantName;
 use strongroom_core::order::Instruction;
@@ -35,6 +38,14 @@ fn order(ledger: &mut Ledger, by: &Identity, instruction: Instruction) {
     ledger.order_entry(signed);
 }
 
+/// An order of a key for the log, with what its entry says of it.
+fn rotate_log(ledger: &mut Ledger, by: &Identity, version: u32, from: u8, to: u8) {
+    let key = |seed: u8| SigningKey::from_seed(Key::from_bytes([seed; 32])).unwrap();
+    let change = LogKeyChange::sign(&ledger.origin, &key(from), key(to).public_key());
+    order(ledger, by, Instruction::RotateLogKey { version });
+    ledger.records.last_mut().unwrap().entry.log_key = Some(change);
+}
+
 #[test]
 fn keys_are_blocked_and_let_go_on() {
     let (mut ledger, operator) = operators();
@@ -54,11 +65,23 @@ fn keys_are_blocked_and_let_go_on() {
 }
 
 #[test]
+fn operators_rotate_the_key_of_their_own_log() {
+    let (mut ledger, operator) = operators();
+    rotate_log(&mut ledger, &operator, 2, 1, 2);
+    let second = identity();
+    ledger.roles.insert(second.fingerprint(), Role::Operator);
+    rotate_log(&mut ledger, &second, 3, 2, 3);
+    let replay = ledger.accepted();
+    assert_eq!(replay.log_keys().iter().map(|(index, _)| index.0).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(replay.authority().log_key_version(), 3);
+}
+
+#[test]
 fn what_breaks_it_is_found() {
     let key = identity().fingerprint();
     let block = || Instruction::BlockKey { key, note: None };
     type Breaks<'a> = &'a dyn Fn(&mut Ledger, &Identity);
-    let cases: [(Rule, &str, Breaks<'_>); 5] = [
+    let cases: [(Rule, &str, Breaks<'_>); 9] = [
         (Rule::OrderAllowed, "a key blocked twice", &|ledger, by| {
             order(ledger, by, block());
             order(ledger, by, block());
@@ -72,6 +95,20 @@ fn what_breaks_it_is_found() {
         (Rule::Actor, "a block by somebody in another role", &|ledger, by| {
             order(ledger, by, block());
             ledger.records.last_mut().unwrap().entry.actor.role = Role::Admin;
+        }),
+        (Rule::OrderAllowed, "a key of the log that is not the next", &|ledger, by| {
+            rotate_log(ledger, by, 3, 1, 2);
+        }),
+        (Rule::Actor, "a key of the log by an admin, and not an operator", &|ledger, by| {
+            rotate_log(ledger, by, 2, 1, 2);
+            ledger.records.last_mut().unwrap().entry.actor.role = Role::Admin;
+        }),
+        (Rule::LogKey, "a key of the log in the place of another than the last", &|ledger, by| {
+            rotate_log(ledger, by, 2, 1, 2);
+            rotate_log(ledger, by, 3, 1, 3);
+        }),
+        (Rule::OrderAllowed, "a key of data among the operators", &|ledger, by| {
+            order(ledger, by, Instruction::RotateKey { version: 2 });
         }),
         (Rule::OrderLedger, "a block of another vault", &|ledger, by| {
             let vault = VaultId::from_bytes([2; 16]);

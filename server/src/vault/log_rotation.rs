@@ -5,6 +5,8 @@
 //! commit ─► checkpoints of more entries than that are signed by it
 //! ```
 //!
+//! Of a tenant's ledger, its admins order it; of the operators' own, any operator of the configuration.
+//!
 //! Which key signs follows from a checkpoint's size and from nothing else, so nodes need not agree on anything: whoever reads a head
 //! reads the keys after it.
 
@@ -23,6 +25,7 @@ use crate::recorder::attempt::{Attempt, Caller, NewLogKey, Order, Recorded};
 use crate::tenants::Tenant;
 use crate::vault::Vault;
 use crate::vault::authority::{accept, carried_out};
+use crate::vault::blocks;
 
 /// Makes the next log key and has it recorded.
 pub(crate) async fn rotate(
@@ -35,7 +38,14 @@ pub(crate) async fn rotate(
     let Instruction::RotateLogKey { version } = verified.order().instruction else {
         return Err(Error::Invalid("the order is another one than this method carries out".into()));
     };
+    let is_operators = *tenant == TenantName::of_operators(&vault.id);
+    if is_operators {
+        blocks::check_operators(vault, verified.signers())?;
+    }
     let tenant = vault.tenants.find(tenant).await?;
+    if is_operators {
+        vault.recorder.take_operators(tenant.clone()).await?;
+    }
     let _wrapping = vault.rotations.wrapping().await;
     let new_log_key = next(vault, &tenant, version).await?;
     let id = verified.id();

@@ -3,9 +3,13 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use strongroom_client::PutOptions;
 use strongroom_client::log::Cover;
-use strongroom_test_services::{on_postgres_alone, on_python};
+use strongroom_client::{Identity, Millis, PutOptions, Reason};
+use strongroom_core::ledger::{Event, Role};
+use strongroom_core::order::{Instruction, Order, SignedOrder};
+use strongroom_proto::v1::keys_client::KeysClient;
+use strongroom_test_services::{on_each_engine, on_postgres_alone, on_python};
+use strongroom_tests::oracle::Ledger;
 use strongroom_tests::{TestVault, tamper};
 
 use crate::export::{exported, serve};
@@ -83,6 +87,96 @@ async fn whoever_knew_the_first_key_follows_a_rotation() {
     assert_eq!(check.code, Some(5));
     assert!(check.text().contains("checkpoint in the database: "), "{}", check.text());
     assert!(shell.server().terminate().success());
+}
+
+/// The operators' own ledger has a log key as a tenant's has, and any operator rotates it; nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_rotate_the_key_of_their_own_log() {
+    let mut shell = exported();
+    let login = shell.run("strongroom --home second login 127.0.0.1:7443 --server-key SHA256:…").ok();
+    let second = login.text().split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap().to_owned();
+    let config = shell.read("vault/strongroom.toml");
+    shell.write("vault/strongroom.toml", config.replacen("operators = [", &format!("operators = [\"{second}\", "), 1));
+    assert!(shell.server().terminate().success());
+    serve(&mut shell);
+    shell.run("strongroom --home second login 127.0.0.1:7443 --server-key SHA256:…").ok();
+    let first = "strongroom --home ./vault/operator";
+    let vault = strongroom_server::keys::vault::VaultFile::read(&shell.folder().join("vault")).unwrap().vault;
+    let own = strongroom_client::TenantName::of_operators(&vault);
+    // There is no such ledger before the first block.
+    shell.run(&format!("{first} key rotate {own} --log")).fails(4, "UNAUTHENTICATED");
+    let stranger = strongroom_client::Identity::generate().unwrap().fingerprint();
+    shell.run(&format!("{first} key block {stranger}")).ok();
+    shell.run(&format!("{first} audit export {own} -o operators/")).ok();
+    let key = shell.read("operators/log-keys").lines().next().unwrap().to_owned();
+    shell.write("seen", shell.read("operators/checkpoint"));
+    let watch = format!("{first} audit watch {own} --state watch/ --once --log-key {key}");
+    shell.run(&watch).ok();
+    for (round, home) in [(2, "./vault/operator"), (3, "second")] {
+        let said = shell.run(&format!("strongroom --home {home} key rotate {own} --log --output json")).ok();
+        let rotated: Value = serde_json::from_str(said.text()).unwrap();
+        assert_eq!(rotated["version"], round);
+        let shown = shell.run(&format!("{first} tenant show {own} --output json")).ok();
+        let shown: Value = serde_json::from_str(shown.text()).unwrap();
+        let keys = shown["log_keys"].as_array().unwrap();
+        assert_eq!((keys.len(), &keys.last().unwrap()["key"]), (round, &rotated["log_key"]));
+        // Another process goes on with it, and what is blocked is blocked.
+        assert!(shell.server().terminate().success());
+        serve(&mut shell);
+        shell.run("strongroom --home second login 127.0.0.1:7443 --server-key SHA256:…").ok();
+        let verb = if round == 2 { "unblock" } else { "block" };
+        shell.run(&format!("strongroom --home second key {verb} {stranger}")).ok();
+        shell.run(&watch).ok();
+        shell.run(&format!("{first} audit export {own} -o operators/")).ok();
+        shell.run(&format!("strongroom audit verify operators/ --since seen --key {key}")).ok();
+    }
+    // It is no tenant's ledger: nothing else of a tenant's is done there; and no admin of a tenant is an operator.
+    shell.run(&format!("{first} key rotate {own}")).fails(4, "OUT_OF_SCOPE");
+    shell.run(&format!("strongroom --home lab key rotate {own} --log")).fails(4, "UNAUTHENTICATED");
+    shell.run(&format!("{first} key rotate acme --log")).fails(4, "OUT_OF_SCOPE");
+    shell.run("strongroom --home labelco cat acme/rlhf/math/000007.json").ok();
+    assert!(shell.server().terminate().success());
+    for tenant in [own.as_str(), "acme"] {
+        let ledger = Ledger::read(&shell.folder().join("vault"), tenant).await.assert_clean();
+        let rotated = ledger.done(Event::LogKeyRotated);
+        assert_eq!(rotated.len(), if tenant == "acme" { 0 } else { 2 });
+        assert!(rotated.iter().all(|entry| entry.actor.role == Role::Operator));
+    }
+}
+
+/// Whoever is no operator sends the order all the same.
+async fn an_order_of_nobodys_rotates_no_operators_log_key() {
+    let vault = TestVault::start().await;
+    let lab = vault.lab("acme").await;
+    let operator = vault.connect(&vault.operator()).await;
+    operator.block_key(Identity::generate().unwrap().fingerprint(), None).await.unwrap();
+    let file = strongroom_server::keys::vault::VaultFile::read(&vault.folder()).unwrap();
+    let own = strongroom_client::TenantName::of_operators(&file.vault);
+    let ledger = operator.who_am_i(&own).await.unwrap().origin.unwrap();
+    let before = vault.ledger(own.as_str()).await.size();
+    let content = |by: &Identity| {
+        let instruction = Instruction::RotateLogKey { version: 2 };
+        let request = strongroom_tests::raw::request_id();
+        let not_after = Millis(9_000_000_000_000);
+        Order { ledger: ledger.clone(), request, not_after, instruction, incident: None }.sign(by).unwrap()
+    };
+    let send = async |by: &Identity, order: &SignedOrder| {
+        let channel = vault.raw(by).await.channel;
+        let order = strongroom_tests::raw::order(own.as_str(), order);
+        KeysClient::new(channel).rotate_log(order).await.map_err(|status| strongroom_tests::raw::failure(status).reason)
+    };
+    // By an admin of a tenant, who signed it; by the operator, whom somebody gave it to carry.
+    for by in [&lab.admin, &vault.operator()] {
+        assert_eq!(send(by, &content(&lab.admin)).await.err(), Some(Reason::OutOfScope));
+    }
+    assert_eq!(vault.ledger(own.as_str()).await.size(), before);
+    send(&vault.operator(), &content(&vault.operator())).await.unwrap();
+    assert_eq!(vault.ledger(own.as_str()).await.done(Event::LogKeyRotated).len(), 1);
+}
+
+on_each_engine! {
+    (flavor = "multi_thread", worker_threads = 2)
+    an_order_of_nobodys_rotates_no_operators_log_key,
 }
 
 on_python! {

@@ -42,8 +42,9 @@ impl Authority {
             // Who may create tenants stands in the server's configuration; a ledger begins with one such order.
             return if self.tenant.is_none() { Ok(()) } else { Err(taken("the tenant")) };
         }
-        if origin.is_operators() != content.instruction.is_operators() {
-            let words = "keys are blocked in the operators' own ledger, which holds nothing else";
+        if !content.instruction.belongs_in(origin) {
+            let words =
+                "the operators' own ledger holds blocks of keys, and keys of its log, and no other ledger holds blocks";
             return Err(Refusal::new(Reason::OutOfScope, words));
         }
         let signers = order.signers();
@@ -64,7 +65,7 @@ impl Authority {
                 }
             }
             // Who is an operator stands in the server's configuration.
-            Instruction::BlockKey { .. } | Instruction::UnblockKey { .. } => {}
+            _ if origin.is_operators() => {}
             _ if is_admin => {}
             _ => return Err(Refusal::new(Reason::OutOfScope, "only an admin of the tenant may order this")),
         }

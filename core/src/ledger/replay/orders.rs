@@ -126,7 +126,7 @@ impl Replay {
     }
 
     fn check_order_actor(&self, entry: &Entry, order: &VerifiedOrder) -> Check {
-        if !order.order().instruction.is_operators() {
+        if !order.order().instruction.is_operators() && !self.origin.is_operators() {
             return self.check_actor(entry, order.issuer());
         }
         // Who is an operator stands in the server's configuration: here is only who did it.

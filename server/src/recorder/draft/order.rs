@@ -64,7 +64,9 @@ impl<'a> Draft<'a> {
         }
         let actor = match instruction {
             // The server checked that they are.
-            _ if instruction.is_operators() => Actor { role: Role::Operator, key: verified.issuer() },
+            _ if instruction.is_operators() || self.tenant.origin.is_operators() => {
+                Actor { role: Role::Operator, key: verified.issuer() }
+            }
             _ => self.actor(verified.issuer()),
         };
         let grants = match instruction {
