@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{BlobsUrl, CatalogUrl, Config};
+
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(10);
 /// How often it is said again, in looks.
@@ -35,16 +37,43 @@ impl Room {
     }
 }
 
-/// Watches these folders, each with what it is for, until `stop`.
-pub(crate) fn watch(places: Vec<(&'static str, PathBuf)>, stop: CancellationToken) -> JoinHandle<()> {
+/// A folder of the local disk that is written to, and what it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) what: &'static str,
+    pub(crate) folder: PathBuf,
+}
+
+impl Place {
+    /// The bytes that this process may still write there; none where that cannot be told.
+    pub(crate) fn free(&self) -> Option<u64> {
+        free(&self.folder)
+    }
+}
+
+/// The folders that a vault with this configuration writes to: without room in any of them it releases nothing, or takes nothing in.
+pub(crate) fn places(config: &Config) -> Vec<Place> {
+    // What a node remembers of ledgers, before it releases.
+    let mut places = vec![Place { what: "folder", folder: config.folder.clone() }];
+    if let CatalogUrl::Sqlite(file) = &config.catalog {
+        places.push(Place { what: "catalog", folder: file.parent().unwrap_or(&config.folder).to_owned() });
+    }
+    if let BlobsUrl::File(folder) = &config.blobs {
+        places.push(Place { what: "blobs", folder: folder.clone() });
+    }
+    places
+}
+
+/// Watches these folders until `stop`.
+pub(crate) fn watch(places: Vec<Place>, stop: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut before = vec![Room::Plenty; places.len()];
         let mut round = 0_u32;
         loop {
-            for ((what, folder), before) in places.iter().zip(&mut before) {
+            for (place, before) in places.iter().zip(&mut before) {
                 // A folder that cannot be looked at says so wherever it is used.
-                let Some(free) = free(folder) else { continue };
-                let (room, mib, folder) = (Room::of(free), free >> 20, folder.display());
+                let Some(free) = place.free() else { continue };
+                let (room, mib, what, folder) = (Room::of(free), free >> 20, place.what, place.folder.display());
                 if room != *before || round.is_multiple_of(SAY_EVERY) {
                     match room {
                         Room::Plenty if *before == Room::Plenty => {}
@@ -67,7 +96,6 @@ pub(crate) fn watch(places: Vec<(&'static str, PathBuf)>, stop: CancellationToke
     })
 }
 
-/// The bytes that this process may still write on the disk of a folder.
 fn free(folder: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(folder).ok()?;
     Some(found.f_bavail.saturating_mul(found.f_frsize))

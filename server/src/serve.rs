@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use strongroom_core::identity::Fingerprint;
@@ -15,7 +15,7 @@ use crate::api;
 use crate::blobs::Blobs;
 use crate::blobs::sweep::Sweeper;
 use crate::catalog::Catalog;
-use crate::config::{BlobsUrl, CatalogUrl, Config, RootProvider};
+use crate::config::{Config, RootProvider};
 use crate::control::Control;
 use crate::error::Error;
 use crate::keys::KeyError;
@@ -231,7 +231,7 @@ impl Listening {
         let retaining = retention.start(move || recorder.now(), stop.clone());
         let watching = tokio::spawn(blocks::watch(vault.clone(), stop.clone()));
         let rewrapping = tokio::spawn(rewrap::run(vault.clone(), stop.clone()));
-        let watching_room = room::watch(written_to(&config), stop.clone());
+        let watching_room = room::watch(room::places(&config), stop.clone());
         let shredding = tokio::spawn(shred::run(vault.clone(), stop.clone()));
         let scheduling = tokio::spawn(schedule::run(vault.clone(), stop.clone()));
         let escrowing = tokio::spawn(escrow::run(vault.clone(), stop.clone()));
@@ -309,18 +309,6 @@ impl Listening {
         vault.catalog.close().await;
         ended.map_err(|error| Error::Unavailable(error.to_string().into()))
     }
-}
-
-/// The folders of the local disk that are written to, each with what it is for.
-fn written_to(config: &Config) -> Vec<(&'static str, PathBuf)> {
-    let mut places = Vec::new();
-    if let CatalogUrl::Sqlite(file) = &config.catalog {
-        places.push(("the catalog", file.parent().unwrap_or(&config.folder).to_owned()));
-    }
-    if let BlobsUrl::File(folder) = &config.blobs {
-        places.push(("blobs", folder.clone()));
-    }
-    places
 }
 
 /// Opens these root keys, those that need a human with the secret, or else when one comes by the socket.

@@ -6,7 +6,7 @@ mod find;
 
 fn main() {
     println!(
-        "cargo::rustc-check-cfg=cfg(has_postgres, has_moto, has_azurite, has_softhsm, has_gdb, has_python, has_readers, has_chromium)"
+        "cargo::rustc-check-cfg=cfg(has_postgres, has_moto, has_azurite, has_softhsm, has_gdb, has_python, has_readers, has_chromium, has_mounts)"
     );
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed=STRONGROOM_TEST_SERVICES");
@@ -32,5 +32,8 @@ fn main() {
         if found.is_some() {
             println!("cargo::rustc-cfg=has_{name}");
         }
+    }
+    if find::own_mounts().is_some() {
+        println!("cargo::rustc-cfg=has_mounts");
     }
 }

@@ -236,6 +236,18 @@ impl ServerProcess {
         text(&self.said)
     }
 
+    /// What it says on its port for metrics, where `[metrics]` has it listen.
+    pub fn metrics(&self) -> String {
+        let said = self.stderr();
+        let address = said.split("metrics address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let address: SocketAddr = address.expect("it listens for metrics").parse().unwrap();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()

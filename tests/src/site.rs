@@ -84,6 +84,11 @@ impl Site {
         self.server = Some(server);
     }
 
+    /// What its server says on its port for metrics.
+    pub fn metrics(&self) -> String {
+        self.server.as_ref().expect("a server runs").metrics()
+    }
+
     /// What all its servers wrote to standard error.
     pub fn log(&self) -> String {
         format!("{}{}", self.said, self.server.as_ref().map(ServerProcess::stderr).unwrap_or_default())

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use super::{Phase, State, each};
+use crate::room::Place;
 
 /// Connections at once.
 const PLACES: usize = 64;
@@ -66,9 +67,23 @@ async fn answer(request: &Request<Incoming>, state: &State) -> Response<Full<Byt
     response
 }
 
+/// How much room there is where the vault writes, one line a place; nothing where that cannot be told.
+fn disks(places: &[Place]) -> String {
+    let free = places.iter().filter_map(|place| Some((place.what, place.free()?)));
+    let lines: String =
+        free.map(|(what, free)| format!("strongroom_disk_free_bytes{{place=\"{what}\"}} {free}\n")).collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!(
+            "# HELP strongroom_disk_free_bytes Bytes that may still be written where the vault writes.\n\
+             # TYPE strongroom_disk_free_bytes gauge\n{lines}"
+        ),
+    }
+}
+
 /// The gauges, in Prometheus's text format.
 async fn gauges(state: &State, phase: Phase) -> String {
-    let mut text = String::new();
+    let mut text = disks(&state.places);
     let mut gauge = |name: &str, help: &str, labels: &str, value: u64| {
         // A `String` takes everything.
         let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name}{labels} {value}\n");

@@ -33,6 +33,7 @@ use crate::keys::local::LocalKeyHolder;
 use crate::keys::root::new::NewRoot;
 use crate::keys::root::{RootKey, Secret, need, open};
 use crate::keys::vault::VaultFile;
+use crate::room::{self, Place};
 use crate::vault::Vault;
 
 pub use crate::vault::root::Progress as RootProgress;
@@ -153,6 +154,7 @@ struct State {
     unlock: mpsc::Sender<Unlock>,
     vault: OnceLock<Weak<Vault>>,
     keys: OnceLock<Weak<LocalKeyHolder>>,
+    places: Vec<Place>,
 }
 
 impl Control {
@@ -167,7 +169,8 @@ impl Control {
         let (unlock, unlocks) = mpsc::channel(QUEUE);
         let vault_file = VaultFile::read(folder)?;
         let phase = watch::Sender::new(Phase::Opening);
-        let state = Arc::new(State { vault_file, phase, unlock, vault: OnceLock::new(), keys: OnceLock::new() });
+        let (vault, keys) = (OnceLock::new(), OnceLock::new());
+        let state = Arc::new(State { vault_file, phase, unlock, vault, keys, places: room::places(config) });
         let mut tasks = Vec::new();
         let socket = match socket::bind(folder) {
             Ok((bound, listener)) => {

@@ -50,6 +50,22 @@ pub(crate) fn softhsm() -> Option<(PathBuf, PathBuf)> {
     Some((util, module))
 }
 
+/// The flags with which `unshare` gives a process mounts of its own, in which it may mount: as anybody, where the kernel lets
+/// anybody, else as root.
+pub(crate) fn own_mounts() -> Option<&'static [&'static str]> {
+    const WAYS: [&[&str]; 2] = [&["--user", "--map-root-user", "--mount"], &["--mount"]];
+    let works = |way: &&&[&str]| {
+        let tried = std::process::Command::new("unshare")
+            .args(**way)
+            .args(["mount", "-t", "tmpfs", "-o", "size=64k", "none", "/tmp"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status();
+        tried.is_ok_and(|status| status.success())
+    };
+    WAYS.iter().find(works).copied()
+}
+
 /// Where `tests/services/install` puts what is no package of the system.
 pub(crate) fn installed() -> PathBuf {
     let set = std::env::var_os("STRONGROOM_TEST_SERVICES").map(PathBuf::from);

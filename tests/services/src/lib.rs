@@ -3,7 +3,7 @@
 //!
 //! A machine without a service ignores the tests that need it and says in one line what to install: wrap them in
 //! [`on_postgres!`], [`on_moto!`], [`on_postgres_and_moto!`], [`on_azurite!`], [`on_softhsm!`], [`on_gdb!`], [`on_python!`],
-//! [`on_readers!`] or [`on_chromium!`].
+//! [`on_readers!`], [`on_chromium!`] or [`on_mounts!`].
 
 pub mod azurite;
 pub mod engine;
@@ -11,6 +11,7 @@ pub mod faults;
 mod find;
 mod http;
 pub mod moto;
+pub mod mounts;
 pub mod postgres;
 pub mod softhsm;
 pub mod store;
@@ -142,6 +143,20 @@ macro_rules! on_chromium {
 #[macro_export]
 macro_rules! on_chromium {
     ($($test:item)*) => { $(#[ignore = "needs Chromium and Python: apt-get install chromium python3"] $test)* };
+}
+
+/// Tests that need file systems of their own (see [`mounts`]): ignored, with the reason, where this user may mount none.
+#[cfg(has_mounts)]
+#[macro_export]
+macro_rules! on_mounts {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need file systems of their own (see [`mounts`]): ignored, with the reason, where this user may mount none.
+#[cfg(not(has_mounts))]
+#[macro_export]
+macro_rules! on_mounts {
+    ($($test:item)*) => { $(#[ignore = "needs to mount: user namespaces (`unshare -rm`), or root"] $test)* };
 }
 
 /// Tests that need an HSM: ignored, with what to install, where it is missing.

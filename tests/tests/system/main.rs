@@ -15,6 +15,7 @@ mod export;
 mod exposure;
 mod faults;
 mod forms;
+mod full_disk;
 mod incidents;
 mod leaving;
 mod ledger;

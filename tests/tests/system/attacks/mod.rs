@@ -32,7 +32,7 @@ fn refusal<T>(result: Result<T, Failure>) -> Reason {
 }
 
 /// The frames of a read that came before its end, and how it ended.
-async fn frames(raw: &Raw, call: strongroom_proto::v1::SignedCall) -> (Vec<Frame>, Result<(), Reason>) {
+pub(crate) async fn frames(raw: &Raw, call: strongroom_proto::v1::SignedCall) -> (Vec<Frame>, Result<(), Reason>) {
     let request = strongroom_proto::v1::GetRequest { call: Some(call), skip: 0 };
     let mut stream = match raw.vault().get(request).await {
         Ok(answer) => answer.into_inner(),
@@ -49,6 +49,6 @@ async fn frames(raw: &Raw, call: strongroom_proto::v1::SignedCall) -> (Vec<Frame
 }
 
 /// Whether a key parcel is among them.
-fn has_keys(frames: &[Frame]) -> bool {
+pub(crate) fn has_keys(frames: &[Frame]) -> bool {
     frames.iter().any(|frame| matches!(frame, Frame::Parcel(_)))
 }
