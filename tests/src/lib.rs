@@ -19,6 +19,7 @@
 
 pub mod chance;
 pub mod cluster;
+pub mod forge;
 pub mod keys;
 pub mod oracle;
 pub mod process;

@@ -133,10 +133,7 @@ async fn shelved(
     wrapped: &[u8],
     count: usize,
 ) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-    let root = strongroom_server::keys::root::open(&config(folder).root, None).await.unwrap();
-    let vault = VaultFile::read(folder).unwrap().vault;
-    let place = RootTuple { purpose: Purpose::LedgerKey, vault, tenant: Some((id, name)), version: 1 };
-    let key = LedgerKey::new(&root.unwrap(&place, without_signpost(wrapped)).await.unwrap()).private_parts();
+    let key = ledger_key(folder, (id, name), wrapped).await.private_parts();
     let mut entries = Vec::new();
     while entries.len() < count {
         let number = entries.len() as u64 / WIDTH;
@@ -152,6 +149,14 @@ async fn shelved(
     }
     entries.truncate(count);
     entries
+}
+
+/// What a tenant's ledger is marked with, as whoever has the root key opens it.
+pub(crate) async fn ledger_key(folder: &Path, tenant: (TenantId, &str), wrapped: &[u8]) -> LedgerKey {
+    let root = strongroom_server::keys::root::open(&config(folder).root, None).await.unwrap();
+    let vault = VaultFile::read(folder).unwrap().vault;
+    let place = RootTuple { purpose: Purpose::LedgerKey, vault, tenant: Some(tenant), version: 1 };
+    LedgerKey::new(&root.unwrap(&place, without_signpost(wrapped)).await.unwrap())
 }
 
 fn log_file(folder: &Path, tenant: TenantId, tile: Tile) -> Vec<u8> {

@@ -2,6 +2,7 @@
 //!
 //! One binary, since links are dear. A module is a subject; its tests stand alone and may run side by side.
 
+mod alarms;
 mod answers;
 mod attacks;
 mod bad_input;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use strongroom_client::Vault;
 use strongroom_core::names::TenantName;
+use strongroom_core::reason::Reason;
 
 use super::hook::Hook;
 use super::state::State;
@@ -24,12 +25,17 @@ pub(super) fn is_alarm(failure: &Failure) -> bool {
 /// Tells the command, and keeps the signed checkpoint that contradicts what this monitor saw: two signatures under two histories
 /// are all the evidence that it takes.
 pub(super) async fn shout(tenant: &TenantName, failure: &Failure, vault: &Vault, state: &State, hook: Option<&Hook>) {
+    let evidence = match failure.code == Reason::LedgerDiverged.code() {
+        true => "together with the checkpoint beside it, it is evidence".to_owned(),
+        false => {
+            format!(
+                "together with the entries under it, it is evidence: strongroom audit export {tenant} -o {tenant}-evidence/"
+            )
+        }
+    };
     if let Ok(claimed) = vault.claimed_checkpoint(tenant).await {
         match state.keep_claimed(&claimed.note) {
-            Ok(Some(path)) => note(&format!(
-                "note: what the vault signed is kept as {}; together with the checkpoint beside it, it is evidence",
-                path.display()
-            )),
+            Ok(Some(path)) => note(&format!("note: what the vault signed is kept as {}; {evidence}", path.display())),
             Ok(None) => {}
             Err(failure) => note(&format!("note: {failure}")),
         }
