@@ -1,16 +1,20 @@
 //! `ledger`: how tenants' ledgers stand, and everything that a vault holds of one read back.
 
+use std::path::Path;
+
 use clap::Subcommand;
 use futures::TryStreamExt;
 use serde::Serialize;
-use strongroom_client::Vault;
 use strongroom_client::ledgers::{LedgerStatus, Told};
+use strongroom_client::{Error, Vault};
 use strongroom_core::ledger::checkpoint::Checkpoint;
+use strongroom_core::ledger::verify::CHECKPOINT;
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
 use crate::amount::counted;
 use crate::args::Globals;
+use crate::audit::source::Source;
 use crate::exit::{Failure, Outcome};
 use crate::output::{Format, line, printable, write_json};
 use crate::progress::Progress;
@@ -38,7 +42,8 @@ Examples:
   strongroom --home ./vault/operator ledger status")]
 pub struct Status {
     /// The tenant; all without it.
-    tenant: Option<TenantName>,
+    #[arg(value_name = "TENANT")]
+    tenant: Option<Source>,
 }
 
 /// The flags of `ledger check`.
@@ -46,10 +51,12 @@ pub struct Status {
 #[command(after_help = "\
 Examples:
   strongroom ledger check acme
-  strongroom --home ./vault/operator ledger check acme --output json")]
+  strongroom --home ./vault/operator ledger check acme --output json
+  strongroom audit verify acme-ledger/        # what `audit export` wrote: every file, and replay; no vault is asked")]
 pub struct Check {
     /// The tenant.
-    tenant: TenantName,
+    #[arg(value_name = "TENANT")]
+    tenant: Source,
 }
 
 /// A ledger as it is told.
@@ -95,66 +102,93 @@ impl Ledger {
     /// The caller is neither operator nor admin; something does not fit.
     pub fn run(self, globals: &Globals) -> Outcome {
         match self {
-            Self::Status(status) => globals.with_vault(async |vault| status.run(globals, vault).await),
-            Self::Check(check) => globals.with_vault(async |vault| check.run(globals, vault).await),
+            Self::Status(Status { tenant }) => {
+                let tenant = tenant.map(in_vault).transpose()?;
+                globals.with_vault(async |vault| status(globals, vault, tenant).await)
+            }
+            Self::Check(Check { tenant }) => {
+                let tenant = in_vault(tenant)?;
+                globals.with_vault(async |vault| check(globals, vault, &tenant).await)
+            }
         }
     }
 }
 
-impl Status {
-    async fn run(self, globals: &Globals, vault: &Vault) -> Outcome {
-        if let Some(tenant) = &self.tenant {
-            let shown = Shown::of(vault.ledger_status(tenant).await?);
-            return globals.output.result(&shown, Shown::words);
+/// The tenant that is asked about: what lies in a folder is verified without the vault.
+fn in_vault(source: Source) -> Outcome<TenantName> {
+    match source {
+        Source::Tenant(tenant) => Ok(tenant),
+        Source::Folder(path) if path.exists() => {
+            let path = path.display();
+            let detail = format!(
+                "{path} is no tenant's name but a place on this disk, and what an export holds is not the vault's to check"
+            );
+            Err(Failure::usage(detail, format!("run: strongroom audit verify {path}")))
         }
-        for tenant in vault.list_tenants().await? {
-            let shown = Shown::of(vault.ledger_status(&tenant.name).await?);
-            globals.output.result(&shown, Shown::words)?;
-        }
-        Ok(())
+        Source::Folder(path) => Err(Failure::usage(
+            format!("{:?} is no tenant's name", path.display()),
+            "give the name, such as acme; an export's folder is for `strongroom audit verify`",
+        )),
     }
 }
 
-impl Check {
-    async fn run(self, globals: &Globals, vault: &Vault) -> Outcome {
-        let bar = Progress::of(globals, "reading", 0, "entries");
-        let mut faults = 0;
-        let mut told = vault.check_ledger(&self.tenant).await?;
-        while let Some(told) = told.try_next().await? {
-            match told {
-                Told::Progress(done, of) => bar.set(done, of),
-                Told::Fault { place, what, advice } => {
-                    faults += 1;
-                    let fault = Fault { place, what, advice };
-                    let words = || printable(&format!("{}: {}; {}", fault.place, fault.what, fault.advice));
-                    match globals.output {
-                        Format::Table => line(&words())?,
-                        Format::Json => {
-                            let written = write_json(&mut std::io::stdout().lock(), &fault);
-                            written.map_err(|error| Failure::stdio(&error))?;
-                        }
+/// Whoever names an export's folder as if it were a tenant is told where to go.
+fn unless_a_folder_is_meant(tenant: &TenantName, error: Error) -> Failure {
+    let is_export = Path::new(tenant.as_str()).join(CHECKPOINT).is_file();
+    match error.reason() {
+        Reason::Unauthenticated if is_export => in_vault(Source::Folder(tenant.as_str().into())).err(),
+        _ => None,
+    }
+    .unwrap_or_else(|| error.into())
+}
+
+async fn status(globals: &Globals, vault: &Vault, tenant: Option<TenantName>) -> Outcome {
+    if let Some(tenant) = &tenant {
+        let shown = Shown::of(vault.ledger_status(tenant).await?);
+        return globals.output.result(&shown, Shown::words);
+    }
+    for tenant in vault.list_tenants().await? {
+        let shown = Shown::of(vault.ledger_status(&tenant.name).await?);
+        globals.output.result(&shown, Shown::words)?;
+    }
+    Ok(())
+}
+
+/// Everything is read back, and told as it is found.
+async fn check(globals: &Globals, vault: &Vault, tenant: &TenantName) -> Outcome {
+    let bar = Progress::of(globals, "reading", 0, "entries");
+    let mut faults = 0;
+    let mut told = vault.check_ledger(tenant).await.map_err(|error| unless_a_folder_is_meant(tenant, error))?;
+    while let Some(told) = told.try_next().await? {
+        match told {
+            Told::Progress(done, of) => bar.set(done, of),
+            Told::Fault { place, what, advice } => {
+                faults += 1;
+                let fault = Fault { place, what, advice };
+                let words = || printable(&format!("{}: {}; {}", fault.place, fault.what, fault.advice));
+                match globals.output {
+                    Format::Table => line(&words())?,
+                    Format::Json => {
+                        let written = write_json(&mut std::io::stdout().lock(), &fault);
+                        written.map_err(|error| Failure::stdio(&error))?;
                     }
                 }
             }
         }
-        drop(bar);
-        if faults > 0 {
-            let detail = format!("{} of {}'s ledger", counted(faults, "thing"), self.tenant);
-            let advice = "nothing was repaired: act on each line above, and check again";
-            return Err(Failure::new(Reason::Integrity, format!("{detail} do not fit"), advice));
-        }
-        let status = vault.ledger_status(&self.tenant).await?;
-        match globals.output {
-            Format::Json => Ok(()),
-            Format::Table => {
-                let entries = status.head.map_or(0, |(size, ..)| size.0);
-                let stopped =
-                    status.stopped.map(|why| format!("; it is stopped on this node: {why}")).unwrap_or_default();
-                line(&format!(
-                    "{}: {entries} entries, and everything that the vault holds of them fits{stopped}",
-                    self.tenant
-                ))
-            }
+    }
+    drop(bar);
+    if faults > 0 {
+        let detail = format!("{} of {}'s ledger", counted(faults, "thing"), tenant);
+        let advice = "nothing was repaired: act on each line above, and check again";
+        return Err(Failure::new(Reason::Integrity, format!("{detail} do not fit"), advice));
+    }
+    let status = vault.ledger_status(tenant).await?;
+    match globals.output {
+        Format::Json => Ok(()),
+        Format::Table => {
+            let entries = status.head.map_or(0, |(size, ..)| size.0);
+            let stopped = status.stopped.map(|why| format!("; it is stopped on this node: {why}")).unwrap_or_default();
+            line(&format!("{tenant}: {entries} entries, and everything that the vault holds of them fits{stopped}"))
         }
     }
 }

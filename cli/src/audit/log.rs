@@ -44,9 +44,6 @@ pub struct Log {
     event: Vec<Event>,
     #[command(flatten)]
     about: About,
-    /// Only what is about this object: rlhf/math/000007.json.
-    #[arg(long, value_name = "DATASET/PATH", value_parser = object, conflicts_with_all = ["dataset", "prefix"])]
-    object: Option<(DatasetName, ObjectPath)>,
     /// At most this many entries.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -69,13 +66,42 @@ pub(super) struct About {
     pub(super) key: Option<Fingerprint>,
     /// Only what is about objects of this dataset.
     #[arg(long, value_name = "DATASET")]
-    pub(super) dataset: Option<DatasetName>,
+    dataset: Option<DatasetName>,
     /// Only what is about objects here: math/, 'math/0000*', math/000007.json.
     #[arg(long, value_name = "PREFIX", requires = "dataset")]
-    pub(super) prefix: Option<Prefix>,
+    prefix: Option<Prefix>,
+    /// Only what is about this object: rlhf/math/000007.json.
+    #[arg(long, value_name = "DATASET/PATH", value_parser = object, conflicts_with_all = ["dataset", "prefix"])]
+    object: Option<(DatasetName, ObjectPath)>,
     /// Only what was done, or only what was denied.
     #[arg(long, value_name = "done|denied", value_parser = outcome)]
     pub(super) outcome: Option<Done>,
+}
+
+impl About {
+    /// The dataset that it is about.
+    pub(super) fn dataset(&self) -> Option<&DatasetName> {
+        self.object.as_ref().map(|(dataset, _)| dataset).or(self.dataset.as_ref())
+    }
+
+    /// The part of it.
+    pub(super) fn prefix(&self) -> Option<Prefix> {
+        let object = self.object.as_ref().map(|(_, path)| Prefix::Exact(path.clone()));
+        object.or_else(|| self.prefix.clone())
+    }
+
+    /// The question to the vault for what is about all that, under the grant that stands with every verb.
+    pub(super) fn query(&self, globals: &Globals) -> Query {
+        Query {
+            key: self.key,
+            vendor: self.vendor.clone(),
+            grant: globals.grant,
+            dataset: self.dataset().cloned(),
+            prefix: self.prefix(),
+            outcome: self.outcome,
+            ..Query::default()
+        }
+    }
 }
 
 pub(super) fn event(text: &str) -> Result<Event, String> {
@@ -141,17 +167,9 @@ impl Log {
             since: self.since.map(|moment| moment.millis(now)),
             until: self.until.map(|moment| moment.millis(now)),
             events: self.event.clone(),
-            key: self.about.key,
-            vendor: self.about.vendor.clone(),
-            grant: globals.grant,
-            dataset: self.about.dataset.clone().or_else(|| self.object.as_ref().map(|(dataset, _)| dataset.clone())),
-            prefix: match &self.object {
-                Some((_, path)) => Some(Prefix::Exact(path.clone())),
-                None => self.about.prefix.clone(),
-            },
-            outcome: self.about.outcome,
             limit: self.limit,
             offset: self.offset,
+            ..self.about.query(globals)
         }
     }
 }

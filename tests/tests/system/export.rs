@@ -306,4 +306,20 @@ fn a_ledger_is_followed() {
     assert_eq!(indices.by_ref().take(2).collect::<Vec<_>>(), [size, size + 1]);
     child.kill().unwrap();
     child.wait().unwrap();
+    // From some time on, and only what is about one object.
+    let mut child = std::process::Command::new(STRONGROOM.0)
+        .current_dir(shell.folder())
+        .args(["--home", "lab", "audit", "tail", "acme", "--since", "1h", "--object", "rlhf/math/000011.json"])
+        .args(["--outcome", "done"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    for event in ["object.put", "release"] {
+        let line = lines.next().unwrap();
+        assert!(line.contains(&format!(" {event} ")), "{event}: {line}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    shell.run("strongroom --home lab audit tail acme --since 1h --lines 3").fails(2, "USAGE");
 }

@@ -41,6 +41,14 @@ fn an_operator_and_an_admin_see_how_a_ledger_stands() {
         shell.run(&format!("strongroom --home lab ledger {verb} other")).fails(4, "UNAUTHENTICATED");
     }
     shell.run("strongroom --home lab ledger status").fails(4, "OUT_OF_SCOPE");
+    // An export is not the vault's to check, and whoever tries is told what does it, however the folder is named.
+    for folder in ["./acme-ledger/", "acme-ledger/", "acme-ledger"] {
+        let said = shell.run(&format!("strongroom --home lab ledger check {folder}"));
+        said.fails(2, "USAGE");
+        let advice = said.stderr.trim_end().rsplit_once("; run: ").unwrap().1.to_owned();
+        shell.run(&advice).ok();
+    }
+    shell.run("strongroom --home lab ledger check ./nothing").fails(2, "USAGE");
     assert!(shell.server().terminate().success());
 }
 

@@ -35,14 +35,15 @@ impl Chosen {
             id.is_some_and(|id| line.entry.actor.role == Role::Vendor(id) || is_about(id, line))
         };
         self.about.vendor.as_ref().is_none_or(of_vendor)
-            && self.about.dataset.as_ref().is_none_or(|name| self.touches(name, line))
+            && self.about.dataset().is_none_or(|name| self.touches(name, line))
     }
 
     fn touches(&self, dataset: &DatasetName, line: &LedgerLine) -> bool {
+        let prefix = self.about.prefix();
         let within = |name: &String| match name.split_once('/') {
             Some((of, path)) if of == dataset.as_str() => {
                 let covers = |prefix: &Prefix| path.parse().is_ok_and(|path: ObjectPath| prefix.covers(&path));
-                self.about.prefix.as_ref().is_none_or(covers)
+                prefix.as_ref().is_none_or(covers)
             }
             _ => false,
         };
@@ -56,7 +57,7 @@ impl Chosen {
             Some(Instruction::IssueGrant(terms)) => terms.scopes.iter().any(|scope| scope.dataset == *dataset),
             _ => false,
         };
-        line.names.iter().any(within) || self.about.prefix.is_none() && ordered()
+        line.names.iter().any(within) || prefix.is_none() && ordered()
     }
 }
 
