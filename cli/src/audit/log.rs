@@ -17,7 +17,7 @@ use crate::args::Globals;
 use crate::audit::line;
 use crate::audit::names::Names;
 use crate::exit::{Failure, Outcome};
-use crate::output::{Format, write_json};
+use crate::output::{Format, note, write_json};
 use crate::when;
 use crate::when::Moment;
 
@@ -152,9 +152,14 @@ impl Log {
             };
             let mut lines = vault.query(&self.tenant, self.query(globals, when::now()));
             let mut out = std::io::BufWriter::new(std::io::stdout());
+            let mut is_empty = true;
             while let Some(entry) = lines.try_next().await? {
+                is_empty = false;
                 write(&mut out, &self.tenant, globals.output, &names, &entry)
                     .map_err(|error| Failure::stdio(&error))?;
+            }
+            if is_empty && globals.output == Format::Table {
+                note("note: no entry fits");
             }
             out.flush().map_err(|error| Failure::stdio(&error))
         })

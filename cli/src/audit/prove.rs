@@ -40,7 +40,9 @@ impl Prove {
     /// There is no such entry, or it is not one that the caller may have proven.
     pub fn run(self, globals: &Globals) -> Outcome {
         globals.with_vault(async |vault| {
-            let (receipt, under) = vault.receipt(&self.tenant, Index(self.index)).await?;
+            let found = vault.receipt(&self.tenant, Index(self.index)).await;
+            let (receipt, under) = found
+                .map_err(|error| Failure::from(error).if_not_found("`audit log` shows which entries there are"))?;
             std::fs::write(&self.file, receipt.to_bytes()).map_err(|error| Failure::file(&self.file, &error))?;
             let (tenant, log_key) = (self.tenant.clone(), under.key.to_string());
             let done = Done { tenant, index: self.index, entries: under.checkpoint.size.0, log_key };

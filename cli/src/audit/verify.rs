@@ -9,7 +9,9 @@ use strongroom_core::ids::Millis;
 use strongroom_core::ledger::checkpoint::{MAX_NOTE, VerifierKey};
 use strongroom_core::ledger::cosign::WitnessKey;
 use strongroom_core::ledger::log_keys::{LogKeys, LogKeysError};
-use strongroom_core::ledger::verify::{Expected, LogFinding, Verified, Witnessed, verify_on};
+use strongroom_core::ledger::verify::{
+    CHECKPOINT, Expected, LOG_KEYS, LogFinding, Verified, Witnessed, is_cosigned, verify_on,
+};
 use strongroom_core::reason::Reason;
 
 use crate::args::Globals;
@@ -124,6 +126,14 @@ impl Verify {
         match finding {
             LogFinding::Read { path, error } => Failure::file(&self.folder.join(path), &error),
             LogFinding::List(error) => Failure::file(&self.folder, &error),
+            LogFinding::Missing(name) if name == LOG_KEYS && !self.folder.join(CHECKPOINT).exists() => {
+                let detail = format!("{} holds no ledger: neither {LOG_KEYS} nor {CHECKPOINT}", self.folder.display());
+                Failure::new(Reason::Integrity, detail, "name the folder that `audit export` wrote")
+            }
+            LogFinding::Checkpoint { path, error } if path != CHECKPOINT && !is_cosigned(&path) => {
+                let advice = "give --since the checkpoint of an earlier export, or of a monitor's folder";
+                Failure::new(Reason::Integrity, format!("{path}: {error}"), advice)
+            }
             finding => {
                 let advice = "export it again; if that says the same, keep both and ask the vault's operator";
                 Failure::new(Reason::Integrity, finding.to_string(), advice)

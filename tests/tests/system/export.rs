@@ -183,6 +183,17 @@ fn an_export_goes_on_where_it_ended_and_tells_a_rewritten_ledger() {
     // Again, with nothing new: nothing is fetched.
     let again = shell.run("strongroom --home lab audit export acme -o acme-ledger/ --output json").ok();
     assert_eq!(serde_json::from_str::<serde_json::Value>(again.text()).unwrap()["fetched"], 0);
+    // What is no ledger, and what is no checkpoint, is called so.
+    fs::create_dir(shell.folder().join("notes")).unwrap();
+    shell.write("notes/thesis.txt", "mine");
+    for (line, words) in [
+        ("audit verify notes/", "notes/ holds no ledger"),
+        ("audit verify acme-ledger/ --since notes/thesis.txt", "give --since the checkpoint of an earlier export"),
+    ] {
+        let said = shell.run(&format!("strongroom {line}"));
+        said.fails(5, "INTEGRITY");
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+    }
     // A folder that holds something else is left alone.
     shell.write("acme-ledger/thesis.txt", "mine");
     shell.run("strongroom --home lab audit export acme -o acme-ledger/").fails(3, "PRECONDITION_FAILED");

@@ -60,6 +60,9 @@ fn a_monitor_tells_what_is_new_once_and_what_was_chosen_alone() {
     let snapshot = shell.read("other/snapshot");
     shell.write("other/snapshot", &snapshot[..snapshot.len() / 2]);
     shell.run("strongroom --home lab audit watch acme --state other/ --once").fails(3, "PRECONDITION_FAILED");
+    // What lies in a folder of something else is left alone.
+    shell.run("strongroom --home lab audit watch acme --state acme-ledger/ --once").fails(3, "PRECONDITION_FAILED");
+    shell.run("strongroom audit verify acme-ledger/").ok();
     // To admins alone.
     shell.run("strongroom --home labelco audit watch acme --state theirs/ --once").fails(4, "OUT_OF_SCOPE");
     assert!(shell.server().terminate().success());

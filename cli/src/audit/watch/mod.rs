@@ -84,7 +84,7 @@ impl Watch {
     pub fn run(self, globals: &Globals) -> Outcome {
         let mut state = State::open(&self.state)?;
         let hook = self.exec.clone().map(Hook);
-        let key_file = self.witness_key.clone().unwrap_or_else(|| self.state.join("witness.key"));
+        let key_file = self.witness_key.clone().unwrap_or_else(|| self.state.join(state::WITNESS_KEY));
         let mut cosigner = self.cosign.as_deref().map(|name| Cosigner::open(name, &key_file)).transpose()?;
         globals.with_vault(async |vault| {
             match self.watch(globals, vault, &mut state, hook.as_ref(), cosigner.as_mut()).await {

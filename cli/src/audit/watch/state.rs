@@ -21,6 +21,8 @@ const CHECKPOINT: &str = "checkpoint";
 const CLAIMED: &str = "checkpoint.contradicting";
 const SNAPSHOT: &str = "snapshot";
 const LOCK: &str = "lock";
+/// Where a witness's key lies, unless it is said.
+pub(super) const WITNESS_KEY: &str = "witness.key";
 /// A snapshot up to this many bytes is written with each checkpoint.
 const SMALL: usize = 1 << 20;
 /// A larger one is written now and then.
@@ -35,6 +37,22 @@ pub(super) struct State {
     written: Option<(Instant, usize)>,
 }
 
+/// A folder that holds other things is not for a monitor's: an export, say, would be none any more with a file of ours in it.
+fn check_own(folder: &Path) -> Outcome {
+    let failed = |error| Failure::file(folder, &error);
+    if folder.join(LOCK).exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if ![CHECKPOINT, CLAIMED, SNAPSHOT, WITNESS_KEY].iter().any(|own| name == **own) {
+            let detail = format!("{} holds {}, which is no monitor's", folder.display(), name.display());
+            return Err(Failure::new(Reason::PreconditionFailed, detail, "give the monitor a new folder"));
+        }
+    }
+    Ok(())
+}
+
 /// What is kept between runs.
 pub(super) struct Kept {
     pub(super) snapshot: Option<Snapshot>,
@@ -47,6 +65,7 @@ impl State {
     pub(super) fn open(folder: &Path) -> Outcome<Self> {
         let failed = |error: &io::Error| Failure::file(folder, error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| failed(&error))?;
+        check_own(folder)?;
         let lock = File::create(folder.join(LOCK)).map_err(|error| failed(&error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { folder: folder.to_owned(), _lock: lock, written: None }),
