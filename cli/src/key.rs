@@ -66,7 +66,8 @@ Examples:
         yes: bool,
     },
     /// Show, or change, to whom every version of a tenant's key is sealed, present and future: whoever has one of these age identities
-    /// opens the tenant's objects without the server (see `recover`). Or export what that takes.
+    /// opens the tenant's objects without the server (see `recover`). Or export what that takes. A recipient of an age plugin needs the
+    /// plugin on the server, named in its configuration (escrow.plugins).
     #[command(after_help = "\
 Examples:
   strongroom key escrow acme --to age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p

@@ -1,7 +1,11 @@
 //! `recover`: objects opened with an identity of the escrow, out of an export and the blobs alone.
 
+use std::collections::HashMap;
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use age::secrecy::SecretString;
 use serde::Serialize;
 use strongroom_client::PrefixName;
 use strongroom_core::escrow::ExportedObject;
@@ -11,6 +15,7 @@ use strongroom_server::recover::{RecoverError, Recovery, open_blobs};
 
 use crate::amount::{Size, counted};
 use crate::args::Globals;
+use crate::connection::passphrase;
 use crate::exit::{Failure, Outcome};
 use crate::folder::Folder;
 use crate::name;
@@ -28,7 +33,7 @@ Examples:
 pub struct Recover {
     /// What of it: TENANT, or TENANT/DATASET/PREFIX; all if nothing is said.
     name: Option<String>,
-    /// The file with the age identity.
+    /// The file with the age identity: a native one, or a plugin's, which is asked for it here (age-plugin-NAME on the PATH).
     #[arg(long, value_name = "FILE")]
     identity: PathBuf,
     /// The folder of the export.
@@ -63,7 +68,7 @@ impl Recover {
     }
 
     async fn recover(self, globals: &Globals) -> Outcome {
-        let recovery = Recovery::open(&self.catalog, &self.identity)?;
+        let recovery = Recovery::open(&self.catalog, &self.identity, Person::default())?;
         let wanted = self.wanted(&recovery.head().name)?;
         let blobs = open_blobs(&self.blobs)?;
         let writer = Writer::start(Sink::Folder(Folder::at(&self.out)));
@@ -134,11 +139,54 @@ impl Recover {
     }
 }
 
+/// Whoever runs the command, whom a plugin asks: on a terminal; for a secret, else the first line of standard input, once.
+#[derive(Clone, Default)]
+struct Person(Arc<Mutex<HashMap<String, SecretString>>>);
+
+impl age::Callbacks for Person {
+    fn display_message(&self, message: &str) {
+        note(&printable(message));
+    }
+
+    fn confirm(&self, message: &str, yes: &str, no: Option<&str>) -> Option<bool> {
+        let no = no.map(|no| format!(", n for {no}")).unwrap_or_default();
+        let answer = ask_on_terminal(&format!("{message} (y for {yes}{no})"))?;
+        Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    fn request_public_string(&self, description: &str) -> Option<String> {
+        ask_on_terminal(description)
+    }
+
+    /// The same question comes with each version of the key, and is put once.
+    fn request_passphrase(&self, description: &str) -> Option<SecretString> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(secret) = known.get(description) {
+            return Some(secret.clone());
+        }
+        let secret = passphrase(&format!("{}: ", printable(description))).ok()?;
+        let secret = SecretString::from(secret.as_str().to_owned());
+        known.insert(description.to_owned(), secret.clone());
+        Some(secret)
+    }
+}
+
+fn ask_on_terminal(question: &str) -> Option<String> {
+    if !io::stdin().is_terminal() {
+        return None;
+    }
+    let _ = write!(io::stderr(), "{}: ", printable(question));
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).ok()?;
+    Some(answer.trim_end_matches(['\n', '\r']).to_owned())
+}
+
 impl From<RecoverError> for Failure {
     fn from(error: RecoverError) -> Self {
         let advice = match error {
             RecoverError::File { .. } => "look at the path and its permissions",
             RecoverError::Identity(_) => "name the age identity file of a recipient of the escrow",
+            RecoverError::Plugin(_) => "install the plugin, and give it what it asks for",
             RecoverError::Export(_) => "take another copy of the export",
             RecoverError::NotSealed(_) => "take another identity: catalog.json names the recipients",
             RecoverError::Object(_) => "take another copy of the blobs or of the export",

@@ -31,6 +31,8 @@ pub struct Escrow {
     pub recipients: Vec<String>,
     /// Whether every version of the key is sealed to each of them by now.
     pub complete: bool,
+    /// If not: what was last in the vault's way, if anything was.
+    pub in_the_way: Option<String>,
 }
 
 impl Vault {
@@ -44,17 +46,19 @@ impl Vault {
             let request = request.clone();
             async move { KeysClient::new(channel).escrow(request).await }
         });
-        let v1::EscrowAnswer { recipients, complete } = answer.await?.into_inner();
+        let v1::EscrowAnswer { recipients, complete, in_the_way } = answer.await?.into_inner();
         if !escrow::are_recipients(&recipients) {
             return Err(Error::integrity("the vault's answer holds no valid recipients"));
         }
-        Ok(Escrow { recipients, complete })
+        let in_the_way = Some(in_the_way).filter(|words| !words.is_empty());
+        Ok(Escrow { recipients, complete, in_the_way })
     }
 
     /// Has every version of the tenant's key, present and future, sealed to exactly these age recipients; none ends the escrow.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` if one is no age recipient; `UNSUPPORTED` for one of a plugin; `OUT_OF_SCOPE` if the caller is no admin.
+    /// `INVALID_ARGUMENT` if one is no age recipient; `UNSUPPORTED` for one of a plugin that the vault does not run, `PRECONDITION_FAILED`
+    /// if its plugin does not seal to it; `OUT_OF_SCOPE` if the caller is no admin.
     pub async fn set_escrow(&self, tenant: &TenantName, recipients: &[String]) -> Result<OrderDone> {
         let mut recipients = recipients.to_vec();
         recipients.sort_unstable();

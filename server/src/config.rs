@@ -21,6 +21,9 @@
 //! [root]
 //! provider = "file"                         # or "pkcs11", "aws-kms", each with a table of its own: see `root`
 //!
+//! [escrow]
+//! plugins = ["yubikey"]                     # whose recipients tenants may name: age-plugin-yubikey is run; none if not said
+//!
 //! [metrics]
 //! listen = "127.0.0.1:9464"                 # plain HTTP: /live, /ready, /metrics; a port alone is this machine's; none if not said
 //!
@@ -71,6 +74,8 @@ pub struct Config {
     pub blobs: BlobsUrl,
     /// Who keeps the root key.
     pub root: RootProvider,
+    /// The age plugins that may be run to seal a tenant's keys to its escrow, by name: `yubikey` is `age-plugin-yubikey`.
+    pub escrow_plugins: Vec<String>,
     /// Where metrics are told, if anywhere.
     pub metrics: Option<SocketAddr>,
     /// What is bounded.

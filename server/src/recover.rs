@@ -8,10 +8,11 @@
 //! Nothing that is read is believed: the rows by the export's checksum and, each, by what its wrapped root is bound to; the blob by the
 //! content root, segment by segment, before anything of it is opened.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use age::plugin::{self, IdentityPluginV1, ResolveError};
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt, try_unfold};
 use strongroom_core::escrow::{
@@ -54,6 +55,9 @@ pub enum RecoverError {
     /// The export is not whole, or was changed.
     #[error("the export: {0}")]
     Export(String),
+    /// A plugin that the identity needs is missing, or did not open what is sealed to it.
+    #[error("{0}")]
+    Plugin(String),
     /// No version of the key is sealed to this identity.
     #[error("no version of the key of {0} is sealed to this identity")]
     NotSealed(String),
@@ -72,6 +76,7 @@ impl RecoverError {
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Reason::NotFound,
             Self::File { .. } => Reason::Unavailable,
             Self::Identity(_) => Reason::InvalidArgument,
+            Self::Plugin(_) => Reason::Unavailable,
             Self::Export(_) | Self::Object(_) => Reason::Integrity,
             Self::NotSealed(_) => Reason::Unauthenticated,
             Self::Blob(error) => error.reason(),
@@ -87,13 +92,13 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// Opens the export in a folder with the identities of a file: checks all of it, and opens every version of the key that is sealed
-    /// to one of them.
+    /// Opens the export in a folder with the identities of a file, native ones and those of plugins, which may ask: checks all of it,
+    /// and opens every version of the key that is sealed to one of them.
     ///
     /// # Errors
     /// Each kind of [`RecoverError`] but those of objects and blobs.
-    pub fn open(folder: &Path, identity: &Path) -> Result<Self, RecoverError> {
-        let identities = identities(identity)?;
+    pub fn open(folder: &Path, identity: &Path, asked: impl age::Callbacks) -> Result<Self, RecoverError> {
+        let identities = Identities::read(identity, asked)?;
         let path = folder.join(HEAD_FILE);
         let mut bytes = Vec::new();
         let file = std::fs::File::open(&path).map_err(failed(&path))?;
@@ -260,17 +265,69 @@ fn failed(path: &Path) -> impl Fn(std::io::Error) -> RecoverError + use<> {
 }
 
 /// The identities of an age file: a line each, and comments.
-fn identities(path: &Path) -> Result<Vec<age::x25519::Identity>, RecoverError> {
-    let mut text = Zeroizing::new(String::new());
-    let file = std::fs::File::open(path).map_err(failed(path))?;
-    file.take(1 << 20).read_to_string(&mut text).map_err(failed(path))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let found: Vec<age::x25519::Identity> = lines.filter_map(|line| line.parse().ok()).collect();
-    if found.is_empty() {
-        let words = format!("{}: no X25519 identity of age (a line that begins with AGE-SECRET-KEY-1)", path.display());
-        return Err(RecoverError::Identity(words));
+struct Identities<C: age::Callbacks> {
+    native: Vec<age::x25519::Identity>,
+    /// Each plugin by its name, with its identities.
+    plugins: BTreeMap<String, IdentityPluginV1<C>>,
+}
+
+impl<C: age::Callbacks> Identities<C> {
+    fn read(path: &Path, asked: C) -> Result<Self, RecoverError> {
+        let mut text = Zeroizing::new(String::new());
+        let file = std::fs::File::open(path).map_err(failed(path))?;
+        file.take(1 << 20).read_to_string(&mut text).map_err(failed(path))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines: Vec<_> = lines.collect();
+        let native: Vec<_> = lines.iter().filter_map(|line| line.parse().ok()).collect();
+        let others: Vec<plugin::Identity> = lines.iter().filter_map(|line| line.parse().ok()).collect();
+        if native.is_empty() && others.is_empty() {
+            let words = format!(
+                "{}: no identity of age (a line that begins with AGE-SECRET-KEY-1, or with AGE-PLUGIN- and a plugin's name)",
+                path.display()
+            );
+            return Err(RecoverError::Identity(words));
+        }
+        let mut plugins = BTreeMap::new();
+        for identity in &others {
+            let name = identity.plugin();
+            let plugin = IdentityPluginV1::new(name, &others, asked.clone()).map_err(|error| match error {
+                ResolveError::MissingPlugin { binary_name } => {
+                    RecoverError::Plugin(format!("{} needs {binary_name}, which is not on the PATH", path.display()))
+                }
+                other => RecoverError::Identity(format!("{}: {other}", path.display())),
+            })?;
+            plugins.insert(name.to_owned(), plugin);
+        }
+        Ok(Self { native, plugins })
     }
-    Ok(found)
+
+    /// What a message to this recipient holds, if one of the identities opens it.
+    fn open(&self, recipient: &str, message: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, RecoverError> {
+        for identity in &self.native {
+            if let Ok(plain) = open_message(message, identity) {
+                return Ok(Some(plain));
+            }
+        }
+        // Whoever is asked for a PIN or a touch is asked for what may be theirs.
+        let of: Option<plugin::Recipient> = recipient.parse().ok();
+        for (name, plugin) in &self.plugins {
+            if of.as_ref().is_some_and(|of| of.plugin() != name && !recipient.starts_with("age1tag1")) {
+                continue;
+            }
+            match open_message(message, plugin) {
+                Ok(plain) => return Ok(Some(plain)),
+                Err(age::DecryptError::NoMatchingKeys) => {}
+                Err(error) => {
+                    let words: Vec<_> = error.to_string().split_whitespace().map(str::to_owned).collect();
+                    return Err(RecoverError::Plugin(format!(
+                        "age-plugin-{name} does not open it: {}",
+                        words.join(" ")
+                    )));
+                }
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Whether the rows are all there, as they were written.
@@ -310,7 +367,10 @@ fn lines(folder: &Path) -> Result<impl Iterator<Item = Result<ExportedObject, Re
 }
 
 /// Every version that is sealed to one of the identities.
-fn open_keys(head: &ExportHead, identities: &[age::x25519::Identity]) -> Result<HashMap<u32, Key>, RecoverError> {
+fn open_keys<C: age::Callbacks>(
+    head: &ExportHead,
+    identities: &Identities<C>,
+) -> Result<HashMap<u32, Key>, RecoverError> {
     let mut keys = HashMap::new();
     for sealed in &head.keys {
         if keys.contains_key(&sealed.version) {
@@ -318,7 +378,7 @@ fn open_keys(head: &ExportHead, identities: &[age::x25519::Identity]) -> Result<
         }
         let wrong = |why: &str| RecoverError::Export(format!("version {} of the key {why}", sealed.version));
         let message = sealed.bytes().ok_or_else(|| wrong("is no base64"))?;
-        let Some(bytes) = identities.iter().find_map(|identity| open_message(&message, identity)) else { continue };
+        let Some(bytes) = identities.open(&sealed.recipient, &message)? else { continue };
         let key = EscrowedKey::decode(&bytes).ok_or_else(|| wrong("is not a key"))?;
         let ledger = &head.ledger;
         if (key.vault, key.tenant, key.version) != (ledger.vault(), ledger.tenant(), sealed.version) {
@@ -332,10 +392,9 @@ fn open_keys(head: &ExportHead, identities: &[age::x25519::Identity]) -> Result<
     Ok(keys)
 }
 
-fn open_message(message: &[u8], identity: &age::x25519::Identity) -> Option<Zeroizing<Vec<u8>>> {
-    let decryptor = age::Decryptor::new_buffered(message).ok()?;
+fn open_message(message: &[u8], identity: &dyn age::Identity) -> Result<Zeroizing<Vec<u8>>, age::DecryptError> {
+    let decryptor = age::Decryptor::new_buffered(message)?;
     let mut plain = Zeroizing::new(Vec::with_capacity(256));
-    let identity: &dyn age::Identity = identity;
-    decryptor.decrypt(std::iter::once(identity)).ok()?.take(256).read_to_end(&mut plain).ok()?;
-    Some(plain)
+    decryptor.decrypt(std::iter::once(identity))?.take(256).read_to_end(&mut plain)?;
+    Ok(plain)
 }

@@ -20,6 +20,7 @@ use crate::control::Control;
 use crate::error::Error;
 use crate::keys::KeyError;
 use crate::keys::local::LocalKeyHolder;
+use crate::keys::recipients::Recipients;
 use crate::keys::root::ring::Roots;
 use crate::keys::root::{self, RootKey, Secret};
 use crate::keys::vault::VaultFile;
@@ -114,7 +115,9 @@ impl Server {
         }
         blobs.probe().await?;
         let recorder = Recorder::open(catalog.clone(), node, clock, memory, blobs.logs(), config.limits.ledger);
-        let keys = LocalKeyHolder::start(catalog.clone(), root.clone(), file.vault, config.limits.key_cache);
+        let recipients = Recipients::new(config.escrow_plugins.iter().cloned());
+        let life = config.limits.key_cache;
+        let keys = LocalKeyHolder::start(catalog.clone(), root.clone(), file.vault, life, recipients.clone());
         let sweeper = Sweeper {
             catalog: catalog.clone(),
             blobs: blobs.clone(),
@@ -144,6 +147,7 @@ impl Server {
             rewraps: Default::default(),
             shreds: Default::default(),
             escrows: Default::default(),
+            recipients,
             blobs,
             keys: keys.clone(),
             root,

@@ -99,19 +99,41 @@ fn descend(root: &Key, segment: u32, mut found: impl FnMut(&str, &Key)) {
     found("the seal key", &key.expand(&[b"strongroom/v1/seal"]));
 }
 
+/// What the identity beside the root key is made of: its scalar, and a part of its text.
+pub fn identity_of_root(folder: &Path) -> Vec<Named> {
+    let text = std::fs::read_to_string(folder.join(IDENTITY_FILE)).unwrap();
+    let line = text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap();
+    // Bech32 (BIP 173): five bits a letter, the last six of them a checksum.
+    let letters = line.strip_prefix("AGE-SECRET-KEY-1").unwrap().to_ascii_lowercase();
+    let value = |letter| "qpzry9x8gf2tvdw0s3jn54khce6mua7l".bytes().position(|other| other == letter).unwrap();
+    let (mut bits, mut held, mut scalar) = (0_usize, 0, Vec::new());
+    for letter in letters.bytes().take(letters.len() - 6) {
+        (bits, held) = (bits << 5 | value(letter), held + 5);
+        if held >= 8 {
+            held -= 8;
+            scalar.push((bits >> held & 0xff) as u8);
+        }
+    }
+    let named = |name: &str, key: &[u8]| Named { name: name.to_owned(), key: Key::try_from_slice(key).unwrap() };
+    vec![
+        named("the root key's identity", &scalar),
+        named("the text of the root key's identity", &line.as_bytes()[line.len() - Key::LEN..]),
+    ]
+}
+
 /// The root key, opened with the identity beside it.
 fn root_key(folder: &Path) -> Key {
-    let text = std::fs::read_to_string(folder.join(IDENTITY_FILE)).unwrap();
+    root_key_in(&folder.join(ROOT_FILE))
+}
+
+/// The root key in a file, opened with the identity of the same name beside it.
+pub fn root_key_in(file: &Path) -> Key {
+    let text = std::fs::read_to_string(file.with_extension("identity")).unwrap();
     let identity = text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap();
     let identity: age::x25519::Identity = identity.parse().unwrap();
-    let sealed = std::fs::read(folder.join(ROOT_FILE)).unwrap();
+    let sealed = std::fs::read(file).unwrap();
     let mut plain = Vec::new();
     let decryptor = age::Decryptor::new_buffered(&sealed[..]).unwrap();
     decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).unwrap().read_to_end(&mut plain).unwrap();
     Key::try_from_slice(&plain).unwrap()
-}
-
-/// The text of the identity by which a plugin of age is called that needs no more than its name.
-pub fn plugin_identity(plugin: &str) -> String {
-    age::plugin::Identity::default_for_plugin(plugin).unwrap().to_string()
 }

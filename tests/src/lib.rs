@@ -5,6 +5,7 @@
 //! | this one | [`TestVault`]: a vault in a temporary folder, served in this process |
 //! | [`process`] | the command and the server as processes of their own, to be killed |
 //! | [`shell`] | a person who follows the documentation line by line |
+//! | [`terminal`] | a person at a terminal, who answers what the command asks |
 //! | [`raw`] | a caller that breaks the protocol on purpose |
 //! | [`relay`] | a network between: one address that stays, answers that get lost |
 //! | [`site`] | a vault whose server is a process behind a relay, to be killed at a named place |
@@ -14,6 +15,7 @@
 //! | [`wire`] | all that passed inside TLS |
 //! | [`keys`] | every key that the root key opens, to be looked for |
 //! | [`search`] | many secrets, looked for at once |
+//! | [`plugin`] | a plugin of age |
 //! | [`sample`] | lines to put |
 //! | [`chance`] | chance that is the same in every run |
 
@@ -22,6 +24,7 @@ pub mod cluster;
 pub mod forge;
 pub mod keys;
 pub mod oracle;
+pub mod plugin;
 pub mod process;
 pub mod raw;
 pub mod relay;
@@ -30,6 +33,7 @@ pub mod search;
 pub mod shell;
 pub mod site;
 pub mod tamper;
+pub mod terminal;
 pub mod wire;
 
 use std::net::SocketAddr;

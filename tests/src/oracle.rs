@@ -233,7 +233,8 @@ pub fn walk(folder: &Path, found: &mut impl FnMut(&Path)) {
     }
 }
 
-pub(crate) fn config(folder: &Path) -> Config {
+/// The configuration of the vault in a folder, without the environment.
+pub fn config(folder: &Path) -> Config {
     Config::load_with(folder, []).unwrap()
 }
 

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use strongroom_core::identity::Fingerprint;
 
 /// How long anything may take: far more than it needs on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The command's binary.
 #[derive(Debug, Clone, Copy)]
@@ -292,7 +292,7 @@ impl Drop for ServerProcess {
     }
 }
 
-fn wait(child: &mut Child, arguments: &[&str]) -> ExitStatus {
+pub(crate) fn wait(child: &mut Child, arguments: &[&str]) -> ExitStatus {
     // There is no wait with a time-out in std; polling a child of one's own costs nothing.
     let until = std::time::Instant::now() + PATIENCE;
     loop {
@@ -308,7 +308,7 @@ fn wait(child: &mut Child, arguments: &[&str]) -> ExitStatus {
 }
 
 /// Reads everything, in a thread: a pipe that nobody reads stops its writer.
-fn gather(mut from: impl Read + Send + 'static) -> (Arc<Mutex<Vec<u8>>>, JoinHandle<()>) {
+pub(crate) fn gather(mut from: impl Read + Send + 'static) -> (Arc<Mutex<Vec<u8>>>, JoinHandle<()>) {
     let bytes = Arc::new(Mutex::new(Vec::new()));
     let into = bytes.clone();
     let reading = std::thread::spawn(move || {
@@ -331,6 +331,6 @@ fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-fn text(bytes: &Mutex<Vec<u8>>) -> String {
+pub(crate) fn text(bytes: &Mutex<Vec<u8>>) -> String {
     String::from_utf8_lossy(&bytes.lock().unwrap()).into_owned()
 }

@@ -17,7 +17,7 @@ use crate::amount::counted;
 use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
 use crate::folder::{Folder, Pending};
-use crate::output::note;
+use crate::output::{note, printable};
 use crate::progress::Progress;
 
 /// The pause between looks whether all is sealed.
@@ -31,6 +31,7 @@ struct Shown {
     tenant: String,
     recipients: Vec<String>,
     complete: bool,
+    in_the_way: Option<String>,
 }
 
 impl Shown {
@@ -39,8 +40,9 @@ impl Shown {
             return format!("{}: no escrow: with the server and its root key gone, nothing opens", self.tenant);
         }
         let state = if self.complete { "every version of its key is" } else { "the versions of its key are being" };
+        let way = self.in_the_way.as_ref().map(|why| format!("\nin the way: {}", printable(why))).unwrap_or_default();
         let list: String = self.recipients.iter().map(|to| format!("\n  {to}")).collect();
-        format!("{}: {state} sealed to{list}", self.tenant)
+        format!("{}: {state} sealed to{list}{way}", self.tenant)
     }
 }
 
@@ -63,14 +65,14 @@ pub(super) async fn set(
         vault.set_escrow(tenant, &wanted).await?;
         for _ in 0..LOOKS {
             escrow = vault.escrow(tenant).await?;
-            if escrow.complete {
+            if escrow.complete || escrow.in_the_way.is_some() {
                 break;
             }
             tokio::time::sleep(EVERY).await;
         }
     }
-    let Escrow { recipients, complete } = escrow;
-    globals.output.result(&Shown { tenant: tenant.to_string(), recipients, complete }, Shown::words)
+    let Escrow { recipients, complete, in_the_way } = escrow;
+    globals.output.result(&Shown { tenant: tenant.to_string(), recipients, complete, in_the_way }, Shown::words)
 }
 
 /// What `key escrow --export` prints.

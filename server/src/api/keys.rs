@@ -108,9 +108,9 @@ impl v1::keys_server::Keys for KeysApi {
             let tenant = self.0.tenants.find(&tenant_name(&request.get_ref().tenant)?).await?;
             standing::check_admin(&self.0, &tenant, &caller.key).await?;
             // Looked at first: what changes in between is told the next time.
-            let complete = escrow::is_complete(&self.0, &tenant).await?;
+            let (complete, in_the_way) = escrow::progress(&self.0, &tenant).await?;
             let recipients = self.0.recorder.view(&tenant).await?.authority.escrow().to_vec();
-            Ok(v1::EscrowAnswer { recipients, complete })
+            Ok(v1::EscrowAnswer { recipients, complete, in_the_way: in_the_way.unwrap_or_default() })
         };
         answer(work.await)
     }

@@ -52,13 +52,14 @@ impl Catalog {
         rows.iter().map(sealed).collect()
     }
 
-    /// Takes sealed versions out and puts others in; what was due as of `entry` is done.
+    /// Takes sealed versions out and puts others in; if that is all, what was due as of `entry` is done.
     pub(crate) async fn set_escrows(
         &self,
         tenant: &TenantId,
         entry: Index,
         out: &[(u32, String)],
         sealed: &[Sealed],
+        all: bool,
     ) -> Result<(), CatalogError> {
         let mut tx = self.begin().await?;
         if !out.is_empty() {
@@ -77,8 +78,10 @@ impl Catalog {
             let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(i64::from(*version)).bind(&recipient[..]);
             query.bind(&message[..]).execute(tx.connection()).await?;
         }
-        let sql = tx.sql("DELETE FROM escrows_due WHERE tenant = $1 AND entry = $2");
-        sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(entry.0)).execute(tx.connection()).await?;
+        if all {
+            let sql = tx.sql("DELETE FROM escrows_due WHERE tenant = $1 AND entry = $2");
+            sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(entry.0)).execute(tx.connection()).await?;
+        }
         if !out.is_empty() {
             tx.overwrite(false).await?;
         }

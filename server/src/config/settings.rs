@@ -36,6 +36,11 @@ impl Settings {
             catalog: self.catalog(folder, file.catalog.url)?,
             blobs: self.blobs(folder, file.blobs)?,
             root: self.root(folder, file.root)?,
+            escrow_plugins: self
+                .list::<PluginName>("escrow.plugins", file.escrow.plugins)?
+                .into_iter()
+                .map(|name| name.0)
+                .collect(),
             metrics: self.setting("metrics.listen", file.metrics.listen.map(Listen::text), metrics)?,
             limits: Limits {
                 max_object: self.number("limits.max_object", limits.max_object, 1..=MAX_SIZE, defaults.max_object)?,
@@ -187,9 +192,33 @@ pub(super) struct File {
     #[serde(default)]
     root: RootTable,
     #[serde(default)]
+    escrow: EscrowTable,
+    #[serde(default)]
     metrics: MetricsTable,
     #[serde(default)]
     limits: LimitsTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EscrowTable {
+    plugins: Option<Vec<String>>,
+}
+
+/// The name of an age plugin: what stands between `age1` and `1` in its recipients.
+struct PluginName(String);
+
+impl FromStr for PluginName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if text.len() <= 64 && text.bytes().all(fits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("is a plugin's name, of a-z, 0-9 and '-': yubikey for age-plugin-yubikey")
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -269,7 +298,7 @@ pub(super) struct LimitsTable {
 }
 
 /// Every key there is.
-pub(super) const KEYS: [&str; 28] = [
+pub(super) const KEYS: [&str; 29] = [
     "name",
     "listen",
     "operators",
@@ -286,6 +315,7 @@ pub(super) const KEYS: [&str; 28] = [
     "root.aws-kms.key",
     "root.aws-kms.region",
     "root.aws-kms.endpoint",
+    "escrow.plugins",
     "metrics.listen",
     "limits.max_object",
     "limits.upload_idle",
@@ -312,7 +342,9 @@ pub(super) fn is_misspelled(name: &str) -> bool {
         return false;
     };
     let of_a_service = key == "PORT" || key.starts_with("PORT_") || key.starts_with("SERVICE_");
-    matches!(table, "CATALOG" | "BLOBS" | "ROOT" | "METRICS" | "LIMITS") && !of_a_service && name != ROOT_PASSPHRASE
+    matches!(table, "CATALOG" | "BLOBS" | "ROOT" | "ESCROW" | "METRICS" | "LIMITS")
+        && !of_a_service
+        && name != ROOT_PASSPHRASE
 }
 
 fn listen(text: &str) -> Result<SocketAddr, String> {

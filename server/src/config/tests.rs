@@ -69,6 +69,7 @@ fn every_key_can_come_from_file_and_environment() {
         ("STRONGROOM_ROOT_AWS_KMS_KEY", "alias/k"),
         ("STRONGROOM_ROOT_AWS_KMS_REGION", "eu-central-1"),
         ("STRONGROOM_ROOT_AWS_KMS_ENDPOINT", "https://kms.example.org"),
+        ("STRONGROOM_ESCROW_PLUGINS", "yubikey,se"),
         ("STRONGROOM_METRICS_LISTEN", "9464"),
         ("STRONGROOM_LIMITS_MAX_OBJECT", "70"),
         ("STRONGROOM_LIMITS_UPLOAD_IDLE", "80"),
@@ -96,6 +97,7 @@ fn every_key_can_come_from_file_and_environment() {
     };
     assert!(matches!(with("pkcs11"), RootProvider::Pkcs11(token) if token.token == "t" && token.pin_file.is_some()));
     assert!(matches!(with("aws-kms"), RootProvider::AwsKms(kms) if kms.key == "alias/k" && kms.endpoint.is_some()));
+    assert_eq!(config.escrow_plugins, ["yubikey", "se"]);
     assert_eq!(config.metrics, Some("127.0.0.1:9464".parse().unwrap()));
     assert_eq!((config.name.as_str(), config.listen.port(), config.operators.len()), ("b", 2, 2));
     assert_eq!(config.catalog, CatalogUrl::Sqlite("/vault/x.db".into()));
@@ -131,6 +133,8 @@ fn what_is_unknown_is_refused() {
 fn wrong_values_are_named_with_their_place() {
     refused("name = \"A\"", &[], "strongroom.toml: name: is 1 to 253");
     refused("name = \"a\"", &[("STRONGROOM_NAME", "")], "STRONGROOM_NAME: name");
+    refused("name = \"a\"\n[escrow]\nplugins = [\"../sh\"]", &[], "escrow.plugins: \"../sh\": is a plugin's name");
+    refused("name = \"a\"", &[("STRONGROOM_ESCROW_PLUGIN", "x")], "STRONGROOM_ESCROW_PLUGIN: no such setting");
     refused("name = \"a\"\nlisten = \"localhost\"", &[], "listen: is an IP address and a port");
     refused("name = \"a\"\noperators = [\"me\"]", &[], "operators: \"me\"");
     refused("name = \"a\"\nproxies = [\"10.0.0.1/8\"]", &[], "proxies: \"10.0.0.1/8\"");

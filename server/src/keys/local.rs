@@ -16,8 +16,9 @@ use strongroom_core::sealed::tree::{CoverKeys, ObjectRoot};
 use tokio::time::Instant;
 
 use super::cache::TenantKeys;
+use super::recipients::Recipients;
 use super::root::RootKey;
-use super::{KeyError, KeyHolder, wrapped_for};
+use super::{Escrowed, KeyError, KeyHolder, wrapped_for};
 use crate::catalog::Catalog;
 use crate::catalog::objects::ObjectRow;
 use crate::recorder::attempt::{AcceptedCall, Recorded, ReleasePart, What};
@@ -29,17 +30,24 @@ const MAX_RECIPIENT: usize = 128;
 /// The key holder in this process.
 pub struct LocalKeyHolder {
     keys: TenantKeys,
+    recipients: Recipients,
     sessions: Mutex<HashMap<SessionId, Arc<SessionSecret>>>,
 }
 
 impl LocalKeyHolder {
-    /// A key holder that keeps a tenant's unwrapped keys for `life` at most.
+    /// A key holder that keeps a tenant's unwrapped keys for `life` at most, and seals them to what `recipients` knows.
     ///
     /// Call it within a runtime: a task forgets keys whose time is over, also of tenants that nobody asks for, and ends with
     /// the key holder.
-    pub fn start(catalog: Catalog, root: Arc<dyn RootKey>, vault: VaultId, life: Duration) -> Arc<LocalKeyHolder> {
+    pub fn start(
+        catalog: Catalog,
+        root: Arc<dyn RootKey>,
+        vault: VaultId,
+        life: Duration,
+        recipients: Recipients,
+    ) -> Arc<LocalKeyHolder> {
         let keys = TenantKeys::new(catalog, root, vault, life);
-        let holder = Arc::new(LocalKeyHolder { keys, sessions: Mutex::default() });
+        let holder = Arc::new(LocalKeyHolder { keys, recipients, sessions: Mutex::default() });
         let weak = Arc::downgrade(&holder);
         // What nobody asks for stays for a quarter longer than its time, at most.
         let pause = (life / 4).clamp(Duration::from_secs(1), Duration::from_secs(60));
@@ -185,17 +193,19 @@ impl KeyHolder for LocalKeyHolder {
         tenant: &'a Tenant,
         authority: &'a Authority,
         version: u32,
-    ) -> BoxFuture<'a, Result<Vec<(String, Vec<u8>)>, KeyError>> {
+        to: &'a [String],
+    ) -> BoxFuture<'a, Result<Escrowed, KeyError>> {
         Box::pin(async move {
-            let key = self.keys.version(tenant, version).await?.duplicate();
-            let (vault, tenant) = (tenant.origin.vault(), tenant.id);
-            let sealed = EscrowedKey { vault, tenant, version, key }.encode();
-            let seal = |text: &String| {
-                let recipient = text.parse::<age::x25519::Recipient>().map_err(|_| KeyError::Recipient)?;
-                let message = age::encrypt(&recipient, &sealed).map_err(|_| KeyError::Recipient)?;
-                Ok((text.clone(), message))
-            };
-            authority.escrow().iter().map(seal).collect()
+            let mut sealed = Vec::new();
+            for recipient in authority.escrow().iter().filter(|recipient| to.contains(recipient)) {
+                // Asked for anew: a plugin takes its time, and a key is not held for it beyond its own.
+                let key = self.keys.version(tenant, version).await?.duplicate();
+                let plain = EscrowedKey { vault: tenant.origin.vault(), tenant: tenant.id, version, key }.encode();
+                scrub_stack();
+                sealed.push((recipient.clone(), self.recipients.seal(recipient, plain).await));
+                scrub_stack();
+            }
+            Ok(sealed)
         })
     }
 

@@ -18,6 +18,7 @@
 
 mod cache;
 pub mod local;
+pub mod recipients;
 pub mod root;
 pub mod vault;
 
@@ -55,13 +56,15 @@ pub trait KeyHolder: Send + Sync {
     /// Seals the keys of a recorded release to its session: exactly the recorded parts.
     fn seal_cover<'a>(&'a self, recorded: &'a Recorded) -> BoxFuture<'a, Result<Vec<u8>, KeyError>>;
 
-    /// Seals a version of the tenant's key to each recipient that its authority names: the recipient, and an age message.
+    /// Seals a version of the tenant's key to those of `to` that its authority names as recipients: for each an age message, or what was
+    /// in the way.
     fn escrow<'a>(
         &'a self,
         tenant: &'a Tenant,
         authority: &'a Authority,
         version: u32,
-    ) -> BoxFuture<'a, Result<Vec<(String, Vec<u8>)>, KeyError>>;
+        to: &'a [String],
+    ) -> BoxFuture<'a, Result<Escrowed, KeyError>>;
 
     /// Wraps the roots of these rows anew, under version `to` of the tenant's key: all of them or none.
     fn rewrap<'a>(
@@ -71,6 +74,9 @@ pub trait KeyHolder: Send + Sync {
         to: u32,
     ) -> BoxFuture<'a, Result<Vec<Wrapped>, KeyError>>;
 }
+
+/// Recipients of an escrow, each with an age message, or why there is none.
+pub type Escrowed = Vec<(String, Result<Vec<u8>, KeyError>)>;
 
 /// The row that an object's root is wrapped for, as the catalog has it: moved or changed, it opens nothing.
 pub(crate) fn wrapped_for(tenant: TenantId, object: &ObjectRow) -> WrapTuple<'_> {
@@ -124,6 +130,16 @@ pub enum KeyError {
     /// The session's recipient is not one of age's.
     #[error("the session's recipient is not an X25519 recipient of age")]
     Recipient,
+    /// A recipient of an escrow cannot be sealed to.
+    #[error("{recipient}: {why}")]
+    Escrow {
+        /// Which one.
+        recipient: String,
+        /// What is in the way.
+        why: String,
+        /// The stable reason code of it.
+        reason: Reason,
+    },
     /// The keys of an upload do not open for their call, or are more or fewer than its items.
     #[error("the sealed keys of the upload: {0}")]
     UploadKeys(ParcelError),
@@ -150,6 +166,7 @@ impl KeyError {
             Self::SessionUnknown => Reason::SessionUnknown,
             Self::SessionTaken | Self::Refused(_) => Reason::PreconditionFailed,
             Self::Passphrase | Self::Pin(_) | Self::Recipient | Self::UploadKeys(_) => Reason::InvalidArgument,
+            Self::Escrow { reason, .. } => *reason,
             Self::Root(_) | Self::Random(_) => Reason::Unavailable,
             Self::Parcel(_) | Self::Misuse(_) => Reason::Internal,
             Self::Catalog(error) => error.reason(),

@@ -7,21 +7,23 @@
 //!
 //! A rotation makes a version, and the same follows. What is due stands in the catalog, so a crash anywhere loses nothing.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use strongroom_core::escrow::{ExportHead, ExportedObject, FORMAT, SealedVersion};
-use strongroom_core::grant::{Authority, Refusal};
+use strongroom_core::grant::{Authority, Principal, Refusal};
 use strongroom_core::ids::{Digest, Index, OrderId, TenantId};
 use strongroom_core::names::TenantName;
-use strongroom_core::order::Instruction;
+use strongroom_core::order::{Instruction, VerifiedOrder};
 use strongroom_core::reason::Reason;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::catalog::objects::ObjectRow;
 use crate::error::Error;
@@ -38,14 +40,26 @@ const PAGE: u32 = 512;
 /// Bytes of one message of an export, or a line more.
 const MESSAGE: usize = 192 * 1024;
 
+/// How long nothing is tried for a tenant after something was in the way: a plugin is a process each time.
+const AFTER_TROUBLE: Duration = Duration::from_secs(10);
+
 /// Tells the node's task that there may be something to do.
 #[derive(Default)]
-pub(crate) struct Escrows(Notify);
+pub(crate) struct Escrows {
+    wake: Notify,
+    /// What was last in the way of this node, and when it tries again.
+    troubles: Mutex<HashMap<TenantId, (Instant, String)>>,
+}
 
 impl Escrows {
     /// There is.
     pub(crate) fn tell(&self) {
-        self.0.notify_one();
+        self.lock().values_mut().for_each(|(again, _)| *again = Instant::now());
+        self.wake.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, (Instant, String)>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,21 +79,36 @@ pub(crate) async fn set(
     bytes: &[u8],
 ) -> Result<(Recorded, OrderId), Error> {
     let fits = |instruction: &Instruction| matches!(instruction, Instruction::SetEscrow { .. });
-    let verified = accept(bytes, fits)?;
-    if let Instruction::SetEscrow { recipients } = &verified.order().instruction
-        && let Some(other) = recipients.iter().find(|text| text.parse::<age::x25519::Recipient>().is_err())
-    {
-        let words = format!("{other}: keys are sealed to X25519 recipients of age, not to those of plugins");
-        return Err(Refusal::new(Reason::Unsupported, words).into());
-    }
+    try_out(vault, tenant, &accept(bytes, fits)?).await?;
     let done = authority::order(vault, caller, tenant, bytes, fits).await?;
     vault.escrows.tell();
     Ok(done)
 }
 
-/// Whether all is sealed that should be, as far as is known.
-pub(crate) async fn is_complete(vault: &Vault, tenant: &Tenant) -> Result<bool, Error> {
-    Ok(!vault.catalog.is_escrow_due(&tenant.id).await?)
+/// Whether each recipient that an admin's order adds can be sealed to, here and now. Those that were there before are not asked about:
+/// whoever takes one of them out must not need its plugin.
+async fn try_out(vault: &Vault, tenant: &TenantName, order: &VerifiedOrder) -> Result<(), Error> {
+    let Instruction::SetEscrow { recipients } = &order.order().instruction else { return Ok(()) };
+    let tenant = vault.tenants.find(tenant).await?;
+    let authority = vault.recorder.view(&tenant).await?.authority;
+    // A program is run for admins alone; what anybody else ordered is refused where it is decided.
+    if !order.signers().iter().any(|key| authority.principal(key) == Principal::Admin) {
+        return Ok(());
+    }
+    for recipient in recipients.iter().filter(|recipient| !authority.escrow().contains(recipient)) {
+        if vault.recipients.is_plugins(recipient)? {
+            vault.recipients.seal(recipient, Zeroizing::new(b"strongroom/v1/try".to_vec())).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether all is sealed that should be, as far as is known; if not, what was last in this node's way, if anything was.
+pub(crate) async fn progress(vault: &Vault, tenant: &Tenant) -> Result<(bool, Option<String>), Error> {
+    if !vault.catalog.is_escrow_due(&tenant.id).await? {
+        return Ok((true, None));
+    }
+    Ok((false, vault.escrows.lock().get(&tenant.id).map(|(_, why)| why.clone())))
 }
 
 /// Seals what is to be, now and whenever there is more, until it is told to stop.
@@ -88,8 +117,18 @@ pub(crate) async fn run(vault: Arc<Vault>, stop: CancellationToken) {
         match vault.catalog.escrows_due().await {
             Ok(due) => {
                 for (tenant, entry) in due {
-                    if let Err(error) = seal(&vault, &tenant, entry).await {
-                        tracing::warn!(%tenant, %error, "sealing keys to their escrow was broken off; it goes on soon");
+                    let again = vault.escrows.lock().get(&tenant).map(|(again, _)| *again);
+                    if again.is_some_and(|again| Instant::now() < again) {
+                        continue;
+                    }
+                    let sealed = seal(&vault, &tenant, entry).await;
+                    let mut troubles = vault.escrows.lock();
+                    match sealed {
+                        Ok(()) => drop(troubles.remove(&tenant)),
+                        Err(error) => {
+                            tracing::warn!(%tenant, %error, "keys are not sealed to all of their escrow; it goes on soon");
+                            troubles.insert(tenant, (Instant::now() + AFTER_TROUBLE, error.to_string()));
+                        }
                     }
                 }
             }
@@ -97,7 +136,7 @@ pub(crate) async fn run(vault: Arc<Vault>, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = vault.escrows.0.notified() => {}
+            () = vault.escrows.wake.notified() => {}
             () = tokio::time::sleep(EVERY) => {}
         }
     }
@@ -117,15 +156,26 @@ async fn seal(vault: &Vault, id: &TenantId, entry: Index) -> Result<(), Error> {
     let there: BTreeSet<(u32, String)> =
         vault.catalog.escrows(id).await?.into_iter().map(|(version, to, _)| (version, to)).collect();
     let out: Vec<_> = there.difference(&wanted).cloned().collect();
-    let missing: BTreeSet<u32> = wanted.difference(&there).map(|(version, _)| *version).collect();
-    let mut sealed = Vec::new();
-    for version in missing {
-        let messages = vault.keys.escrow(&tenant, &authority, version).await?;
-        sealed.extend(messages.into_iter().map(|(to, message)| (version, to, message)));
+    let mut missing: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for (version, to) in wanted.difference(&there) {
+        missing.entry(*version).or_default().push(to.clone());
     }
-    vault.catalog.set_escrows(id, entry, &out, &sealed).await?;
+    let (mut sealed, mut in_the_way) = (Vec::new(), None);
+    for (version, to) in missing {
+        for (to, message) in vault.keys.escrow(&tenant, &authority, version, &to).await? {
+            match message {
+                Ok(message) => sealed.push((version, to, message)),
+                Err(error) => in_the_way = Some(error),
+            }
+        }
+        // One that cannot be sealed to does not keep the others waiting, nor is every version tried with it.
+        if in_the_way.is_some() {
+            break;
+        }
+    }
+    vault.catalog.set_escrows(id, entry, &out, &sealed, in_the_way.is_none()).await?;
     tracing::info!(tenant = %tenant.name, sealed = sealed.len(), removed = out.len(), "the key's versions are in escrow");
-    Ok(())
+    in_the_way.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// All that is needed to open a tenant's objects with an identity of its escrow and the blobs: rows, and last the sealed keys.
@@ -166,10 +216,15 @@ pub(crate) async fn export(
 }
 
 async fn check_sealed(vault: &Vault, tenant: &Tenant) -> Result<(), Error> {
-    if vault.catalog.is_escrow_due(&tenant.id).await? {
-        return Err(Error::Unavailable("the keys are being sealed to their escrow: try again in a moment".into()));
+    match progress(vault, tenant).await? {
+        (true, _) => Ok(()),
+        (false, None) => {
+            Err(Error::Unavailable("the keys are being sealed to their escrow: try again in a moment".into()))
+        }
+        (false, Some(why)) => {
+            Err(Error::Unavailable(format!("the keys are not sealed to all of their escrow: {why}").into()))
+        }
     }
-    Ok(())
 }
 
 /// Lines of the next page, and where to go on; none at the end.

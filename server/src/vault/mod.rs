@@ -42,6 +42,7 @@ use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::config::Limits;
 use crate::keys::KeyHolder;
+use crate::keys::recipients::Recipients;
 use crate::keys::root::RootKey;
 use crate::recorder::Recorder;
 use crate::tenants::Tenants;
@@ -59,6 +60,7 @@ pub(crate) struct Vault {
     pub(crate) rewraps: rewrap::Rewraps,
     pub(crate) shreds: shred::Shreds,
     pub(crate) escrows: escrow::Escrows,
+    pub(crate) recipients: Recipients,
     pub(crate) tenants: Tenants,
     pub(crate) blobs: Blobs,
     pub(crate) keys: Arc<dyn KeyHolder>,

@@ -116,6 +116,21 @@ impl Postgres {
         url
     }
 
+    /// Makes a copy of a database of [`Postgres::database_with_clock`]; its URL. Whoever is connected to it is thrown out.
+    ///
+    /// # Panics
+    /// If it cannot be copied.
+    pub fn copy(&self, url: &str) -> String {
+        let copy = self.database();
+        let (from, name) = (database_of(url), database_of(&copy));
+        let connected = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{from}'");
+        self.run("postgres", &connected);
+        self.run("postgres", &format!("DROP DATABASE {name}"));
+        self.run("postgres", &format!("CREATE DATABASE {name} TEMPLATE {from}"));
+        self.run("postgres", &format!("ALTER DATABASE {name} SET search_path = public, test, pg_catalog"));
+        copy
+    }
+
     /// Sets the clock of a database of [`Postgres::database_with_clock`] to so many Unix milliseconds, where it stays.
     ///
     /// # Panics

@@ -26,7 +26,7 @@ impl SoftHsm {
     /// The token's label.
     pub const TOKEN: &str = "strongroom";
     /// The PIN of its user.
-    pub const PIN: &str = "471108";
+    pub const PIN: &str = "471108-2290-6653";
 
     /// Makes one.
     ///
@@ -83,6 +83,20 @@ impl SoftHsm {
     /// A file with the PIN.
     pub fn pin_file(&self) -> PathBuf {
         self.folder.join("pin")
+    }
+
+    /// Puts an AES key of 32 bytes into it that is known outside, under this label; it is sensitive and not extractable as one that
+    /// was made inside.
+    ///
+    /// # Panics
+    /// If SoftHSM refuses.
+    pub fn import(&self, label: &str, key: &[u8]) {
+        let file = self.folder.join("import.aes");
+        std::fs::write(&file, key).unwrap();
+        let path = file.display().to_string();
+        let place = ["--token", Self::TOKEN, "--label", label, "--id", "01", "--pin", Self::PIN];
+        self.util(&[&["--import", &path, "--aes"][..], &place].concat());
+        std::fs::remove_file(file).unwrap();
     }
 
     /// Takes the token out: no process that starts from now on finds it, until it is put back.

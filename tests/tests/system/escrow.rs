@@ -9,9 +9,11 @@ use futures::TryStreamExt;
 use strongroom_client::{DeleteOptions, ObjectPath, PutOptions, Reason};
 use strongroom_core::ledger::Event;
 use strongroom_server::config::{BlobsUrl, Config};
-use strongroom_test_services::{on_each_engine, on_s3};
+use strongroom_test_services::{on_each_engine, on_python, on_s3};
+use strongroom_tests::plugin;
 use strongroom_tests::process::Ran;
 use strongroom_tests::search::Search;
+use strongroom_tests::site::Site;
 use strongroom_tests::{Lab, TestVault, sample, tamper, until};
 
 use crate::STRONGROOM;
@@ -101,8 +103,10 @@ async fn everything_is_recovered_without_server_and_database() {
     let lab = vault.lab("acme").await;
     let refused = lab.vault.export_catalog(&lab.tenant).await.err().map(|error| error.reason());
     assert_eq!(refused, Some(Reason::PreconditionFailed), "there is no escrow");
-    let plugin = lab.vault.set_escrow(&lab.tenant, &["age1yubikey1qwertyu".into()]).await;
-    assert_eq!(plugin.unwrap_err().reason(), Reason::Unsupported);
+    let refused = async |to: &str| lab.vault.set_escrow(&lab.tenant, &[to.to_owned()]).await.unwrap_err();
+    assert_eq!(refused("age1yubikey1qwertyu").await.reason(), Reason::InvalidArgument, "its checksum is wrong");
+    let plugin = refused(plugin::RECIPIENT).await;
+    assert!(plugin.reason() == Reason::Unsupported && plugin.detail().contains("escrow.plugins"), "{plugin:?}");
     let all = fill(&lab).await;
     lab.vault.set_escrow(&lab.tenant, std::slice::from_ref(&to)).await.unwrap();
     complete(&lab).await;
@@ -176,6 +180,86 @@ async fn everything_is_recovered_without_server_and_database() {
     resign(&changed);
     with(&file, &changed, &["acme/rlhf/"]).fails_after_log(5, "INTEGRITY");
     assert!(!away.path().join("outside").exists());
+}
+
+on_python! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_plugin_seals_and_opens() {
+        let mut site = Site::start(STRONGROOM, "key_cache = 1").await;
+        let here = site.beside().to_owned();
+        let config = site.folder().join("strongroom.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, format!("{text}\n[escrow]\nplugins = [\"{}\", \"strongroom-none\"]\n", plugin::NAME)).unwrap();
+        let path = plugin::install(&here.join("bin"));
+        let with = |command: &mut std::process::Command| {
+            command.env("PATH", &path);
+        };
+        site.restart_with(with);
+        let lab = site.lab("acme").await;
+        lab.dataset("rlhf").await;
+        lab.put("rlhf/first", "put under the first version").await;
+        let (file, native) = identity(&here, "escrow.txt");
+        let set = async |to: &[&str]| lab.vault.set_escrow(&lab.tenant, &to.iter().map(|to| (*to).to_owned()).collect::<Vec<_>>()).await;
+
+        // What cannot be sealed to is refused before it is recorded, by whoever may order it at all.
+        let absent = set(&["age1strongroom-none1qyqszqgrrmnwv"]).await.unwrap_err();
+        assert!(absent.reason() == Reason::Unsupported && absent.detail().ends_with("is not on the server's PATH"), "{absent:?}");
+        let bad = set(&[plugin::REFUSED]).await.unwrap_err();
+        assert!(bad.reason() == Reason::PreconditionFailed && bad.detail().contains("it is of no use"), "{bad:?}");
+        let worker = site.vendor(&lab, "labelco").await;
+        let ran = worker.vault.set_escrow(&lab.tenant, &[plugin::REFUSED.to_owned()]).await;
+        assert_eq!(ran.unwrap_err().reason(), Reason::OutOfScope);
+        assert_eq!(lab.vault.escrow(&lab.tenant).await.unwrap().recipients, [""; 0]);
+
+        set(&[plugin::RECIPIENT, &native]).await.unwrap();
+        complete(&lab).await;
+        lab.vault.rotate_key(&lab.tenant).await.unwrap();
+        lab.put("rlhf/second", "put under the second").await;
+        complete(&lab).await;
+        let catalog = here.join("catalog");
+        export(&lab, &catalog).await;
+
+        // On a server without it, a version is sealed to the others, and what is in the way is told.
+        site.restart(None);
+        lab.vault.rotate_key(&lab.tenant).await.unwrap();
+        let sealed = "SELECT count(*) FROM escrows WHERE version = 3";
+        until("the native one has it", async || tamper::number(&site.folder(), sealed).await == 1).await;
+        let escrow = lab.vault.escrow(&lab.tenant).await.unwrap();
+        assert!(!escrow.complete);
+        until("the server says why", async || lab.vault.escrow(&lab.tenant).await.unwrap().in_the_way.is_some()).await;
+        let why = lab.vault.export_catalog(&lab.tenant).await.err().unwrap();
+        assert!(why.detail().contains("age-plugin-strongroomtest is not on the server's PATH"), "{why:?}");
+        // Taking it out does not need it.
+        set(&[&native]).await.unwrap();
+        complete(&lab).await;
+
+        let (url, environment) = blobs_of(&site.folder());
+        let (secret, out) = (here.join("plugin.txt"), here.join("out"));
+        fs::write(&secret, format!("# in hardware\n{}\n", plugin::identity())).unwrap();
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let with = |identity: &Path, path: &str, pin: &str| {
+            let mut command = STRONGROOM.command(&here);
+            command.args(["recover", "--identity", &text(identity), "--catalog", &text(&catalog), "--blobs", &url]);
+            command.args(["-o", &text(&out)]).envs(environment.iter().cloned()).env("PATH", path);
+            let input = here.join("pin");
+            fs::write(&input, format!("{pin}\n")).unwrap();
+            let done = command.stdin(fs::File::open(input).unwrap()).output().unwrap();
+            let stderr = String::from_utf8(done.stderr).unwrap();
+            Ran { arguments: pin.to_owned(), code: done.status.code(), stdout: done.stdout, stderr }
+        };
+        let without = std::env::var("PATH").unwrap();
+        let ran = with(&secret, &without, plugin::PIN);
+        assert!(ran.fails(6, "UNAVAILABLE").stderr.contains("needs age-plugin-strongroomtest"), "{}", ran.stderr);
+        with(&secret, &path, "1357").fails(4, "UNAUTHENTICATED");
+        assert!(!out.exists());
+        for (identity, path) in [(&secret, &path), (&file, &without)] {
+            with(identity, path, plugin::PIN).ok();
+            assert_eq!(fs::read(out.join("rlhf/first")).unwrap(), b"put under the first version");
+            assert_eq!(fs::read(out.join("rlhf/second")).unwrap(), b"put under the second");
+            fs::remove_dir_all(&out).unwrap();
+        }
+        site.ledger("acme").await;
+    }
 }
 
 /// Makes the head vouch for the rows as they are: whoever can write the export can do that.

@@ -19,6 +19,7 @@ use strongroom_core::session::{Claims, Opening, SignedOpening};
 use super::*;
 use crate::catalog::objects::ObjectRow;
 use crate::catalog::tenants::NewTenant;
+use crate::keys::recipients::Recipients;
 use crate::keys::root::file::{FileRootKey, SealWith};
 use crate::recorder::attempt::Caller;
 use crate::sessions::Session;
@@ -65,7 +66,7 @@ impl House {
             log_key: SigningKey::from_seed(other).unwrap(),
             later: Default::default(),
         });
-        let holder = LocalKeyHolder::start(catalog, root, VAULT, life);
+        let holder = LocalKeyHolder::start(catalog, root, VAULT, life, Recipients::new([]));
         House { _folder: folder, holder, tenant, tenant_key }
     }
 

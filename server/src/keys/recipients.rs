@@ -1,0 +1,217 @@
+//! To whom a tenant's keys are sealed: recipients of age, native ones and those of plugins.
+//!
+//! A plugin is a program on this machine (`age-plugin-NAME`) that a tenant's admin names from afar. So it is run only if the operator named
+//! it too (`[escrow] plugins`), a few at a time, and is waited for no longer than [`PATIENCE`]. It gets the key of one age message
+//! and the recipient; the tenant's key, which is in that message, it does not get.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use age::plugin::{self, RecipientPluginV1, ResolveError};
+use age::secrecy::SecretString;
+use age::{EncryptError, tag, x25519};
+use strongroom_core::keys::secret::scrub_stack;
+use strongroom_core::reason::Reason;
+use tokio::sync::{Semaphore, oneshot};
+use zeroize::Zeroizing;
+
+use super::KeyError;
+
+/// How long a plugin may take. One that takes longer keeps its place until it ends.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Plugins at once.
+const AT_ONCE: usize = 4;
+
+/// What keys are sealed with: native recipients, and the plugins that this server may run.
+#[derive(Clone)]
+pub struct Recipients {
+    plugins: Arc<BTreeSet<String>>,
+    running: Arc<Semaphore>,
+}
+
+/// A recipient that this server can seal to, as far as its text tells.
+#[derive(Clone)]
+enum Recipient {
+    X25519(x25519::Recipient),
+    Tag(Box<tag::Recipient>),
+    Plugin(plugin::Recipient),
+}
+
+impl Recipients {
+    /// With these plugins, by name: `yubikey` is `age-plugin-yubikey`.
+    pub fn new(plugins: impl IntoIterator<Item = String>) -> Self {
+        Self { plugins: Arc::new(plugins.into_iter().collect()), running: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Whether it is one of a plugin, which only shows by trying whether it can be sealed to.
+    ///
+    /// # Errors
+    /// [`KeyError::Escrow`] if it is no recipient, or one of a plugin that this server does not run.
+    pub(crate) fn is_plugins(&self, text: &str) -> Result<bool, KeyError> {
+        let parsed = self.parse(text);
+        let parsed = parsed.map_err(|(reason, why)| KeyError::Escrow { recipient: text.to_owned(), why, reason })?;
+        Ok(matches!(parsed, Recipient::Plugin(_)))
+    }
+
+    /// Seals to a recipient.
+    ///
+    /// # Errors
+    /// [`KeyError::Escrow`] says in one line what is in the way.
+    pub(crate) async fn seal(&self, text: &str, plain: Zeroizing<Vec<u8>>) -> Result<Vec<u8>, KeyError> {
+        let refused = |(reason, why): (Reason, String)| KeyError::Escrow { recipient: text.to_owned(), why, reason };
+        let native = |error: EncryptError| refused((Reason::InvalidArgument, one_line(&error.to_string())));
+        let recipient = match self.parse(text).map_err(refused)? {
+            Recipient::X25519(recipient) => return seal_to(&recipient, &plain).map_err(native),
+            Recipient::Tag(recipient) => return seal_to(&*recipient, &plain).map_err(native),
+            Recipient::Plugin(recipient) => recipient,
+        };
+        let program = format!("age-plugin-{}", recipient.plugin());
+        let failed = |why: String| refused((Reason::PreconditionFailed, why));
+        let slow = || failed(format!("{program} does not answer within {} s", PATIENCE.as_secs()));
+        let place = tokio::time::timeout(PATIENCE, self.running.clone().acquire_owned()).await;
+        let place = place.map_err(|_| slow())?;
+        let (done, sealed) = oneshot::channel();
+        // Not a thread of the runtime's: those are waited for at its end, and a program of somebody else's may hang.
+        let spawned = std::thread::Builder::new().name("age-plugin".to_owned()).spawn(move || {
+            // Who waits no longer needs no answer.
+            let _ = done.send(seal_by_plugin(&recipient, &plain));
+            drop((plain, place));
+            scrub_stack();
+        });
+        spawned.map_err(|error| failed(format!("a thread for {program}: {error}")))?;
+        match tokio::time::timeout(PATIENCE, sealed).await {
+            Ok(Ok(sealed)) => sealed.map_err(refused),
+            Ok(Err(_)) => Err(failed(format!("{program} failed"))),
+            Err(_) => Err(slow()),
+        }
+    }
+
+    fn parse(&self, text: &str) -> Result<Recipient, (Reason, String)> {
+        if let Ok(recipient) = text.parse() {
+            return Ok(Recipient::X25519(recipient));
+        }
+        if let Ok(recipient) = text.parse() {
+            return Ok(Recipient::Tag(Box::new(recipient)));
+        }
+        let none = |_| (Reason::InvalidArgument, "is no recipient of age".to_owned());
+        let recipient: plugin::Recipient = text.parse().map_err(none)?;
+        let name = recipient.plugin();
+        if self.plugins.contains(name) {
+            return Ok(Recipient::Plugin(recipient));
+        }
+        let words = format!(
+            "is one of the plugin {name:?}, which this server does not run: its operator installs age-plugin-{name} and names it in \
+             escrow.plugins"
+        );
+        Err((Reason::Unsupported, words))
+    }
+}
+
+/// An age message to one recipient. `age::encrypt` does not return from a plugin's refusal.
+pub(crate) fn seal_to(recipient: &dyn age::Recipient, plain: &[u8]) -> Result<Vec<u8>, EncryptError> {
+    let encryptor = age::Encryptor::with_recipients(std::iter::once(recipient))?;
+    let mut message = Vec::with_capacity(1024);
+    let mut writer = encryptor.wrap_output(&mut message)?;
+    writer.write_all(plain)?;
+    writer.finish()?;
+    Ok(message)
+}
+
+/// Seals by the recipient's plugin, or says why not.
+#[inline(never)]
+fn seal_by_plugin(recipient: &plugin::Recipient, plain: &[u8]) -> Result<Vec<u8>, (Reason, String)> {
+    let name = recipient.plugin();
+    let plugin = RecipientPluginV1::new(name, std::slice::from_ref(recipient), &[], Unattended);
+    let plugin = plugin.map_err(|error| match error {
+        ResolveError::MissingPlugin { binary_name } => {
+            (Reason::Unsupported, format!("{binary_name} is not on the server's PATH"))
+        }
+        other => (Reason::Unsupported, one_line(&other.to_string())),
+    })?;
+    seal_to(&plugin, plain).map_err(|error| {
+        tracing::warn!(plugin = name, error = %one_line(&error.to_string()), "an age plugin did not seal");
+        (Reason::PreconditionFailed, format!("age-plugin-{name} did not seal to it: {}", told(&error)))
+    })
+}
+
+/// What whoever named the recipient is told. What else a plugin says stays in the log: it is the machine's.
+fn told(error: &EncryptError) -> String {
+    match error {
+        EncryptError::Plugin(_) => one_line(&error.to_string()),
+        _ => "the server's log says why".to_owned(),
+    }
+}
+
+/// At most 200 characters of a text, in one line.
+fn one_line(text: &str) -> String {
+    let words = text.split(|char: char| char.is_whitespace() || char.is_control()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ").chars().take(200).collect()
+}
+
+/// Nobody sits before the server whom a plugin could ask.
+#[derive(Clone)]
+struct Unattended;
+
+impl age::Callbacks for Unattended {
+    fn display_message(&self, message: &str) {
+        tracing::info!(message = one_line(message), "an age plugin of an escrow says");
+    }
+
+    fn confirm(&self, _: &str, _: &str, _: Option<&str>) -> Option<bool> {
+        None
+    }
+
+    fn request_public_string(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn request_passphrase(&self, _: &str) -> Option<SecretString> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recipients of plugins that do not exist, and one of a tag: the base point of P-256.
+    const PLUGIN: &str = "age1strongroom-none1qyqszqgrrmnwv";
+    const TAG: &str = "age1tag1qd43050juykyy3lchnnw2caygre8wqmasyk7kvaq7jsnj3wcnrpfvt5hxye";
+
+    async fn sealed(plugins: &[&str], to: &str) -> Result<Vec<u8>, String> {
+        let recipients = Recipients::new(plugins.iter().map(|name| (*name).to_owned()));
+        let sealed = recipients.seal(to, Zeroizing::new(b"plain".to_vec())).await;
+        sealed.map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn native_recipients_need_no_plugin() {
+        let identity = x25519::Identity::generate();
+        let to = identity.to_public().to_string();
+        let message = sealed(&[], &to).await.unwrap();
+        assert_eq!(age::decrypt(&identity, &message).unwrap(), b"plain");
+        let message = sealed(&[], TAG).await.unwrap();
+        assert!(message.starts_with(b"age-encryption.org/v1\n-> p256tag "));
+        let recipients = Recipients::new([]);
+        assert!(!recipients.is_plugins(&to).unwrap() && !recipients.is_plugins(TAG).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_plugin_runs_only_where_it_was_named_and_is() {
+        let refused = sealed(&[], PLUGIN).await.unwrap_err();
+        assert!(refused.contains("escrow.plugins") && refused.starts_with(PLUGIN), "{refused}");
+        let refused = sealed(&["strongroom-none"], PLUGIN).await.unwrap_err();
+        assert!(refused.ends_with("age-plugin-strongroom-none is not on the server's PATH"), "{refused}");
+        for none in ["age1yubikey1qwertyu", "age1", "AGE-SECRET-KEY-1", ""] {
+            assert!(sealed(&["yubikey"], none).await.unwrap_err().ends_with("is no recipient of age"), "{none}");
+        }
+    }
+
+    #[test]
+    fn what_a_plugin_says_is_one_line() {
+        assert_eq!(one_line("a\n\tb\u{1b}c"), "a b c");
+        assert_eq!(one_line(&"x".repeat(300)).len(), 200);
+    }
+}
