@@ -31,7 +31,7 @@ use crate::init::{sync_folder, write_new};
 use crate::keys::KeyError;
 use crate::keys::root::new::NewRoot;
 use crate::keys::root::ring::{Roots, signpost};
-use crate::keys::root::{RootKey, Secret, folder, open};
+use crate::keys::root::{RootKey, Secret, folder, open, settled};
 use crate::keys::vault::VaultFile;
 use crate::vault::Vault;
 
@@ -40,7 +40,7 @@ const STEP: u32 = 64;
 /// The pause between two looks, while a root key takes over and while none does.
 const EVERY: Duration = Duration::from_secs(1);
 const AT_REST: Duration = Duration::from_secs(4);
-/// How long what a node says of itself holds: 45 seconds, in milliseconds.
+/// How long what a node says of itself holds: 15 seconds, in milliseconds.
 const HOLDS: u64 = 15_000;
 
 /// The root keys of this node, and what moves them.
@@ -120,8 +120,9 @@ impl Rotations {
             write_new(path, bytes).map_err(Error::io(path.display().to_string()))?;
         }
         sync_folder(&self.folder).map_err(|error| Error::Unavailable(error.to_string().into()))?;
+        let root = settled(&made.provider, made.root).await?;
         folder::begin(&self.folder, &made.provider)?;
-        self.take_over(made.root, &made.provider);
+        self.take_over(root, &made.provider);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The memory of a server, dumped: while it serves it holds the keys in use; once their time is over, none of a tenant.
 //!
 //! The dump is taken by `gdb`'s `gcore` as root, to whom a process that is not dumpable is no obstacle; to anybody else it is, and
-//! that is what is tested then.
+//! that is what is tested then. What may be found is named here and in `docs/threat-model.md`, "Keys in memory", and nowhere else.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -10,24 +10,46 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use strongroom_client::{Connect, GetOptions, Identity, PutOptions};
-use strongroom_test_services::{Moto, on_gdb_and_moto};
-use strongroom_tests::keys::{self, Named};
+use futures::StreamExt;
+use strongroom_client::{Connect, GetOptions, Identity, PutOptions, Vault};
+use strongroom_core::keys::secret::Key;
+use strongroom_core::sealed::tree::ObjectRoot;
+use strongroom_test_services::softhsm::VARIABLE;
+use strongroom_test_services::{Moto, SoftHsm, on_gdb, on_gdb_and_moto, on_gdb_and_softhsm};
+use strongroom_tests::keys;
 use strongroom_tests::process::ServerProcess;
-use strongroom_tests::sample;
+use strongroom_tests::raw::{Raw, SealedObject, Target};
+use strongroom_tests::{sample, until};
 
 use crate::STRONGROOM;
 
-/// Keys of one kind that stood in a dump, by name.
+/// What stood in a dump, by name.
 type Found = BTreeSet<String>;
 
-/// Which of these keys stand in the file, byte for byte.
-fn search(dump: &Path, keys: &[Named]) -> Found {
+/// What is looked for.
+struct Sought {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Sought {
+    fn new(name: impl Into<String>, bytes: &[u8]) -> Self {
+        Self { name: name.into(), bytes: bytes.to_vec() }
+    }
+}
+
+impl From<keys::Named> for Sought {
+    fn from(named: keys::Named) -> Self {
+        Self::new(named.name, named.key.expose())
+    }
+}
+
+/// Which of these stand in the file, byte for byte.
+fn search(dump: &Path, sought: &[Sought]) -> Found {
     // Two bytes at each place decide whether to look further: a dump is long.
     let mut begins = vec![Vec::new(); 1 << 16];
-    for (at, named) in keys.iter().enumerate() {
-        let start = named.key.expose();
-        begins[usize::from(u16::from_be_bytes([start[0], start[1]]))].push(at);
+    for (at, sought) in sought.iter().enumerate() {
+        begins[usize::from(u16::from_be_bytes([sought.bytes[0], sought.bytes[1]]))].push(at);
     }
     let bytes = std::fs::read(dump).unwrap();
     let mut found = Found::new();
@@ -40,9 +62,10 @@ fn search(dump: &Path, keys: &[Named]) -> Found {
         }
         let rest = &bytes[start..bytes.len().min(start + empty.len() + 1)];
         for (at, pair) in rest.windows(2).enumerate() {
-            for &key in &begins[usize::from(u16::from_be_bytes([pair[0], pair[1]]))] {
-                if bytes[start + at..].starts_with(keys[key].key.expose()) {
-                    found.insert(keys[key].name.clone());
+            for &which in &begins[usize::from(u16::from_be_bytes([pair[0], pair[1]]))] {
+                let Sought { name, bytes: wanted } = &sought[which];
+                if bytes[start + at..].starts_with(wanted) {
+                    found.insert(name.clone());
                 }
             }
         }
@@ -50,8 +73,8 @@ fn search(dump: &Path, keys: &[Named]) -> Found {
     found
 }
 
-/// Dumps the server's memory and looks for these keys.
-fn dump(folder: &Path, server: &ServerProcess, keys: &[Named]) -> Option<Found> {
+/// Dumps the server's memory and looks for these; none to whom the system forbids it.
+fn dump(folder: &Path, server: &ServerProcess, sought: &[Sought]) -> Option<Found> {
     let prefix = folder.join("core");
     let ran = Command::new("gcore").arg("-o").arg(&prefix).arg(server.id().to_string()).output();
     let ran = ran.expect("gcore is installed: tests/services/install");
@@ -61,7 +84,7 @@ fn dump(folder: &Path, server: &ServerProcess, keys: &[Named]) -> Option<Found> 
         return None;
     }
     assert!(file.exists(), "gcore: {}", String::from_utf8_lossy(&ran.stderr));
-    let found = search(&file, keys);
+    let found = search(&file, sought);
     std::fs::remove_file(file).unwrap();
     Some(found)
 }
@@ -84,11 +107,14 @@ fn rest(server: &ServerProcess) {
     }
 }
 
+async fn connect(server: &ServerProcess, admin: &Identity) -> Vault {
+    Connect::to(server.address.to_string(), server.vault_key, strongroom_tests::copy(admin)).open().await.unwrap()
+}
+
 /// Reads and writes objects of all kinds: small ones by the batch, a large one, a range.
-async fn work(server: &ServerProcess, admin: &Identity) {
-    let vault =
-        Connect::to(server.address.to_string(), server.vault_key, strongroom_tests::copy(admin)).open().await.unwrap();
-    let dataset: strongroom_client::DatasetRef = "acme/rlhf".parse().unwrap();
+async fn work(server: &ServerProcess, admin: &Identity, tenant: &str) {
+    let vault = connect(server, admin).await;
+    let dataset: strongroom_client::DatasetRef = format!("{tenant}/rlhf").parse().unwrap();
     if vault.create_dataset(&dataset).await.is_ok() {
         vault
             .put(&dataset.object("large".parse().unwrap()), &sample::bytes(1, 200_000)[..], PutOptions::default())
@@ -106,48 +132,201 @@ async fn work(server: &ServerProcess, admin: &Identity) {
     }
 }
 
-/// A vault that was worked with, on a file; its keys, all of them.
-async fn vault(folder: &Path) -> (Identity, Vec<Named>) {
+/// Puts and reads an object whose object key, and session, are known here: what the server saw of them, it must have forgotten.
+async fn work_known(server: &ServerProcess, admin: &Identity) -> Vec<Sought> {
+    let raw = Raw::connect(server.address, Some(admin)).await.unwrap();
+    let session = raw.open(admin, "acme", server.vault_key).await.unwrap();
+    let object = SealedObject::seal(b"a line of which every key is known");
+    raw.put(session.put_frames(&Target::new("acme", None, "rlhf", "known"), &object)).await.unwrap();
+    raw.get(session.get(None, "rlhf", &["known"]).1).await.unwrap();
+    let root = ObjectRoot::derive(&object.key, &object.header);
+    vec![
+        Sought::new("an object key", object.key.expose()),
+        Sought::new("the root of an object that was put", root.key().expose()),
+        Sought::new("a session's secret", session.secret.expose()),
+    ]
+}
+
+/// A vault that was worked with, on a file, with these tenants; their admins, and all its keys.
+async fn vault<const N: usize>(folder: &Path, tenants: [&str; N]) -> ([Identity; N], Vec<Sought>) {
     STRONGROOM.run(folder, &["init", "vault"]).ok();
     let toml = folder.join("vault/strongroom.toml");
     let text = std::fs::read_to_string(&toml).unwrap();
     let text = format!("{text}\n[metrics]\nlisten = 0\n\n[limits]\nkey_cache = 2\n");
     std::fs::write(&toml, text).unwrap();
-    let admin = Identity::generate().unwrap();
     let server = STRONGROOM.serve(folder, "vault");
-    let admin_key = admin.fingerprint().to_string();
-    STRONGROOM.run(folder, &["--home", "vault/operator", "tenant", "create", "acme", "--admin", &admin_key]).ok();
-    work(&server, &admin).await;
+    let admins = tenants.map(|_| Identity::generate().unwrap());
+    for (tenant, admin) in tenants.iter().zip(&admins) {
+        let key = admin.fingerprint().to_string();
+        STRONGROOM.run(folder, &["--home", "vault/operator", "tenant", "create", tenant, "--admin", &key]).ok();
+        work(&server, admin, tenant).await;
+    }
     drop(server);
-    (admin, keys::all(&folder.join("vault")).await)
+    let vault = folder.join("vault");
+    let keys = keys::all(&vault).await.into_iter().chain(keys::identity_of_root(&vault));
+    (admins, keys.map(Sought::from).collect())
 }
 
-/// What may stand in the memory of a server that rests, beside the root key of a file: what it marks and signs with.
+/// What may stand in the memory of a server that rests: what it marks and signs with.
 fn is_held(name: &str) -> bool {
     name == "the vault key" || name.ends_with("'s ledger key") || name.ends_with("'s log key")
 }
 
-/// What the dump of a server that rests may have, told with all that it has.
+/// What the dump of a server may have beside that, told with all that it has.
 #[track_caller]
-fn check(found: &Found) {
-    let others: Vec<_> = found.iter().filter(|name| !is_held(name)).collect();
-    assert!(others.is_empty(), "in the memory of a server that rests: {others:?}");
+fn check(found: &Found, may_have: impl Fn(&str) -> bool) {
+    assert!(found.contains("the vault key"), "the search is blind: {found:?}");
+    let others: Vec<_> = found.iter().filter(|name| !is_held(name) && !may_have(name)).collect();
+    assert!(others.is_empty(), "in the server's memory: {others:?}");
+}
+
+/// A server of a vault, worked with and then at rest.
+async fn at_rest(folder: &Path, server: &ServerProcess, admin: &Identity, sought: Vec<Sought>) -> Option<Found> {
+    work(server, admin, "acme").await;
+    let sought: Vec<_> = sought.into_iter().chain(work_known(server, admin).await).collect();
+    // The tenant's key is sealed to somebody, too.
+    let (vault, tenant) = (connect(server, admin).await, "acme".parse().unwrap());
+    let to = age::x25519::Identity::generate().to_public().to_string();
+    vault.set_escrow(&tenant, &[to]).await.unwrap();
+    until("it is sealed", async || vault.escrow(&tenant).await.unwrap().complete).await;
+    drop(vault);
+    rest(server);
+    dump(folder, server, &sought)
 }
 
 /// The vault's root key moves to another keeper, and its server starts again there: worked with, and then at rest, it holds no key of a tenant,
-/// nor the old root key.
-async fn moved_to(keeper: &str, with: impl Fn(&mut Command)) {
+/// nor the old root key, nor what this keeper is asked with.
+async fn moved_to(keeper: &str, with: impl Fn(&mut Command), more: Vec<Sought>) {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let (admin, keys) = vault(here).await;
+    let ([admin], keys) = vault(here, ["acme"]).await;
     let mut server = STRONGROOM.serve_with(here, "vault", &with);
     STRONGROOM.run(here, &format!("root rotate vault --to {keeper}").split(' ').collect::<Vec<_>>()).ok();
     server.terminate();
     let server = STRONGROOM.serve_with(here, "vault", &with);
-    work(&server, &admin).await;
-    rest(&server);
-    if let Some(found) = dump(here, &server, &keys) {
-        check(&found);
+    if let Some(found) = at_rest(here, &server, &admin, keys.into_iter().chain(more).collect()).await {
+        check(&found, |_| false);
+    }
+}
+
+/// What the system says of a process, in its line of this name.
+#[cfg(target_os = "linux")]
+fn of_process(server: &ServerProcess, file: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{}/{file}", server.id())).unwrap();
+    text.lines().find_map(|line| line.strip_prefix(name)).expect("such a line").trim().to_owned()
+}
+
+/// Out of swap where the system allows it, out of core dumps in any case; and a server that may not lock its memory says so and serves.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_is_locked_where_that_is_allowed() {
+    use rustix::process::{Resource, getrlimit};
+    use strongroom_tests::process::Binary;
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    STRONGROOM.run(here, &["init", "vault"]).ok();
+    let allowed = getrlimit(Resource::Memlock).maximum.is_none();
+    let limited = here.join("limited");
+    std::fs::write(&limited, format!("#!/bin/sh\nulimit -l 64 && exec {} \"$@\"\n", STRONGROOM.0)).unwrap();
+    std::fs::set_permissions(&limited, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let limited = Binary(limited.to_str().unwrap().to_owned().leak());
+    for (binary, allowed) in [(STRONGROOM, allowed), (limited, false)] {
+        let mut server = binary.serve(here, "vault");
+        let locked = of_process(&server, "status", "VmLck:");
+        assert_eq!(
+            (locked != "0 kB", server.stderr().contains("memory is not locked")),
+            (allowed, !allowed),
+            "{locked}"
+        );
+        let core = of_process(&server, "limits", "Max core file size");
+        assert_eq!(core.split_whitespace().collect::<Vec<_>>(), ["0", "0", "bytes"]);
+        assert!(server.terminate().success());
+    }
+}
+
+on_gdb! {
+    #[tokio::test(flavor = "multi_thread")]
+    async fn with_a_root_key_that_an_identity_opens() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path();
+        let ([admin], keys) = vault(here, ["acme"]).await;
+        let server = STRONGROOM.serve(here, "vault");
+        if let Some(found) = at_rest(here, &server, &admin, keys).await {
+            check(&found, |_| false);
+        }
+    }
+
+    /// Nor does the server that had the root key made hold it, once its files are written.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn after_a_root_key_gave_way_to_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path();
+        let ([admin], keys) = vault(here, ["acme"]).await;
+        let server = STRONGROOM.serve(here, "vault");
+        STRONGROOM.run(here, &["root", "rotate", "vault", "--to", "file"]).ok();
+        let new = std::fs::read_dir(here.join("vault")).unwrap().map(|entry| entry.unwrap().path());
+        let new = new.filter(|path| path.extension().is_some_and(|extension| extension == "age"));
+        let new = new.filter(|path| path.file_stem().unwrap() != "root").map(|path| keys::root_key_in(&path));
+        let new: Vec<_> = new.map(|key| Sought::new("the new root key", key.expose())).collect();
+        assert_eq!(new.len(), 1);
+        if let Some(found) = at_rest(here, &server, &admin, keys.into_iter().chain(new).collect()).await {
+            check(&found, |_| false);
+        }
+    }
+
+    /// A passphrase is not asked for again with each use, so the root key that it opened is held. The passphrase is not.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn with_a_root_key_that_a_passphrase_opens() {
+        const PASSPHRASE: &str = "correct horse battery staple";
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path();
+        let ([admin], mut keys) = vault(here, ["acme"]).await;
+        let mut server = STRONGROOM.serve(here, "vault");
+        let line = format!("{PASSPHRASE}\n");
+        STRONGROOM.run_with(here, &["root", "rotate", "vault", "--to", "file", "--passphrase"], line.as_bytes()).ok();
+        server.terminate();
+        let starting = STRONGROOM.start(here, "vault", |_| ());
+        starting.says("the server is locked");
+        STRONGROOM.run_with(here, &["unlock", "vault"], line.as_bytes()).ok();
+        let server = starting.listening().unwrap();
+        keys.push(Sought::new("the passphrase", PASSPHRASE.as_bytes()));
+        if let Some(found) = at_rest(here, &server, &admin, keys).await {
+            check(&found, |_| false);
+        }
+    }
+
+    /// A reader is in the middle of a stream, and nobody else is there: what stands in memory is what it needs, and the tenant's key, for its
+    /// time. Nothing of objects that nobody reads, and nothing of another tenant.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn while_somebody_reads() {
+        const SIZE: usize = 3 * (64 << 20);
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path();
+        let ([acme, beta], _) = vault(here, ["acme", "beta"]).await;
+        let server = STRONGROOM.serve(here, "vault");
+        let name = "acme/rlhf/streamed".parse().unwrap();
+        connect(&server, &acme).await.put(&name, &sample::bytes(3, SIZE)[..], PutOptions::default()).await.unwrap();
+        let keys = keys::all(&here.join("vault")).await.into_iter().map(Sought::from);
+        let mut sought: Vec<_> = keys.chain(work_known(&server, &acme).await).collect();
+        work(&server, &beta, "beta").await;
+        work(&server, &acme, "acme").await;
+        rest(&server);
+
+        let vault = connect(&server, &acme).await;
+        let mut body = vault.get(&name, GetOptions::default()).await.unwrap();
+        // The SDK holds back what nobody takes from it, so two windows of three are still to come.
+        let got = body.next().await.unwrap().unwrap().len();
+        assert!(got < SIZE / 64, "{got}");
+        // All that it does stands still with it.
+        server.pause();
+        sought.retain(|sought| !sought.name.ends_with("of streamed"));
+        let found = dump(here, &server, &sought);
+        server.resume();
+        drop(body);
+        if let Some(found) = found {
+            assert!(found.contains("acme's key"), "the key in use is not found: the search is blind: {found:?}");
+            check(&found, |name| name == "acme's key");
+        }
     }
 }
 
@@ -157,9 +336,30 @@ on_gdb_and_moto! {
         let moto = Moto::shared();
         let endpoint = format!("http://127.0.0.1:{}", moto.port());
         let keeper = format!("aws-kms --key {} --region us-east-1 --endpoint {endpoint}", moto.kms_key());
-        moved_to(&keeper, |command| {
+        let with = |command: &mut Command| {
             command.env("AWS_ACCESS_KEY_ID", "strongroom").env("AWS_SECRET_ACCESS_KEY", "strongroom");
-        })
-        .await;
+        };
+        moved_to(&keeper, with, Vec::new()).await;
+    }
+}
+
+on_gdb_and_softhsm! {
+    #[tokio::test(flavor = "multi_thread")]
+    async fn with_a_root_key_in_a_token() {
+        let hsm = SoftHsm::start();
+        let key = Key::random().unwrap();
+        hsm.import("root", key.expose());
+        let keeper = format!(
+            "pkcs11 --module {} --token {} --key root --pin-file {}",
+            hsm.module().display(), SoftHsm::TOKEN, hsm.pin_file().display()
+        );
+        let with = |command: &mut Command| {
+            command.env(VARIABLE, hsm.configuration());
+        };
+        let more = vec![
+            Sought::new("the root key in the token", key.expose()),
+            Sought::new("the PIN", SoftHsm::PIN.as_bytes()),
+        ];
+        moved_to(&keeper, with, more).await;
     }
 }

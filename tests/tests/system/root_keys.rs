@@ -10,6 +10,7 @@ use std::process::Command;
 
 use strongroom_test_services::softhsm::VARIABLE;
 use strongroom_test_services::{Fault, Faults, Moto, SoftHsm, on_moto, on_python, on_softhsm};
+use strongroom_tests::plugin;
 use strongroom_tests::process::{Ran, ServerProcess, Starting};
 
 use crate::STRONGROOM;
@@ -51,6 +52,18 @@ fn read(folder: &Path, server: &ServerProcess) -> Ran {
     let (address, key) = (server.address.to_string(), server.vault_key.to_string());
     STRONGROOM.run(folder, &["--home", "lab", "login", &address, "--server-key", &key]).ok();
     STRONGROOM.run(folder, &["--home", "lab", "cat", "acme/rlhf/plain"])
+}
+
+/// Reads until that is refused: cached keys serve no longer than their time.
+fn until_refused(folder: &Path, server: &ServerProcess) -> Ran {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let ran = read(folder, server);
+        if ran.code != Some(0) {
+            return ran;
+        }
+        assert!(std::time::Instant::now() < until, "it is never refused");
+    }
 }
 
 #[test]
@@ -133,7 +146,16 @@ fn an_identity_may_lie_elsewhere() {
     fs::rename(here.join("first/root.identity"), here.join("identity")).unwrap();
     STRONGROOM.run(here, &["init", "vault", "--identity", "identity"]).ok();
     assert!(!here.join("vault/root.identity").exists());
-    drop(STRONGROOM.serve(here, "vault"));
+    // It is read for each use: taken away, it is missed when what is cached has had its time.
+    append(&here.join("vault/strongroom.toml"), "[limits]\nkey_cache = 1\n");
+    let server = STRONGROOM.serve(here, "vault");
+    fill(here, &server);
+    fs::rename(here.join("identity"), here.join("elsewhere")).unwrap();
+    let refused = until_refused(here, &server);
+    refused.fails(6, "UNAVAILABLE");
+    fs::rename(here.join("elsewhere"), here.join("identity")).unwrap();
+    assert_eq!(read(here, &server).ok().text(), "a line of data");
+    drop(server);
     fs::remove_file(here.join("identity")).unwrap();
     let ran = STRONGROOM.run(here, &["serve", "vault", "--listen", "127.0.0.1:0"]);
     ran.fails_after_log(6, "UNAVAILABLE");
@@ -156,59 +178,13 @@ fn options_of_another_keeper_are_refused() {
     assert!(!folder.path().join("vault").exists());
 }
 
-/// A plugin of age that keeps its keys in the file that its identity names: enough of the protocol to be spoken to.
-const PLUGIN: &str = r#"#!/usr/bin/env python3
-import base64, sys
-def read():
-    line = sys.stdin.readline()
-    if not line: sys.exit(1)
-    args, body = line.split()[1:], ""
-    while True:
-        part = sys.stdin.readline().rstrip("\n")
-        body += part
-        if len(part) < 64: break
-    return args, base64.b64decode(body + "=" * (-len(body) % 4))
-def say(args, body=b""):
-    text = base64.b64encode(body).decode().rstrip("=")
-    lines = [text[at:at + 64] for at in range(0, len(text), 64)]
-    if not lines or len(lines[-1]) == 64: lines.append("")
-    sys.stdout.write("-> " + " ".join(args) + "\n" + "\n".join(lines) + "\n")
-    sys.stdout.flush()
-MASK = bytes(range(7, 7 + 16))
-hide = lambda key: bytes(a ^ b for a, b in zip(key, MASK))
-got = []
-while True:
-    args, body = read()
-    if args[0] == "done": break
-    got.append((args, body))
-if sys.argv[1] == "--age-plugin=recipient-v1":
-    for args, body in got:
-        if args[0] == "wrap-file-key":
-            say(["recipient-stanza", "0", "strongroomtest"], hide(body))
-            read()
-elif sys.argv[1] == "--age-plugin=identity-v1":
-    say(["request-secret"], b"PIN of the test")
-    args, body = read()
-    if args[0] == "ok" and body == b"2468":
-        for args, body in got:
-            if args[0] == "recipient-stanza" and args[2] == "strongroomtest":
-                say(["file-key", args[1]], hide(body))
-                read()
-say(["done"])
-"#;
-
 on_python! {
     #[test]
     fn a_plugin_of_age_opens_the_root_key() {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path();
-        fs::create_dir(here.join("bin")).unwrap();
-        let plugin = here.join("bin/age-plugin-strongroomtest");
-        fs::write(&plugin, PLUGIN).unwrap();
-        fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).unwrap();
-        // What `Identity::default_for_plugin` spells.
-        fs::write(here.join("identity"), format!("{}\n", strongroom_tests::keys::plugin_identity("strongroomtest"))).unwrap();
-        let path = format!("{}:{}", here.join("bin").display(), std::env::var("PATH").unwrap());
+        let path = plugin::install(&here.join("bin"));
+        fs::write(here.join("identity"), format!("{}\n", plugin::identity())).unwrap();
         let mut command = STRONGROOM.command(here);
         command.args(["init", "vault", "--identity", "identity"]).env("PATH", &path);
         let ran = command.output().unwrap();
@@ -222,7 +198,7 @@ on_python! {
         };
         let refused = serve("1357").err().expect("it does not start");
         assert!(refused.contains("does not open the root key"), "{refused}");
-        let server = serve("2468").unwrap();
+        let server = serve(plugin::PIN).unwrap();
         fill(here, &server);
     }
 }
@@ -261,12 +237,29 @@ on_softhsm! {
         hsm.take_out();
         refused("there is no token \"strongroom\": is it plugged in?");
         hsm.put_back();
+        let mut server = STRONGROOM.serve_with(here, "vault", with);
+        assert_eq!(read(here, &server).ok().text(), "a line of data");
+        // Taken out while the vault serves: what is cached serves on, for its time and not for longer.
+        hsm.take_out();
+        assert_eq!(read(here, &server).ok().text(), "a line of data");
+        hsm.put_back();
+        assert!(server.terminate().success());
+        let toml = here.join("vault/strongroom.toml");
+        append(&toml, "[limits]\nkey_cache = 1\n");
+        let server = STRONGROOM.serve_with(here, "vault", with);
+        assert_eq!(read(here, &server).ok().text(), "a line of data");
+        hsm.take_out();
+        let refused = until_refused(here, &server);
+        refused.fails(6, "UNAVAILABLE");
+        assert!(refused.stderr.contains("the token \"strongroom\""), "{}", refused.stderr);
+        hsm.put_back();
+        drop(server);
+        // This module does not notice that its token is back; in a server that starts again it is.
         let server = STRONGROOM.serve_with(here, "vault", with);
         assert_eq!(read(here, &server).ok().text(), "a line of data");
         drop(server);
 
         // Without a file for the PIN somebody gives it.
-        let toml = here.join("vault/strongroom.toml");
         let text = fs::read_to_string(&toml).unwrap();
         let without: Vec<_> = text.lines().filter(|line| !line.starts_with("pin_file")).collect();
         fs::write(&toml, without.join("\n")).unwrap();
@@ -311,16 +304,19 @@ on_moto! {
         let mut server = STRONGROOM.serve_with(here, "vault", with);
         assert_eq!(read(here, &server).ok().text(), "a line of data");
         faults.plan("POST", Fault::Throttled, usize::MAX);
-        let refused = loop {
-            let ran = read(here, &server);
-            if ran.code != Some(0) {
-                break ran;
-            }
-        };
+        let refused = until_refused(here, &server);
         refused.fails(6, "UNAVAILABLE");
         assert!(refused.stderr.contains("throttles this vault: ThrottlingException"), "{}", refused.stderr);
         faults.clear();
         assert_eq!(read(here, &server).ok().text(), "a line of data");
+        for outage in [Fault::Cut, Fault::Unavailable] {
+            faults.plan("POST", outage, usize::MAX);
+            let refused = until_refused(here, &server);
+            refused.fails(6, "UNAVAILABLE");
+            assert!(refused.stderr.contains("AWS KMS at http://127.0.0.1"), "{outage:?}: {}", refused.stderr);
+            faults.clear();
+            assert_eq!(read(here, &server).ok().text(), "a line of data");
+        }
         let shown = STRONGROOM.run(here, &["--home", "vault/operator", "tenant", "show", "acme"]).ok();
         server.kill();
 

@@ -4,7 +4,8 @@
 //! reads the folder has the key, so that a server starts by itself. With a passphrase nothing in the folder suffices, nor does
 //! it with the identity of an age plugin: there the key opens with what the plugin reaches (a token, a TPM).
 //!
-//! The key stays in this process from its unlocking to its end.
+//! A native identity opens the key for each use, and between two uses this process does not hold it. What took a human or a plugin
+//! (a passphrase, a touch) cannot be asked again for each use: that key stays in this process from its unlocking to its end.
 
 use std::fs;
 use std::io::Read;
@@ -14,13 +15,15 @@ use std::path::Path;
 use age::plugin::{self, IdentityPluginV1, RecipientPluginV1};
 use age::secrecy::{ExposeSecret, SecretString};
 use futures::future::BoxFuture;
-use strongroom_core::keys::secret::Key;
-use strongroom_core::keys::wrap::{RootTuple, Wrapped, unwrap_under_root, wrap_under_root};
+use strongroom_core::ids::{TenantId, VaultId};
+use strongroom_core::keys::secret::{Key, scrub_stack};
+use strongroom_core::keys::wrap::{Purpose, RootTuple, Wrapped, unwrap_under_root, wrap_under_root};
 use zeroize::Zeroizing;
 
 use super::{RootKey, Secret};
 use crate::config::root::FileRoot;
 use crate::keys::KeyError;
+use crate::keys::recipients::seal_to;
 
 /// The usual name of the sealed root key in the vault's folder.
 pub const ROOT_FILE: &str = "root.age";
@@ -35,8 +38,16 @@ const MAX_WORK_FACTOR: u8 = 20;
 
 /// A root key that was read from its file.
 pub struct FileRootKey {
-    key: Key,
+    held: Held,
     id: String,
+}
+
+/// What this process holds of it.
+enum Held {
+    /// Where it and its identity are.
+    Files(FileRoot),
+    /// The key.
+    Key(Box<Key>),
 }
 
 /// What a new root key's file is sealed with, and the text of the identity file that belongs beside it.
@@ -69,21 +80,19 @@ impl FileRootKey {
     /// [`KeyError::Locked`] if a passphrase is needed and there is none; [`KeyError::Passphrase`] if it is the wrong one;
     /// [`KeyError::Root`] if the files are missing, or are not what they should be.
     pub fn open(file: &FileRoot, secret: Option<Secret>) -> Result<FileRootKey, KeyError> {
-        let FileRoot { key: path, identity, named } = file;
-        let sealed = fs::read(path).map_err(|error| KeyError::Root(format!("{}: {error}", path.display())))?;
-        let plain = match fs::read_to_string(identity).map(Zeroizing::new) {
-            Ok(text) => open_with_identity(&sealed, &text, secret).map_err(|error| match error {
-                KeyError::Root(why) => KeyError::Root(format!("{}: {why}", identity.display())),
-                other => other,
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => {
-                open_with_passphrase(&sealed, &secret.ok_or(KeyError::Locked)?, path)?
-            }
-            Err(error) => return Err(KeyError::Root(format!("{}: {error}", identity.display()))),
+        let (key, by) = read(file, secret)?;
+        let id = id_of(&key);
+        let held = match by {
+            OpenedBy::Native => Held::Files(file.clone()),
+            OpenedBy::Other => Held::Key(key),
         };
-        let key = Key::try_from_slice(&plain)
-            .ok_or_else(|| KeyError::Root(format!("{} does not hold a key of 32 bytes", path.display())))?;
-        Ok(FileRootKey::from_key(key))
+        Ok(FileRootKey { held, id })
+    }
+
+    /// Whether a native identity opens it: nobody is asked for anything.
+    pub(crate) fn opens_by_itself(file: &FileRoot) -> bool {
+        let text = fs::read_to_string(&file.identity).map(Zeroizing::new);
+        text.is_ok_and(|text| matches!(KeptIdentity::parse(&text), Ok(KeptIdentity::Native(_))))
     }
 
     /// A fresh root key, sealed.
@@ -117,7 +126,7 @@ impl FileRootKey {
                     KeptIdentity::Plugin(identity) => {
                         let made = RecipientPluginV1::new(identity.plugin(), &[], &[identity.clone()], Asked(None));
                         let recipient = made.map_err(|error| KeyError::Root(error.to_string()))?;
-                        age::encrypt(&recipient, key.expose())
+                        seal_to(&recipient, key.expose())
                     }
                 };
                 (sealed.map_err(failed)?, None)
@@ -127,11 +136,74 @@ impl FileRootKey {
     }
 
     fn from_key(key: Key) -> FileRootKey {
-        // Eight bytes of an expansion tell root keys apart and say nothing about them.
-        let tag = key.expand(&[b"strongroom/v1/root-id"]);
-        let id = format!("file:{}", data_encoding::HEXLOWER.encode(&tag.expose()[..8]));
-        FileRootKey { key, id }
+        FileRootKey { id: id_of(&key), held: Held::Key(Box::new(key)) }
     }
+
+    /// Does something with the key, which is read for it if it is not held.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Key) -> Result<T, KeyError> + Send + 'static,
+    ) -> Result<T, KeyError> {
+        let file = match &self.held {
+            Held::Key(key) => return work(key),
+            Held::Files(file) => file.clone(),
+        };
+        let id = self.id.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let done = with_file(&file, &id, work);
+            scrub_stack();
+            done
+        });
+        done.await.map_err(|error| KeyError::Root(error.to_string()))?
+    }
+}
+
+/// Reads the key, if it still is this one, for as long as the work takes.
+#[inline(never)]
+fn with_file<T>(file: &FileRoot, id: &str, work: impl FnOnce(&Key) -> Result<T, KeyError>) -> Result<T, KeyError> {
+    let (key, _) = read(file, None).map_err(|error| match error {
+        KeyError::Locked => KeyError::Root(format!("{} is no longer there", file.identity.display())),
+        other => other,
+    })?;
+    if id_of(&key) == id {
+        work(&key)
+    } else {
+        Err(KeyError::Root(format!("{} has become another key than this server started with", file.key.display())))
+    }
+}
+
+/// Eight bytes of an expansion tell root keys apart and say nothing about them.
+fn id_of(key: &Key) -> String {
+    let tag = key.expand(&[b"strongroom/v1/root-id"]);
+    format!("file:{}", data_encoding::HEXLOWER.encode(&tag.expose()[..8]))
+}
+
+/// What opened a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OpenedBy {
+    /// A native identity in a file: it does so again, without anybody.
+    Native,
+    /// A passphrase, or a plugin.
+    Other,
+}
+
+/// The key in its file. It stands in a block of its own, so that what moves is its address.
+fn read(file: &FileRoot, secret: Option<Secret>) -> Result<(Box<Key>, OpenedBy), KeyError> {
+    let FileRoot { key: path, identity, named } = file;
+    let sealed = fs::read(path).map_err(|error| KeyError::Root(format!("{}: {error}", path.display())))?;
+    let (plain, by) = match fs::read_to_string(identity).map(Zeroizing::new) {
+        Ok(text) => open_with_identity(&sealed, &text, secret).map_err(|error| match error {
+            KeyError::Root(why) => KeyError::Root(format!("{}: {why}", identity.display())),
+            other => other,
+        })?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => {
+            (open_with_passphrase(&sealed, &secret.ok_or(KeyError::Locked)?, path)?, OpenedBy::Other)
+        }
+        Err(error) => return Err(KeyError::Root(format!("{}: {error}", identity.display()))),
+    };
+    let key = Key::try_from_slice(&plain).map(Box::new);
+    let key = key.ok_or_else(|| KeyError::Root(format!("{} does not hold a key of 32 bytes", path.display())))?;
+    Ok((key, by))
 }
 
 impl RootKey for FileRootKey {
@@ -140,11 +212,34 @@ impl RootKey for FileRootKey {
     }
 
     fn wrap<'a>(&'a self, place: &'a RootTuple<'a>, secret: &'a Key) -> BoxFuture<'a, Result<Vec<u8>, KeyError>> {
-        Box::pin(async move { Ok(wrap_under_root(&self.key, place, secret)?.as_bytes().to_vec()) })
+        let (place, secret) = (Place::of(place), Box::new(secret.duplicate()));
+        Box::pin(self.with(move |key| Ok(wrap_under_root(key, &place.tuple(), &secret)?.as_bytes().to_vec())))
     }
 
     fn unwrap<'a>(&'a self, place: &'a RootTuple<'a>, wrapped: &'a [u8]) -> BoxFuture<'a, Result<Key, KeyError>> {
-        Box::pin(async move { Ok(unwrap_under_root(&self.key, place, &Wrapped::try_from(wrapped)?)?) })
+        let (place, wrapped) = (Place::of(place), Wrapped::try_from(wrapped));
+        let opened = self.with(move |key| Ok(Box::new(unwrap_under_root(key, &place.tuple(), &wrapped?)?)));
+        Box::pin(async move { Ok(*opened.await?) })
+    }
+}
+
+/// A place that goes to another thread.
+struct Place {
+    purpose: Purpose,
+    vault: VaultId,
+    tenant: Option<(TenantId, String)>,
+    version: u32,
+}
+
+impl Place {
+    fn of(place: &RootTuple<'_>) -> Self {
+        let RootTuple { purpose, vault, tenant, version } = *place;
+        Self { purpose, vault, tenant: tenant.map(|(id, name)| (id, name.to_owned())), version }
+    }
+
+    fn tuple(&self) -> RootTuple<'_> {
+        let tenant = self.tenant.as_ref().map(|(id, name)| (*id, name.as_str()));
+        RootTuple { purpose: self.purpose, vault: self.vault, tenant, version: self.version }
     }
 }
 
@@ -185,16 +280,21 @@ impl age::Callbacks for Asked {
     }
 }
 
-fn open_with_identity(sealed: &[u8], text: &str, secret: Option<Secret>) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let opened = match KeptIdentity::parse(text)? {
-        KeptIdentity::Native(identity) => decrypt(sealed, &identity),
+fn open_with_identity(
+    sealed: &[u8],
+    text: &str,
+    secret: Option<Secret>,
+) -> Result<(Zeroizing<Vec<u8>>, OpenedBy), KeyError> {
+    let (opened, by) = match KeptIdentity::parse(text)? {
+        KeptIdentity::Native(identity) => (decrypt(sealed, &identity), OpenedBy::Native),
         KeptIdentity::Plugin(identity) => {
             let secret = secret.map(|secret| SecretString::from(secret.as_str().to_owned()));
             let plugin = IdentityPluginV1::new(identity.plugin(), &[identity.clone()], Asked(secret));
-            decrypt(sealed, &plugin.map_err(|error| KeyError::Root(error.to_string()))?)
+            (decrypt(sealed, &plugin.map_err(|error| KeyError::Root(error.to_string()))?), OpenedBy::Other)
         }
     };
-    opened.map_err(|error| KeyError::Root(format!("does not open the root key: {error}")))
+    let opened = opened.map_err(|error| KeyError::Root(format!("does not open the root key: {error}")))?;
+    Ok((opened, by))
 }
 
 fn open_with_passphrase(sealed: &[u8], passphrase: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
@@ -267,6 +367,26 @@ mod tests {
         let secret = Key::random().unwrap();
         let wrapped = new.root.wrap(&place("acme"), &secret).await.unwrap();
         assert!(again.unwrap(&place("acme"), &wrapped).await.unwrap().expose() == secret.expose());
+    }
+
+    #[tokio::test]
+    async fn is_read_for_each_use_and_stays_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = FileRootKey::create(SealWith::FreshIdentity).unwrap();
+        write(folder.path(), &new);
+        let root = open(&RootProvider::in_folder(folder.path()), None).await.unwrap();
+        let secret = Key::random().unwrap();
+        let wrapped = root.wrap(&place("acme"), &secret).await.unwrap();
+        let identity = folder.path().join(IDENTITY_FILE);
+        fs::remove_file(&identity).unwrap();
+        let gone = root.unwrap(&place("acme"), &wrapped).await.map(drop);
+        assert!(matches!(&gone, Err(KeyError::Root(why)) if why.contains("no longer there")), "{gone:?}");
+        // Another vault's files in their place are not this key.
+        write(folder.path(), &FileRootKey::create(SealWith::FreshIdentity).unwrap());
+        let other = root.wrap(&place("acme"), &secret).await.map(drop);
+        assert!(matches!(&other, Err(KeyError::Root(why)) if why.contains("another key")), "{other:?}");
+        write(folder.path(), &new);
+        assert!(root.unwrap(&place("acme"), &wrapped).await.unwrap().expose() == secret.expose());
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! | provider | where the key is | what this process holds of it |
 //! | --- | --- | --- |
-//! | [`file`] | in the folder, sealed by age | the key |
+//! | [`file`] | in the folder, sealed by age | nothing between two uses, where an age identity beside it opens it; else the key |
 //! | [`pkcs11`] | in an HSM, which never gives it out | a session |
 //! | [`aws_kms`] | at AWS, which never gives it out | credentials |
 //!
@@ -101,6 +101,14 @@ pub async fn open(provider: &RootProvider, secret: Option<Secret>) -> Result<Arc
         }
         RootProvider::Pkcs11(token) => Ok(Arc::new(Pkcs11RootKey::open(token, secret).await?)),
         RootProvider::AwsKms(kms) => Ok(Arc::new(AwsKmsRootKey::open(&kms).await?)),
+    }
+}
+
+/// The same root key as this process is to have it once its files are written: of one that opens by itself, no more than where it is.
+pub(crate) async fn settled(provider: &RootProvider, root: Arc<dyn RootKey>) -> Result<Arc<dyn RootKey>, KeyError> {
+    match provider {
+        RootProvider::File(file) if FileRootKey::opens_by_itself(file) => open(provider, None).await,
+        _ => Ok(root),
     }
 }
 

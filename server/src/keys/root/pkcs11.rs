@@ -24,7 +24,7 @@ use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use futures::future::BoxFuture;
 use ring::digest::{SHA256, digest};
-use strongroom_core::keys::secret::{Key, random_bytes};
+use strongroom_core::keys::secret::{Key, random_bytes, scrub_stack};
 use strongroom_core::keys::wrap::{RootTuple, UnwrapError};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -103,6 +103,7 @@ impl Pkcs11RootKey {
         let spawned = thread.spawn(move || {
             match Token::open(provider, pin, make) {
                 Ok(token) => {
+                    scrub_stack();
                     // Whoever opened it may have given up by now; then there is nobody to serve.
                     if opened.send(Ok(token.id.clone())).is_ok() {
                         token.serve(&queue);
@@ -202,9 +203,17 @@ impl Token {
         while let Ok(Request { work, answer }) = queue.recv() {
             // Who waits no longer needs no answer.
             if !answer.is_closed() {
-                let _ = answer.send(self.work(&work));
+                self.answer(&work, answer);
+                drop(work);
+                scrub_stack();
             }
         }
+    }
+
+    /// In a frame of its own, which is overwritten afterwards: the module's are below it.
+    #[inline(never)]
+    fn answer(&mut self, work: &Work, answer: oneshot::Sender<Result<Answer, KeyError>>) {
+        let _ = answer.send(self.work(work));
     }
 
     fn work(&mut self, work: &Work) -> Result<Answer, KeyError> {
