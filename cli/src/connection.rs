@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use strongroom_client::{Connect, Home, Vault};
 use strongroom_core::reason::Reason;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
@@ -82,11 +83,33 @@ pub fn block_on<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
 
 /// Waits for Ctrl-C, or for being asked to end.
 pub async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => if result.is_err() { std::future::pending().await },
-        _ = terminate.recv() => {}
+    match Interrupts::listen() {
+        Ok(mut interrupts) => interrupts.next().await,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Ctrl-C, and being asked to end: none that comes after this was made is missed, also while nobody waits for one.
+pub struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The system gives no signals.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use strongroom_server::{Error, Options, Server, init, process};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::Globals;
-use crate::connection::interrupted;
+use crate::connection::{Interrupts, interrupted};
 use crate::exit::{Failure, Outcome};
 use crate::output::note;
 use crate::root::new::put_down;
@@ -92,6 +92,8 @@ impl Serve {
     }
 
     async fn serve(&self, globals: &Globals) -> Outcome {
+        // From here on: one that comes while the server opens, or just as it says that it listens, ends it too.
+        let mut interrupts = Interrupts::listen().map_err(|error| Failure::stdio(&error))?;
         let secret = put_down(self.passphrase_file.as_deref())?;
         let config = Config::load(&self.folder).map_err(|error| failure(&error.into()))?;
         let control = Control::start(&self.folder, &config).await.map_err(|error| failure(&error))?;
@@ -99,7 +101,7 @@ impl Serve {
         let server = tokio::select! {
             opened = Server::open(&self.folder, options) => opened.map_err(|error| failure(&error))?,
             // It may have waited to be unlocked; there are no calls under way yet.
-            () = interrupted() => return Ok(()),
+            () = interrupts.next() => return Ok(()),
         };
         let server = server.listen().await.map_err(|error| failure(&error))?;
         let (listening, vault_key) = (server.address(), server.vault_key());
@@ -109,7 +111,7 @@ impl Serve {
         globals.output.result(&Listening { listening, vault_key }, |it| {
             format!("strongroom listening on {}, vault key {}", it.listening, it.vault_key)
         })?;
-        server.serve(interrupted()).await.map_err(|error| failure(&error))
+        server.serve(async move { interrupts.next().await }).await.map_err(|error| failure(&error))
     }
 
     fn log(&self) -> Outcome {
