@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use strongroom_client::{Connect, GetOptions, Identity};
-use strongroom_test_services::{Moto, Postgres, on_each_engine, on_moto, on_postgres_alone};
-use strongroom_tests::Lab;
+use strongroom_server::config::RootProvider;
+use strongroom_test_services::{Engine, Moto, Postgres, on_each_engine, on_moto, on_postgres_alone};
+use strongroom_tests::chance::Chance;
 use strongroom_tests::cluster::{Cluster, Stores};
 use strongroom_tests::process::Ran;
 use strongroom_tests::site::Site;
+use strongroom_tests::{Lab, tamper};
 
 use crate::STRONGROOM;
 
@@ -118,6 +120,13 @@ async fn everything_comes_under_the_new_root_key_while_the_vault_serves() {
     }
 }
 
+/// What a node that was killed said of itself holds for a quarter of a minute, and the others wait for it: let it be over.
+async fn forget_the_dead(site: &Site) {
+    if Engine::here() == Engine::Postgres {
+        tamper::edit(&site.folder(), &["DELETE FROM root_nodes".to_owned()]).await;
+    }
+}
+
 async fn a_server_that_is_killed_on_the_way_goes_on() {
     let mut site = Site::start(STRONGROOM, "").await;
     let labs = labs(&site).await;
@@ -128,6 +137,7 @@ async fn a_server_that_is_killed_on_the_way_goes_on() {
         let _ = command(site.beside(), "root rotate vault --to file --detach").await;
         site.await_death();
         assert!(site.folder().join("root.next.toml").exists(), "{place}");
+        forget_the_dead(&site).await;
         site.restart(None);
         let last = rotated(site.beside(), "vault").await;
         assert_eq!((&last["error"], &last["unopened"]), (&serde_json::Value::Null, &0.into()), "{place}");
@@ -137,6 +147,58 @@ async fn a_server_that_is_killed_on_the_way_goes_on() {
         site.restart(None);
         all_open(&labs).await;
     }
+}
+
+/// Killed at random, again and again, and begun anew whenever it came through: four times, or with `STRONGROOM_TEST_LONG` twenty times amid it.
+async fn a_server_that_is_killed_at_random_goes_on() {
+    let times = if std::env::var_os("STRONGROOM_TEST_LONG").is_some() { 20 } else { 4 };
+    let seed = std::env::var("STRONGROOM_TEST_SEED").map_or(7, |seed| seed.parse().unwrap());
+    let mut chance = Chance(seed);
+    let mut site = Site::start(STRONGROOM, "").await;
+    let labs = labs(&site).await;
+    // Enough for several steps.
+    for _ in 0..200 {
+        labs[0].vault.rotate_key(&labs[0].tenant).await.unwrap();
+    }
+    let (mut kills, mut amid, mut interrupted) = (0, 0, 0);
+    while interrupted < times {
+        // One that was interrupted goes on by itself, and is not begun anew.
+        let begun = command(site.beside(), "root rotate vault --to file --detach").await;
+        assert!(begun.code == Some(0) || begun.stderr.contains("taking over already"), "{}", begun.stderr);
+        // Most of the work is done at once; a second later it looks whether it is through.
+        let pause = if chance.once_in(3) { chance.below(1500) } else { chance.below(150) };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        site.kill();
+        kills += 1;
+        interrupted += u64::from(site.folder().join("root.next.toml").exists());
+        amid += u64::from(is_amid(&site).await);
+        assert!(kills < 10 * times, "it is through before every kill (seed {seed})");
+        forget_the_dead(&site).await;
+        site.restart(None);
+    }
+    println!("seed {seed}: {kills} kills, {interrupted} of them amid the rotation, {amid} between two steps of it");
+    let last = rotated(site.beside(), "vault").await;
+    assert_eq!((&last["error"], &last["unopened"]), (&serde_json::Value::Null, &0.into()), "seed {seed}");
+    // The newest root key opens everything, and there is no other any more.
+    let RootProvider::File(newest) = strongroom_tests::oracle::config(&site.folder()).root else { panic!("a file") };
+    for file in root_files(&site.folder()) {
+        if file != newest.key && file != newest.identity {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    assert_eq!(root_files(&site.folder()).len(), 2, "seed {seed}");
+    site.restart(None);
+    all_open(&labs).await;
+    labs[0].vault.rotate_key(&labs[0].tenant).await.unwrap();
+    for lab in &labs {
+        site.ledger(lab.tenant.as_str()).await;
+    }
+}
+
+/// Whether what root keys wrap is wrapped by more than one of them.
+async fn is_amid(site: &Site) -> bool {
+    let begins = tamper::column(&site.folder(), "SELECT DISTINCT substr(wrapped, 1, 12) FROM tenant_keys").await;
+    begins.len() > 1
 }
 
 async fn no_key_is_wrapped_anew_before_every_node_has_the_new_root_key() {
@@ -152,7 +214,7 @@ async fn no_key_is_wrapped_anew_before_every_node_has_the_new_root_key() {
     connect(0, &operator).await.unwrap().create_tenant(&tenant, &[admin.fingerprint()]).await.unwrap();
     // Both have said which root key is theirs.
     let here = cluster.beside();
-    let heard = async || strongroom_tests::tamper::number(&cluster.folder(), "SELECT count(*) FROM root_nodes").await;
+    let heard = async || tamper::number(&cluster.folder(), "SELECT count(*) FROM root_nodes").await;
     while heard().await < 2 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -195,12 +257,9 @@ async fn no_key_is_wrapped_anew_before_every_node_has_the_new_root_key() {
 
 on_each_engine!((flavor = "multi_thread")
     everything_comes_under_the_new_root_key_while_the_vault_serves,
+    a_server_that_is_killed_on_the_way_goes_on,
+    a_server_that_is_killed_at_random_goes_on,
 );
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_killed_goes_on() {
-    a_server_that_is_killed_on_the_way_goes_on().await;
-}
 
 on_postgres_alone!((flavor = "multi_thread") no_key_is_wrapped_anew_before_every_node_has_the_new_root_key);
 

@@ -9,15 +9,18 @@ use futures::TryStreamExt;
 use strongroom_client::audit::Query;
 use strongroom_client::shredding::{Shreddable, Shredding};
 use strongroom_client::{
-    DeleteOptions, Generation, GetOptions, Index, ListOptions, ObjectId, ObjectPath, Prefix, PutOptions, Reason,
+    Connect, DeleteOptions, Generation, GetOptions, Identity, Index, ListOptions, ObjectId, ObjectPath, Prefix,
+    PutOptions, Reason, Vault,
 };
 use strongroom_core::ledger::Event;
-use strongroom_test_services::on_each_engine;
+use strongroom_server::config::CatalogUrl;
+use strongroom_test_services::{Engine, Postgres, on_each_engine};
+use strongroom_tests::copy as copy_of;
 use strongroom_tests::oracle::Blobs;
 use strongroom_tests::search::Search;
 use strongroom_tests::shell::Shell;
 use strongroom_tests::site::Site;
-use strongroom_tests::{Lab, TestVault, Worker, sample, tamper, until};
+use strongroom_tests::{Lab, TestVault, Worker, keys, oracle, sample, tamper, until};
 
 use crate::STRONGROOM;
 
@@ -220,6 +223,125 @@ async fn shredding_that_dies_with_the_server_goes_on() {
     }
 }
 
+/// Copies all files of a folder into another.
+fn copy_folder(from: &Path, to: &Path) {
+    oracle::walk(from, &mut |file| {
+        let to = to.join(file.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(file, to).unwrap();
+    });
+}
+
+/// The whole disk, with every blob that there ever was, and the database as they are after the work: whoever has them, with the root key,
+/// and starts a server over them, opens nothing of what was shredded, and all else.
+async fn a_copy_of_everything_taken_afterwards_opens_none_of_it() {
+    let mut site = Site::start(STRONGROOM, LIMITS).await;
+    let (here, folder) = (site.beside().to_owned(), site.folder());
+    let lab = site.lab("acme").await;
+    fill(&lab, 600).await;
+    lab.dataset("other").await;
+    let gone = ["rlhf/one", "rlhf/math/000000", "rlhf/math/000599", "other/a", "other/large"];
+    let kept = ["rlhf/two", "rlhf/mathematics"];
+    for name in [&gone[..], &kept].concat().into_iter().filter(|name| !name.contains("/math/")) {
+        lab.put(name, sample::bytes(name.len() as u64, 200 * name.len())).await;
+    }
+    let beta = site.lab("beta").await;
+    fill(&beta, 20).await;
+    let ciphertext = here.join("ciphertext");
+    copy_folder(&folder.join("blobs/blobs"), &ciphertext);
+    let there = format!("NOT ({})", kept.map(|name| format!("path = '{}'", &name[5..])).join(" OR "));
+    let mut keys = wrapped(&folder, &there).await;
+    assert_eq!(keys.len(), 600 + 3 + 20);
+    let of_beta = "tenant = (SELECT id FROM tenants WHERE name = 'beta')";
+    keys.extend(tamper::column(&folder, &format!("SELECT wrapped FROM tenant_keys WHERE {of_beta}")).await);
+
+    // The first of them by the command, which says what is left to be done where it is.
+    std::fs::create_dir(here.join("lab")).unwrap();
+    std::fs::write(here.join("lab/identity.pem"), lab.admin.to_pem().as_bytes()).unwrap();
+    let (address, pinned) = (site.relay.address().to_string(), site.vault_key().to_string());
+    let run = async |line: String| {
+        let here = here.clone();
+        let run = move || STRONGROOM.run(&here, &line.split(' ').collect::<Vec<_>>()).ok();
+        tokio::task::spawn_blocking(run).await.unwrap()
+    };
+    run(format!("--home lab login {address} --server-key {pinned}")).await;
+    let ran = run("--home lab key shred acme/rlhf/one --yes".to_owned()).await;
+    assert_eq!(ran.text().contains("run VACUUM"), Engine::here() == Engine::Postgres, "{}", ran.text());
+    for what in ["/rlhf/math/", "/other/"] {
+        let entry = shred(&lab, what).await;
+        finished(&lab, entry).await;
+    }
+    let entry = beta.vault.shred(&"beta".parse().unwrap(), None).await.unwrap().index;
+    finished(&beta, entry).await;
+
+    // As a power cut leaves them: the database's log, too.
+    site.kill();
+    let away = tempfile::tempdir().unwrap();
+    let copy = away.path().join("vault");
+    copy_folder(&folder, &copy);
+    assert_eq!(found(&copy, &keys), BTreeSet::new(), "no wrapped key of it stands in any file");
+    copy_folder(&ciphertext, &copy.join("blobs/blobs"));
+    if let CatalogUrl::Postgres(url) = oracle::config(&folder).catalog {
+        let config = copy.join("strongroom.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text.replace(&url, &Postgres::shared().copy(&url))).unwrap();
+    }
+    drop(site);
+    // All that the root key opens there, step by step.
+    let opened: Vec<_> = keys::all(&copy).await.into_iter().map(|named| named.name).collect();
+    let mut roots: Vec<_> = opened.iter().filter(|name| name.starts_with("the root of")).collect();
+    roots.sort();
+    assert_eq!(roots, ["the root of mathematics", "the root of two"]);
+    assert!(opened.iter().any(|name| name == "acme's key") && opened.iter().all(|name| name != "beta's key"));
+    // And what a server does.
+    let server = STRONGROOM.serve(away.path(), "vault");
+    let connect = |admin: &Identity| Connect::to(server.address.to_string(), server.vault_key, copy_of(admin)).open();
+    let vault = connect(&lab.admin).await.unwrap();
+    let read = async |vault: &Vault, name: String| {
+        let got = vault.get_bytes(&name.parse().unwrap(), GetOptions::default()).await;
+        got.map_err(|error| error.reason())
+    };
+    for name in gone {
+        assert_eq!(read(&vault, format!("acme/{name}")).await, Err(Reason::Shredded), "{name}");
+    }
+    for name in kept {
+        let plain = Bytes::from(sample::bytes(name.len() as u64, 200 * name.len()));
+        assert_eq!(read(&vault, format!("acme/{name}")).await, Ok(plain), "{name}");
+    }
+    let vault = connect(&beta.admin).await.unwrap();
+    assert_eq!(read(&vault, "beta/rlhf/math/000007".to_owned()).await, Err(Reason::Shredded));
+}
+
+#[test]
+fn the_name_is_typed_again_at_a_terminal() {
+    let mut shell = Shell::new(STRONGROOM);
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    shell.write("gsm8k.jsonl", sample::lines(50).concat());
+    for shown in strongroom_tests::shell::sessions(&page).iter().flatten().take(5) {
+        shell.run(shown.line).ok();
+    }
+    let type_at = |shell: &Shell, what: &str, line: &str| {
+        let arguments = ["--home", "lab", "key", "shred", what];
+        STRONGROOM.run_at_terminal(shell.folder(), &arguments, "to go ahead: ", line)
+    };
+    let what = "acme/rlhf/math/000007.json";
+    for wrong in ["acme/rlhf/math/000008.json", "y", "yes", "", " acme/rlhf/math/000007.json", "acme"] {
+        let ran = type_at(&shell, what, wrong);
+        assert!(ran.code == Some(1) && ran.stderr.contains("CANCELLED"), "{wrong:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("Type {what} to go ahead: ")), "{}", ran.stderr);
+        assert!(ran.stderr.contains("every generation of what is there. This cannot be undone."), "{}", ran.stderr);
+    }
+    shell.run("strongroom --home lab cat acme/rlhf/math/000007.json").ok();
+    let ran = type_at(&shell, what, what).ok();
+    assert!(ran.text().contains("is shredded (entry "), "{}", ran.text());
+    shell.run("strongroom --home lab cat acme/rlhf/math/000007.json").fails(3, "SHREDDED");
+    let ran = type_at(&shell, "acme", "rlhf");
+    assert!(ran.stderr.contains("ALL of the tenant; only its ledger stays"), "{}", ran.stderr);
+    shell.run("strongroom --home lab cat acme/rlhf/math/000008.json").ok();
+    type_at(&shell, "acme", "acme").ok();
+    shell.run("strongroom --home lab cat acme/rlhf/math/000008.json").fails(3, "SHREDDED");
+}
+
 #[test]
 fn the_command_shreds_and_tells_when_it_is_complete() {
     let mut shell = Shell::new(STRONGROOM);
@@ -252,4 +374,5 @@ on_each_engine! {
     a_folder_is_shredded_and_its_neighbours_are_not,
     a_dataset_and_then_the_tenant_are_shredded,
     shredding_that_dies_with_the_server_goes_on,
+    a_copy_of_everything_taken_afterwards_opens_none_of_it,
 }
