@@ -6,10 +6,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::roster::Roster;
-use crate::grant::Tally;
+use crate::grant::{Tally, Usage};
 use crate::identity::Fingerprint;
 use crate::ids::{GrantId, Millis, RequestId};
 use crate::ledger::charge::{is_remembered, of_delete, of_put, of_release};
+use crate::ledger::facts::Release;
 use crate::ledger::{Entry, Event};
 
 /// Requests are looked through when there are so many.
@@ -41,50 +42,69 @@ impl Charges {
         Self { tallies, requests: HashMap::new(), sweep_at: SWEEP_AT }
     }
 
-    /// Takes in the next entry.
-    pub(super) fn feed(&mut self, entry: &Entry) {
-        // Whoever acts under a grant acts under all above it: the one named first says whether any is watched, or one above it.
-        if !entry.grants.iter().any(|grant| self.tallies.contains_key(grant)) {
+    /// The grants that are counted for.
+    pub(super) fn watched(&self) -> impl Iterator<Item = &GrantId> {
+        self.tallies.keys()
+    }
+
+    /// Whoever acts under a grant acts under all above it: the one named first says whether any is watched, or one above it.
+    fn is_watched(&self, grants: &[GrantId]) -> bool {
+        grants.iter().any(|grant| self.tallies.contains_key(grant))
+    }
+
+    /// Takes in the next release.
+    pub(super) fn feed_release(&mut self, release: &Release<'_>) {
+        let Some(request) = release.request.filter(|_| self.is_watched(release.grants)) else { return };
+        self.sweep(release.time);
+        let place = (release.actor.key, request);
+        let known = self.requests.get_mut(&place).filter(|known| is_remembered(known.newest, release.time));
+        if release.repeat {
+            known.into_iter().for_each(|known| known.newest = release.time);
             return;
         }
-        let Some(request) = entry.request else { return };
-        if self.requests.len() > self.sweep_at {
-            self.requests.retain(|_, request| is_remembered(request.newest, entry.time));
-            self.sweep_at = SWEEP_AT.max(2 * self.requests.len());
+        let first = known.is_none();
+        let mut begun = known.map(|known| std::mem::take(&mut known.begun)).unwrap_or_default();
+        let parts = release.objects.iter().map(|part| (part.bytes, begun.insert(part.item)));
+        let charge = of_release(parts, first);
+        self.requests.insert(place, Request { newest: release.time, grants: release.grants.to_vec(), begun });
+        self.charge(release.grants, charge, release.time);
+    }
+
+    /// Takes in the next entry that is no release.
+    pub(super) fn feed(&mut self, entry: &Entry) {
+        let Some(request) = entry.request.filter(|_| self.is_watched(&entry.grants)) else { return };
+        if !matches!(entry.event, Event::ObjectPut | Event::ObjectDeleted) {
+            return;
         }
+        self.sweep(entry.time);
         let place = (entry.actor.key, request);
         let known = self.requests.get_mut(&place).filter(|known| is_remembered(known.newest, entry.time));
         let first = known.is_none();
+        match known {
+            Some(known) => known.newest = entry.time,
+            None => {
+                let (newest, begun) = (entry.time, HashSet::new());
+                self.requests.insert(place, Request { newest, grants: entry.grants.clone(), begun });
+            }
+        }
         let charge = match entry.event {
-            Event::Release => {
-                let begun = known.map(|known| std::mem::take(&mut known.begun));
-                let mut begun = begun.unwrap_or_default();
-                let charge = of_release(entry.objects.iter().map(|part| (part.5, begun.insert(part.0))), first);
-                self.requests.insert(place, Request { newest: entry.time, grants: entry.grants.clone(), begun });
-                charge
-            }
-            Event::ReleaseRepeat => {
-                known.into_iter().for_each(|known| known.newest = entry.time);
-                return;
-            }
-            Event::ObjectPut | Event::ObjectDeleted => {
-                match known {
-                    Some(known) => known.newest = entry.time,
-                    None => {
-                        let (newest, begun) = (entry.time, HashSet::new());
-                        self.requests.insert(place, Request { newest, grants: entry.grants.clone(), begun });
-                    }
-                }
-                match entry.event {
-                    Event::ObjectPut => of_put(entry.puts.iter().map(|put| put.2), first),
-                    _ => of_delete(entry.objects.len() as u64, first),
-                }
-            }
-            _ => return,
+            Event::ObjectPut => of_put(entry.puts.iter().map(|put| put.2), first),
+            _ => of_delete(entry.objects.len() as u64, first),
         };
-        for grant in &entry.grants {
+        self.charge(&entry.grants, charge, entry.time);
+    }
+
+    fn sweep(&mut self, now: Millis) {
+        if self.requests.len() > self.sweep_at {
+            self.requests.retain(|_, request| is_remembered(request.newest, now));
+            self.sweep_at = SWEEP_AT.max(2 * self.requests.len());
+        }
+    }
+
+    fn charge(&mut self, grants: &[GrantId], charge: Usage, time: Millis) {
+        for grant in grants {
             if let Some(tally) = self.tallies.get_mut(grant) {
-                *tally = tally.charged(charge, entry.time);
+                *tally = tally.charged(charge, time);
             }
         }
     }

@@ -8,17 +8,19 @@
 //! each release was asked for, and that the sums of the report are those of the entries. That nothing was left out, a selection
 //! cannot prove: an export of the whole ledger does.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::exposure::{Exposure, Question, Since};
 use super::ranges::Ranges;
 use super::report::Report;
 use super::roster::{Roster, Theirs};
-use super::whose::Whose;
+use super::whose::{Act, Whose};
 use crate::call::Work;
 use crate::ed25519::VerifyingKey;
 use crate::identity::Fingerprint;
-use crate::ids::{CallDigest, Digest, GrantId, Index, Millis, SegmentRange, SessionId, VendorId};
+use crate::ids::{CallDigest, Digest, GrantId, Index, Millis, RequestId, SegmentRange, SessionId, VendorId};
+use crate::ledger::extract::Needs;
+use crate::ledger::facts::Release;
 use crate::ledger::proof::check_inclusion;
 use crate::ledger::tree::leaf_hash;
 use crate::ledger::{Entry, Event, Outcome, Private, Role};
@@ -38,6 +40,50 @@ pub enum Keep {
     Nothing,
 }
 
+/// What was done by those who are asked about, while a fold went by.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    sessions: HashSet<SessionId>,
+    /// Requests, each in the session that it was made in.
+    requests: HashSet<(SessionId, RequestId)>,
+    /// In the time that is asked for.
+    counted: Vec<Index>,
+    /// At another time, each with a mark of its request: a call may have begun before.
+    others: Vec<(Index, u64)>,
+    /// The entries that opened sessions, anybody's.
+    opens: HashMap<SessionId, Index>,
+    /// Deletes, anybody's, each with the entries that put what it hid.
+    deletes: Vec<(Index, Box<[Index]>)>,
+}
+
+impl Done {
+    pub(super) fn open(&mut self, entry: &Entry) {
+        self.opens.extend(entry.session.map(|session| (session, entry.index)));
+    }
+
+    pub(super) fn delete(&mut self, entry: &Entry) {
+        let puts: BTreeSet<Index> = entry.objects.iter().map(|object| object.1).collect();
+        self.deletes.push((entry.index, puts.into_iter().collect()));
+    }
+
+    pub(super) fn add(&mut self, act: &Act<'_>, is_counted: bool) {
+        let request = act.session.zip(act.request);
+        if is_counted {
+            self.sessions.extend(act.session);
+            self.requests.extend(request);
+            self.counted.push(act.index);
+        } else if let Some(request) = request {
+            self.others.push((act.index, mark(&request)));
+        }
+    }
+}
+
+/// What tells requests apart well enough to look at few others.
+fn mark((session, request): &(SessionId, RequestId)) -> u64 {
+    let first = |bytes: &[u8]| bytes.first_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk));
+    first(session.as_bytes()) ^ first(request.as_bytes())
+}
+
 /// Which entries an answer stands on.
 #[derive(Debug)]
 pub struct Selection {
@@ -45,21 +91,14 @@ pub struct Selection {
     whose: Whose,
     vendor: Option<VendorId>,
     grants: HashSet<GrantId>,
-    sessions: HashSet<SessionId>,
-    calls: HashSet<CallDigest>,
+    done: Done,
     puts: HashSet<Index>,
     paths: HashSet<(DatasetName, ObjectPath)>,
     datasets: HashSet<DatasetName>,
 }
 
 impl Selection {
-    pub(super) fn new(
-        roster: Roster,
-        whose: Whose,
-        exposure: &Exposure,
-        sessions: HashSet<SessionId>,
-        calls: HashSet<CallDigest>,
-    ) -> Self {
+    pub(super) fn new(roster: Roster, whose: Whose, exposure: &Exposure, done: Done) -> Self {
         let grants: HashSet<GrantId> = whose.grants(&roster).unwrap_or_default().into_iter().collect();
         let key = whose.worker().or(whose.key());
         let vendor = whose.vendor().or_else(|| key.and_then(|key| roster.vendor_of(&key)));
@@ -74,19 +113,46 @@ impl Selection {
             _ => None,
         });
         let puts = exposure.objects.iter().map(|object| object.put).chain(changes).collect();
-        Self { roster, whose, vendor, grants, sessions, calls, puts, paths, datasets }
+        Self { roster, whose, vendor, grants, done, puts, paths, datasets }
     }
 
-    /// Whether an entry was done by those who are asked about, at any time.
-    pub fn is_theirs(&self, entry: &Entry) -> bool {
-        self.whose.is_theirs(&self.roster, entry) == Theirs::Yes
+    /// The events of orders that may belong in: these have to be looked through.
+    pub fn orders() -> Vec<Event> {
+        Roster::EVENTS.into_iter().chain([Event::PolicySet]).collect()
+    }
+
+    /// The entries that may belong in beside orders, in their order: all others need not be looked at.
+    pub fn indices(&self) -> Vec<Index> {
+        let Done { sessions, requests, counted, others, opens, deletes } = &self.done;
+        let requests: HashSet<u64> = requests.iter().map(mark).collect();
+        let others = others.iter().filter(|(_, mark)| requests.contains(mark)).map(|(index, _)| *index);
+        let opens = sessions.iter().filter_map(|session| opens.get(session).copied());
+        let deletes = deletes.iter().filter(|(_, puts)| puts.iter().all(|put| self.puts.contains(put)));
+        let deletes = deletes.map(|(index, _)| *index);
+        let all = counted.iter().copied().chain(others).chain(opens).chain(deletes).chain(self.puts.iter().copied());
+        let mut all: Vec<Index> = all.collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// What has to be looked at to find releases to those who are asked about.
+    pub fn needs(&self) -> Needs {
+        Needs { doers: self.whose.doers(&self.roster, std::iter::empty()).0, ..Needs::default() }
+    }
+
+    /// Whether something was released to those who are asked about, at any time.
+    pub fn is_theirs(&self, release: &Release<'_>) -> bool {
+        self.whose.is_theirs(&self.roster, &Act::from(release)) == Theirs::Yes
     }
 
     /// How much of this entry belongs in.
     pub fn keep(&self, entry: &Entry, private: Option<&Private>) -> Keep {
         match entry.event {
             Event::TenantCreated | Event::AdminAdded | Event::AdminRemoved | Event::PolicySet => Keep::Whole,
-            Event::SessionOpen if entry.session.is_some_and(|session| self.sessions.contains(&session)) => Keep::Whole,
+            Event::SessionOpen if entry.session.is_some_and(|session| self.done.sessions.contains(&session)) => {
+                Keep::Whole
+            }
             Event::SessionOpen => Keep::Nothing,
             Event::Release | Event::ReleaseRepeat | Event::Denied => self.theirs(entry),
             Event::ObjectPut | Event::ObjectRekeyed | Event::ObjectDeleted if self.theirs(entry) == Keep::Whole => {
@@ -107,10 +173,11 @@ impl Selection {
     }
 
     fn theirs(&self, entry: &Entry) -> Keep {
-        let counts = self.whose.is_theirs(&self.roster, entry) == Theirs::Yes && self.whose.is_in_time(entry.time);
+        let act = Act::of(entry);
+        let counts = self.whose.is_theirs(&self.roster, &act) == Theirs::Yes && self.whose.is_in_time(entry.time);
         // The words of a call stand in its first entry, which may be of an earlier time.
-        let of_call = entry.call.is_some_and(|call| self.calls.contains(&call));
-        if counts || of_call { Keep::Whole } else { Keep::Nothing }
+        let of_request = act.session.zip(act.request).is_some_and(|request| self.done.requests.contains(&request));
+        if counts || of_request { Keep::Whole } else { Keep::Nothing }
     }
 
     /// Of what an admin put or deleted, the words only where they name nothing else.

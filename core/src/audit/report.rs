@@ -34,8 +34,8 @@ impl Fold {
         let (question, blast) = (self.question.clone(), self.blast(now));
         let exposure = self.answer(size, now);
         let incident = self.incident();
-        let (sessions, calls) = self.done_in.take().unwrap_or_default();
-        let selection = Selection::new(self.roster, self.whose, &exposure, sessions, calls);
+        let done = self.done.take().unwrap_or_default();
+        let selection = Selection::new(self.roster, self.whose, &exposure, done);
         (Report { question, exposure, blast, incident }, selection)
     }
 

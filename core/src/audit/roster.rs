@@ -407,6 +407,11 @@ impl Roster {
         self.vendor_of.get(key).copied()
     }
 
+    /// The keys that a vendor has or had.
+    pub(super) fn keys_of(&self, vendor: VendorId) -> impl Iterator<Item = Fingerprint> {
+        self.vendor_of.iter().filter(move |(_, of)| **of == vendor).map(|(key, _)| *key)
+    }
+
     /// Who holds a grant; `None` if its order was erased.
     pub(super) fn holder(&self, grant: &GrantId) -> Option<Holder> {
         Some(self.grants.get(grant)?.terms.as_ref()?.holder)

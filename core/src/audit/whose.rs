@@ -9,9 +9,37 @@ use super::exposure::{ExposureError, Question};
 use super::roster::{Roster, Theirs};
 use crate::grant::Holder;
 use crate::identity::Fingerprint;
-use crate::ids::{GrantId, Millis, SessionId, VendorId};
-use crate::ledger::{Entry, Private, Role};
+use crate::ids::{GrantId, Index, Millis, RequestId, SessionId, VendorId};
+use crate::ledger::extract::Doers;
+use crate::ledger::facts::Release;
+use crate::ledger::{Actor, Entry, Private, Role};
 use crate::session::Claims;
+
+/// Something that was done, as far as it tells whose it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Act<'a> {
+    pub(super) index: Index,
+    pub(super) time: Millis,
+    pub(super) actor: &'a Actor,
+    pub(super) session: Option<SessionId>,
+    pub(super) grants: &'a [GrantId],
+    pub(super) request: Option<RequestId>,
+}
+
+impl<'a> Act<'a> {
+    /// What an entry tells.
+    pub(super) fn of(entry: &'a Entry) -> Self {
+        let Entry { index, time, actor, session, grants, request, .. } = entry;
+        Self { index: *index, time: *time, actor, session: *session, grants, request: *request }
+    }
+}
+
+impl<'a> From<&Release<'a>> for Act<'a> {
+    fn from(release: &Release<'a>) -> Self {
+        let Release { index, time, actor, session, grants, request, .. } = *release;
+        Self { index, time, actor, session, grants, request }
+    }
+}
 
 /// A vendor or a worker, with the grants that are theirs.
 #[derive(Debug)]
@@ -103,9 +131,9 @@ impl Whose {
         }
     }
 
-    /// What the session of an entry claimed.
-    pub(super) fn claims(&self, entry: &Entry) -> Option<u32> {
-        self.sessions.get(&entry.session?).copied()
+    /// What a session claimed.
+    pub(super) fn claims(&self, session: Option<SessionId>) -> Option<u32> {
+        self.sessions.get(&session?).copied()
     }
 
     /// Claims by their number.
@@ -113,17 +141,51 @@ impl Whose {
         self.claims.get(no as usize)
     }
 
-    /// Whether what an entry tells was done by somebody who is asked about.
-    pub(super) fn is_theirs(&self, roster: &Roster, entry: &Entry) -> Theirs {
-        let actor = &entry.actor;
-        if self.key.is_some_and(|key| key != actor.key)
-            || self.session.is_some_and(|session| entry.session != Some(session))
-            || self.grant.is_some_and(|grant| !entry.grants.contains(&grant))
+    /// Whether something was done by somebody who is asked about.
+    pub(super) fn is_theirs(&self, roster: &Roster, act: &Act<'_>) -> Theirs {
+        if self.key.is_some_and(|key| key != act.actor.key)
+            || self.session.is_some_and(|session| act.session != Some(session))
+            || self.grant.is_some_and(|grant| !act.grants.contains(&grant))
         {
             return Theirs::No;
         }
-        let sides = self.sides.iter().map(|side| side.is_theirs(roster, entry));
-        sides.chain([self.fits_claims(entry)]).fold(Theirs::Yes, Theirs::and)
+        let sides = self.sides.iter().map(|side| side.is_theirs(roster, act));
+        sides.chain([self.fits_claims(act)]).fold(Theirs::Yes, Theirs::and)
+    }
+
+    /// Who can have done what is theirs, or what counts against the grants that are `watched`: few enough to ask for what they did
+    /// alone. And whether these are all keys that can have acted for them, so that their sessions are among those of the keys.
+    pub(super) fn doers<'a>(
+        &self,
+        roster: &Roster,
+        watched: impl Iterator<Item = &'a GrantId>,
+    ) -> (Option<Doers>, bool) {
+        let (mut doers, mut is_whole) = (Doers::default(), true);
+        if let Some(key) = self.key {
+            doers.keys.insert(key);
+        } else if let Some(grant) = self.grant {
+            doers.grants.insert(grant);
+            let below = roster.grants.iter().filter(|(_, known)| known.chain.contains(&grant));
+            below.for_each(|(id, _)| is_whole &= add_holder(&mut doers, roster, id));
+            is_whole &= roster.grants.contains_key(&grant) && roster.erased() == 0;
+        } else if let Some(side) = self.sides.first() {
+            match side.who {
+                Who::Vendor(vendor) => {
+                    doers.vendors.insert(vendor);
+                    doers.keys.extend(roster.keys_of(vendor));
+                }
+                Who::Worker(key) => drop(doers.keys.insert(key)),
+            }
+            for id in side.theirs.iter().chain(&side.perhaps) {
+                doers.grants.insert(*id);
+                is_whole &= add_holder(&mut doers, roster, id);
+            }
+            is_whole &= roster.erased() == 0;
+        } else {
+            return (None, false);
+        }
+        doers.grants.extend(watched);
+        if doers.are_few() { (Some(doers), is_whole) } else { (None, false) }
     }
 
     /// Whether an entry lies in the time that is asked for.
@@ -131,11 +193,11 @@ impl Whose {
         self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
     }
 
-    fn fits_claims(&self, entry: &Entry) -> Theirs {
+    fn fits_claims(&self, act: &Act<'_>) -> Theirs {
         if self.claimed.iter().all(Option::is_none) {
             return Theirs::Yes;
         }
-        let Some(claims) = self.claims(entry).and_then(|no| self.claims_of(no)) else { return Theirs::Unknown };
+        let Some(claims) = self.claims(act.session).and_then(|no| self.claims_of(no)) else { return Theirs::Unknown };
         let told = [&claims.sdk, &claims.host, &claims.job];
         let fits =
             self.claimed.iter().zip(told).all(|(asked, told)| asked.as_ref().is_none_or(|asked| fits(asked, told)));
@@ -188,20 +250,30 @@ impl Side {
         Self { who, theirs, perhaps }
     }
 
-    fn is_theirs(&self, roster: &Roster, entry: &Entry) -> Theirs {
-        let actor = &entry.actor;
+    fn is_theirs(&self, roster: &Roster, act: &Act<'_>) -> Theirs {
+        let actor = act.actor;
         let own = match self.who {
             Who::Vendor(vendor) => actor.role == Role::Vendor(vendor) || roster.vendor_of(&actor.key) == Some(vendor),
             Who::Worker(key) => actor.key == key,
         };
-        if own || entry.grants.iter().any(|grant| self.theirs.contains(grant)) {
+        if own || act.grants.iter().any(|grant| self.theirs.contains(grant)) {
             Theirs::Yes
-        } else if entry.grants.iter().any(|grant| self.perhaps.contains(grant)) {
+        } else if act.grants.iter().any(|grant| self.perhaps.contains(grant)) {
             Theirs::Unknown
         } else {
             Theirs::No
         }
     }
+}
+
+/// Adds whoever can act under a grant; says whether that is known.
+fn add_holder(doers: &mut Doers, roster: &Roster, grant: &GrantId) -> bool {
+    match roster.holder(grant) {
+        Some(Holder::Key(key)) => drop(doers.keys.insert(key)),
+        Some(Holder::Vendor(vendor)) => doers.keys.extend(roster.keys_of(vendor)),
+        None => return false,
+    }
+    true
 }
 
 /// Whether a claim is the one asked for, or begins with what stands before a `*`.

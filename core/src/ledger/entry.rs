@@ -1,5 +1,7 @@
 //! One entry: what happened, who did it under which grants, and the hash of what is private about it.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::call::SignedCall;
@@ -416,6 +418,18 @@ impl Entry {
         }
         Ok(exact::from_slice(bytes)?)
     }
+
+    /// As [`Entry::from_bytes`], of bytes that are known to be an entry's, as those under a checkpoint are: that there is no other
+    /// way to write the same is not looked at, which takes a fraction of the time.
+    ///
+    /// # Errors
+    /// [`EntryError`] if they are no entry's.
+    pub fn read(bytes: &[u8]) -> Result<Self, EntryError> {
+        if bytes.len() > MAX_ENTRY {
+            return Err(EntryError::Length);
+        }
+        Ok(serde_json::from_slice(bytes).map_err(ExactError::from)?)
+    }
 }
 
 /// The name of the event of an entry, of its exact bytes, which are not read further; `None` if they do not begin as an entry's.
@@ -443,6 +457,20 @@ impl Private {
     /// [`EntryError`] if they are not exactly a private part's.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EntryError> {
         Ok(exact::from_slice(bytes)?)
+    }
+
+    /// The address and port alone, of bytes that are known to be a private part's.
+    ///
+    /// # Errors
+    /// [`EntryError`] if they are no private part's.
+    pub fn source_in(bytes: &[u8]) -> Result<Option<Cow<'_, str>>, EntryError> {
+        #[derive(Deserialize)]
+        struct Source<'a> {
+            #[serde(borrow)]
+            source: Option<Cow<'a, str>>,
+        }
+        let found: Source<'_> = serde_json::from_slice(bytes).map_err(ExactError::from)?;
+        Ok(found.source)
     }
 
     /// What [`Entry::private`] holds for these bytes.

@@ -1,37 +1,60 @@
-//! Release facts: the releases of a bundle's entries by columns, so that a fold over many of them reads little.
+//! Release facts: the releases of entries in a row by columns, so that a fold over many of them reads little.
 //!
 //! ```text
-//! "SRF1" ‖ first entry ‖ actors ‖ sessions ‖ chains of grants ‖ sources ‖ count of releases
-//!        ‖ indices ‖ times ‖ repeats ‖ actors ‖ sessions ‖ chains ‖ sources ‖ counts of objects        a column each, one value a release
-//!        ‖ puts ‖ ordinals ‖ first segments ‖ counts of segments ‖ bytes                               a column each, one value an object
+//! "SRF2" ‖ first entry ‖ actors ‖ sessions ‖ chains of grants ‖ sources ‖ requests ‖ count of releases
+//!        ‖ indices ‖ times ‖ repeats ‖ actors ‖ sessions ‖ chains ‖ sources ‖ requests ‖ counts of objects    a column each, one value a release
+//!        ‖ items ‖ puts ‖ ordinals ‖ first segments ‖ counts of segments ‖ bytes                              a column each, one value an object
 //! ```
 //!
 //! Numbers are LEB128 with as few bytes as they take. They follow from the entries alone, and there is one encoding of them: an
 //! auditor makes them again and compares. Of what is private they hold the address that a release went to.
+//!
+//! A fold over a ledger takes releases as [`Release`]s, whether they come as facts or as entries ([`Facts::of_entry`]): so both come to
+//! the same.
+
+use std::ops::Range;
 
 use crate::identity::Fingerprint;
-use crate::ids::{GrantId, Index, Millis, SessionId, VendorId};
-use crate::ledger::entry::{Actor, Entry, Event, MAX_OBJECTS, Private, Role};
+use crate::ids::{GrantId, Index, Millis, RequestId, SessionId, VendorId};
+use crate::ledger::entry::{Actor, Entry, Event, MAX_OBJECTS, ObjectRef, Private, Role};
 use crate::ledger::summary::SummaryError;
 use crate::ledger::tile::WIDTH;
 
-const MAGIC: &[u8; 4] = b"SRF1";
+const MAGIC: &[u8; 4] = b"SRF2";
 /// The longest chain of grants that is read, and the longest address.
 const MAX_CHAIN: u64 = 64;
 const MAX_SOURCE: u64 = 256;
 
-/// The releases of the entries of one bundle.
+/// The releases of some entries in a row: of a bundle's, or of fewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// The bundle's first entry.
-    pub first: Index,
-    /// In the order of their entries.
-    pub releases: Vec<ReleaseFact>,
+    first: Index,
+    actors: Vec<Actor>,
+    sessions: Vec<SessionId>,
+    chains: Vec<Vec<GrantId>>,
+    sources: Vec<String>,
+    requests: Vec<RequestId>,
+    rows: Vec<Row>,
+    objects: Vec<ObjectFact>,
+}
+
+/// A release, by places in the lists; of what may be missing from 1, 0 where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Row {
+    index: Index,
+    time: Millis,
+    repeat: bool,
+    actor: usize,
+    session: usize,
+    chain: usize,
+    source: usize,
+    request: usize,
+    objects: Range<usize>,
 }
 
 /// A release.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReleaseFact {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Release<'a> {
     /// Its entry.
     pub index: Index,
     /// Its time.
@@ -39,20 +62,24 @@ pub struct ReleaseFact {
     /// Whether the request had the keys already.
     pub repeat: bool,
     /// To whom.
-    pub actor: Actor,
+    pub actor: &'a Actor,
     /// In which session.
     pub session: Option<SessionId>,
-    /// The grants that it was charged to.
-    pub grants: Vec<GrantId>,
+    /// The grants that it was charged to: the named one first, then those above it.
+    pub grants: &'a [GrantId],
     /// The address that it went to, without the port; none if that was erased.
-    pub source: Option<String>,
+    pub source: Option<&'a str>,
+    /// The caller's request.
+    pub request: Option<RequestId>,
     /// What was released.
-    pub objects: Vec<ObjectFact>,
+    pub objects: &'a [ObjectFact],
 }
 
 /// Segments of an object that were released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectFact {
+    /// The item of the call that asked for it.
+    pub item: u32,
     /// The entry that put the object.
     pub put: Index,
     /// Its place in there.
@@ -63,64 +90,162 @@ pub struct ObjectFact {
     pub bytes: u64,
 }
 
+impl From<&ObjectRef> for ObjectFact {
+    fn from(object: &ObjectRef) -> Self {
+        let ObjectRef(item, put, ordinal, start, end, bytes) = *object;
+        Self { item, put, ordinal, segments: (start, end), bytes }
+    }
+}
+
 /// Bytes that are not those of facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the release facts of a bundle")]
 pub struct NotFacts;
 
 impl Facts {
+    /// None yet, of entries the first of which is `first`.
+    pub fn new(first: Index) -> Self {
+        Self {
+            first,
+            actors: Vec::new(),
+            sessions: Vec::new(),
+            chains: Vec::new(),
+            sources: Vec::new(),
+            requests: Vec::new(),
+            rows: Vec::new(),
+            objects: Vec::new(),
+        }
+    }
+
     /// Of a bundle's entries, the first of which is `first`: each its public bytes and those of its private part, none if erased.
     ///
     /// # Errors
     /// [`SummaryError`] if they are no entries in a row.
     pub fn of<'a>(first: Index, entries: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<Self, SummaryError> {
-        let mut releases = Vec::new();
+        let mut facts = Self::new(first);
         for (index, (public, private)) in (first.0..).map(Index).zip(entries) {
             let none = |error| SummaryError::Entry(index, error);
             let entry = Entry::from_bytes(public).map_err(none)?;
             if entry.index != index {
                 return Err(SummaryError::Place(index));
             }
-            if !matches!(entry.event, Event::Release | Event::ReleaseRepeat) {
-                continue;
-            }
             let private = if private.is_empty() { None } else { Some(Private::from_bytes(private).map_err(none)?) };
-            let source = private.and_then(|private| private.source).map(|source| without_port(&source).to_owned());
-            let object = |object: &crate::ledger::ObjectRef| ObjectFact {
-                put: object.1,
-                ordinal: object.2,
-                segments: (object.3, object.4),
-                bytes: object.5,
-            };
-            releases.push(ReleaseFact {
-                index,
-                time: entry.time,
-                repeat: entry.event == Event::ReleaseRepeat,
-                actor: entry.actor,
-                session: entry.session,
-                objects: entry.objects.iter().map(object).collect(),
-                grants: entry.grants,
-                source,
-            });
+            facts.add(&entry, private.as_ref().and_then(|private| private.source.as_deref()));
         }
-        Ok(Self { first, releases })
+        Ok(facts)
+    }
+
+    /// Of one entry, with its private part unless that was erased; none if it is no release.
+    pub fn of_entry(entry: &Entry, private: Option<&Private>) -> Self {
+        let mut facts = Self::new(entry.index);
+        facts.add(entry, private.and_then(|private| private.source.as_deref()));
+        facts
+    }
+
+    /// Adds an entry if it is a release, with the address and port of its private part. They come in their order.
+    pub fn add(&mut self, entry: &Entry, source: Option<&str>) {
+        if !matches!(entry.event, Event::Release | Event::ReleaseRepeat) {
+            return;
+        }
+        let objects: Vec<ObjectFact> = entry.objects.iter().map(ObjectFact::from).collect();
+        self.push(&Release {
+            index: entry.index,
+            time: entry.time,
+            repeat: entry.event == Event::ReleaseRepeat,
+            actor: &entry.actor,
+            session: entry.session,
+            grants: &entry.grants,
+            source: source.map(without_port),
+            request: entry.request,
+            objects: &objects,
+        });
+    }
+
+    /// Adds a release. They come in their order.
+    pub fn push(&mut self, release: &Release<'_>) {
+        let from = self.objects.len();
+        self.objects.extend_from_slice(release.objects);
+        let chain = (!release.grants.is_empty()).then_some(release.grants);
+        self.rows.push(Row {
+            index: release.index,
+            time: release.time,
+            repeat: release.repeat,
+            actor: place(&mut self.actors, release.actor, Clone::clone),
+            session: release.session.map_or(0, |session| 1 + place(&mut self.sessions, &session, |session| *session)),
+            chain: chain.map_or(0, |chain| 1 + place(&mut self.chains, chain, <[GrantId]>::to_vec)),
+            source: release.source.map_or(0, |source| 1 + place(&mut self.sources, source, str::to_owned)),
+            request: release.request.map_or(0, |request| 1 + place(&mut self.requests, &request, |request| *request)),
+            objects: from..self.objects.len(),
+        });
+    }
+
+    /// The first of the entries.
+    pub fn first(&self) -> Index {
+        self.first
+    }
+
+    /// Whether there is no release.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many releases there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The releases, in the order of their entries.
+    pub fn releases(&self) -> impl Iterator<Item = Release<'_>> {
+        self.rows.iter().map(|row| Release {
+            index: row.index,
+            time: row.time,
+            repeat: row.repeat,
+            // All places are of what is there: that was looked at as they were read.
+            actor: &self.actors[row.actor],
+            session: listed(&self.sessions, row.session).copied(),
+            grants: listed(&self.chains, row.chain).map_or(&[], Vec::as_slice),
+            source: listed(&self.sources, row.source).map(String::as_str),
+            request: listed(&self.requests, row.request).copied(),
+            objects: &self.objects[row.objects.clone()],
+        })
+    }
+
+    /// Those of which `is_wanted` says so of who did it: asked for each actor and chain of grants once.
+    #[must_use]
+    pub fn only(self, is_wanted: impl Fn(&Actor, &[GrantId]) -> bool) -> Self {
+        let width = self.chains.len() + 1;
+        let mut known: Vec<Option<bool>> = vec![None; self.actors.len() * width];
+        let mut kept = Self::new(self.first);
+        let mut left_out = false;
+        for (row, release) in self.rows.iter().zip(self.releases()) {
+            let known = &mut known[row.actor * width + row.chain];
+            match *known.get_or_insert_with(|| is_wanted(release.actor, release.grants)) {
+                true => kept.push(&release),
+                false => left_out = true,
+            }
+        }
+        if left_out { kept } else { self }
+    }
+
+    /// Those of entries from `from` on and before `to`.
+    #[must_use]
+    pub fn between(self, from: Index, to: Index) -> Self {
+        let is_within = |index: Index| (from..to).contains(&index);
+        if self.rows.iter().all(|row| is_within(row.index)) {
+            return self;
+        }
+        let mut kept = Self::new(self.first);
+        self.releases().filter(|release| is_within(release.index)).for_each(|release| kept.push(&release));
+        kept
     }
 
     /// As they are kept.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
+        let mut out = Vec::with_capacity(1024 + 32 * self.rows.len());
+        out.extend_from_slice(MAGIC);
         put(&mut out, self.first.0);
-        let (mut actors, mut sessions, mut chains, mut sources) = <(Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
-        let mut of_release = Vec::with_capacity(self.releases.len());
-        for release in &self.releases {
-            let actor = place(&mut actors, &release.actor);
-            let session = release.session.as_ref().map_or(0, |session| 1 + place(&mut sessions, session));
-            let chain = if release.grants.is_empty() { 0 } else { 1 + place(&mut chains, &release.grants) };
-            let source = release.source.as_ref().map_or(0, |source| 1 + place(&mut sources, source));
-            of_release.push([actor, session, chain, source]);
-        }
-        put(&mut out, actors.len() as u64);
-        for actor in &actors {
+        put(&mut out, self.actors.len() as u64);
+        for actor in &self.actors {
             out.extend_from_slice(actor.key.as_bytes());
             match actor.role {
                 Role::Operator => out.push(0),
@@ -132,50 +257,76 @@ impl Facts {
                 }
             }
         }
-        put(&mut out, sessions.len() as u64);
-        sessions.iter().for_each(|session| out.extend_from_slice(session.as_bytes()));
-        put(&mut out, chains.len() as u64);
-        for chain in &chains {
+        put(&mut out, self.sessions.len() as u64);
+        self.sessions.iter().for_each(|session| out.extend_from_slice(session.as_bytes()));
+        put(&mut out, self.chains.len() as u64);
+        for chain in &self.chains {
             put(&mut out, chain.len() as u64);
             chain.iter().for_each(|grant| out.extend_from_slice(grant.as_bytes()));
         }
-        put(&mut out, sources.len() as u64);
-        for source in &sources {
+        put(&mut out, self.sources.len() as u64);
+        for source in &self.sources {
             put(&mut out, source.len() as u64);
             out.extend_from_slice(source.as_bytes());
         }
-        put(&mut out, self.releases.len() as u64);
+        put(&mut out, self.requests.len() as u64);
+        self.requests.iter().for_each(|request| out.extend_from_slice(request.as_bytes()));
+        put(&mut out, self.rows.len() as u64);
+        // What goes back, as in no ledger, is written so that it is not read again.
         let mut last = self.first.0;
-        for release in &self.releases {
-            put(&mut out, release.index.0 - last);
-            last = release.index.0;
+        for row in &self.rows {
+            put(&mut out, row.index.0.wrapping_sub(last));
+            last = row.index.0;
         }
         let mut last = 0;
-        for release in &self.releases {
-            put(&mut out, release.time.0 - last);
-            last = release.time.0;
+        for row in &self.rows {
+            put(&mut out, row.time.0.wrapping_sub(last));
+            last = row.time.0;
         }
-        out.extend(self.releases.iter().map(|release| u8::from(release.repeat)));
-        for column in 0..4 {
-            of_release.iter().for_each(|places| put(&mut out, places[column]));
+        out.extend(self.rows.iter().map(|row| u8::from(row.repeat)));
+        let columns: [fn(&Row) -> usize; 6] = [
+            |row| row.actor,
+            |row| row.session,
+            |row| row.chain,
+            |row| row.source,
+            |row| row.request,
+            |row| row.objects.len(),
+        ];
+        for column in columns {
+            self.rows.iter().for_each(|row| put(&mut out, column(row) as u64));
         }
-        self.releases.iter().for_each(|release| put(&mut out, release.objects.len() as u64));
-        let objects = || self.releases.iter().flat_map(|release| &release.objects);
-        objects().for_each(|object| put(&mut out, object.put.0));
-        objects().for_each(|object| put(&mut out, object.ordinal.into()));
-        objects().for_each(|object| put(&mut out, object.segments.0.into()));
-        objects().for_each(|object| put(&mut out, u64::from(object.segments.1 - object.segments.0)));
-        objects().for_each(|object| put(&mut out, object.bytes));
+        let columns: [fn(&ObjectFact) -> u64; 6] = [
+            |object| object.item.into(),
+            |object| object.put.0,
+            |object| object.ordinal.into(),
+            |object| object.segments.0.into(),
+            |object| u64::from(object.segments.1.wrapping_sub(object.segments.0)),
+            |object| object.bytes,
+        ];
+        for column in columns {
+            self.objects.iter().for_each(|object| put(&mut out, column(object)));
+        }
         out
     }
 
-    /// Reads what [`Facts::bytes`] wrote.
+    /// Reads what [`Facts::bytes`] wrote, and nothing else: what is read of other bytes is something else.
     ///
     /// # Errors
     /// [`NotFacts`] if it is something else, or written in another way.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotFacts> {
-        let facts = Reader(bytes).facts()?;
-        if facts.bytes() == bytes { Ok(facts) } else { Err(NotFacts) }
+        let facts = Self::read(bytes)?;
+        // Made again, the lists hold what occurs, in the order in which it first does.
+        let mut again = Self::new(facts.first);
+        facts.releases().for_each(|release| again.push(&release));
+        if again.bytes() == bytes { Ok(facts) } else { Err(NotFacts) }
+    }
+
+    /// As [`Facts::from_bytes`], of bytes whose writer is known: that there is no other way to write the same is not looked at.
+    ///
+    /// # Errors
+    /// [`NotFacts`].
+    pub fn read(bytes: &[u8]) -> Result<Self, NotFacts> {
+        Reader(bytes).facts()
     }
 }
 
@@ -186,13 +337,22 @@ fn without_port(source: &str) -> &str {
 }
 
 /// The place of a value in a list, which it is added to if it is not there.
-fn place<T: Clone + PartialEq>(all: &mut Vec<T>, value: &T) -> u64 {
-    // There are 256 releases at most.
-    let at = all.iter().position(|there| there == value).unwrap_or_else(|| {
-        all.push(value.clone());
+fn place<T: std::borrow::Borrow<B>, B: PartialEq + ?Sized>(
+    all: &mut Vec<T>,
+    value: &B,
+    own: impl Fn(&B) -> T,
+) -> usize {
+    // There are 256 releases at most, and most often one is like the last.
+    let is_it = |there: &T| there.borrow() == value;
+    all.iter().rposition(is_it).unwrap_or_else(|| {
+        all.push(own(value));
         all.len() - 1
-    });
-    at as u64
+    })
+}
+
+/// What a place from 1 is of.
+fn listed<T>(all: &[T], place: usize) -> Option<&T> {
+    place.checked_sub(1).map(|at| &all[at])
 }
 
 fn put(out: &mut Vec<u8>, mut number: u64) {
@@ -225,22 +385,30 @@ impl Reader<'_> {
         Err(NotFacts)
     }
 
+    fn small(&mut self) -> Result<u32, NotFacts> {
+        u32::try_from(self.number()?).map_err(|_| NotFacts)
+    }
+
     /// A number of things, at most `most`.
     fn count(&mut self, most: u64) -> Result<usize, NotFacts> {
         let count = self.number()?;
         if count > most { Err(NotFacts) } else { usize::try_from(count).map_err(|_| NotFacts) }
     }
 
-    fn column(&mut self, count: usize) -> Result<Vec<u64>, NotFacts> {
-        (0..count).map(|_| self.number()).collect()
+    /// A column of places in a list of so many.
+    fn places(&mut self, rows: &mut [Row], many: usize, of: fn(&mut Row) -> &mut usize) -> Result<(), NotFacts> {
+        let most = many.checked_sub(1).ok_or(NotFacts)? as u64;
+        rows.iter_mut().try_for_each(|row| {
+            *of(row) = self.count(most)?;
+            Ok(())
+        })
     }
 
     fn facts(mut self) -> Result<Facts, NotFacts> {
         if self.take()? != *MAGIC {
             return Err(NotFacts);
         }
-        let first = self.number()?;
-        let mut actors = Vec::new();
+        let mut facts = Facts::new(Index(self.number()?));
         for _ in 0..self.count(WIDTH)? {
             let key = Fingerprint::from_bytes(self.take()?);
             let role = match self.take()? {
@@ -250,79 +418,104 @@ impl Reader<'_> {
                 [3] => Role::Vendor(VendorId::from_bytes(self.take()?)),
                 _ => return Err(NotFacts),
             };
-            actors.push(Actor { role, key });
+            facts.actors.push(Actor { role, key });
         }
-        let sessions = (0..self.count(WIDTH)?).map(|_| Ok(SessionId::from_bytes(self.take()?)));
-        let sessions = sessions.collect::<Result<Vec<_>, NotFacts>>()?;
-        let mut chains = Vec::new();
+        for _ in 0..self.count(WIDTH)? {
+            facts.sessions.push(SessionId::from_bytes(self.take()?));
+        }
         for _ in 0..self.count(WIDTH)? {
             let chain = (0..self.count(MAX_CHAIN)?).map(|_| Ok(GrantId::from_bytes(self.take()?)));
-            chains.push(chain.collect::<Result<Vec<_>, NotFacts>>()?);
+            facts.chains.push(chain.collect::<Result<_, NotFacts>>()?);
         }
-        let mut sources = Vec::new();
         for _ in 0..self.count(WIDTH)? {
             let length = self.count(MAX_SOURCE)?;
             let (source, rest) = self.0.split_at_checked(length).ok_or(NotFacts)?;
             self.0 = rest;
-            sources.push(String::from_utf8(source.to_vec()).map_err(|_| NotFacts)?);
+            facts.sources.push(String::from_utf8(source.to_vec()).map_err(|_| NotFacts)?);
         }
-        let count = self.count(WIDTH)?;
-        let (indices, times) = (self.column(count)?, self.column(count)?);
-        let repeats = (0..count).map(|_| self.take::<1>()).collect::<Result<Vec<_>, _>>()?;
-        let (of_actor, of_session) = (self.column(count)?, self.column(count)?);
-        let (of_chain, of_source) = (self.column(count)?, self.column(count)?);
-        let counts = (0..count).map(|_| self.count(MAX_OBJECTS as u64)).collect::<Result<Vec<_>, _>>()?;
-        let all = counts.iter().sum();
-        // Each object takes five bytes at least: no memory is taken for what cannot be there.
-        if all > self.0.len() / 5 {
-            return Err(NotFacts);
+        for _ in 0..self.count(WIDTH)? {
+            facts.requests.push(RequestId::from_bytes(self.take()?));
         }
-        let (puts, ordinals, starts) = (self.column(all)?, self.column(all)?, self.column(all)?);
-        let (lengths, sizes) = (self.column(all)?, self.column(all)?);
-        if !self.0.is_empty() {
-            return Err(NotFacts);
-        }
-        let small = |number: u64| u32::try_from(number).map_err(|_| NotFacts);
-        let (mut index, mut time, mut at) = (first, 0_u64, 0);
-        let mut releases = Vec::with_capacity(count);
-        for release in 0..count {
-            index = index.checked_add(indices[release]).ok_or(NotFacts)?;
-            time = time.checked_add(times[release]).ok_or(NotFacts)?;
-            let mut objects = Vec::with_capacity(counts[release]);
-            for object in at..at + counts[release] {
-                let start = small(starts[object])?;
-                let end = start.checked_add(small(lengths[object])?).ok_or(NotFacts)?;
-                let (put, ordinal) = (Index(puts[object]), small(ordinals[object])?);
-                objects.push(ObjectFact { put, ordinal, segments: (start, end), bytes: sizes[object] });
-            }
-            at += counts[release];
-            releases.push(ReleaseFact {
-                index: Index(index),
-                time: Millis(time),
-                repeat: match repeats[release] {
-                    [0] => false,
-                    [1] => true,
-                    _ => return Err(NotFacts),
-                },
-                actor: some(&actors, of_actor[release].checked_add(1))?.ok_or(NotFacts)?,
-                session: some(&sessions, Some(of_session[release]))?,
-                grants: some(&chains, Some(of_chain[release]))?.unwrap_or_default(),
-                source: some(&sources, Some(of_source[release]))?,
-                objects,
-            });
-        }
-        Ok(Facts { first: Index(first), releases })
+        self.rows(&mut facts)?;
+        self.objects(&mut facts)?;
+        if self.0.is_empty() { Ok(facts) } else { Err(NotFacts) }
     }
-}
 
-/// What a place is of: nothing for 0.
-fn some<T: Clone>(all: &[T], place: Option<u64>) -> Result<Option<T>, NotFacts> {
-    match place.ok_or(NotFacts)? {
-        0 => Ok(None),
-        place => {
-            let at = usize::try_from(place - 1).map_err(|_| NotFacts)?;
-            all.get(at).cloned().map(Some).ok_or(NotFacts)
+    fn rows(&mut self, facts: &mut Facts) -> Result<(), NotFacts> {
+        let row = Row {
+            index: Index(0),
+            time: Millis(0),
+            repeat: false,
+            actor: 0,
+            session: 0,
+            chain: 0,
+            source: 0,
+            request: 0,
+            objects: 0..0,
+        };
+        let mut rows = vec![row; self.count(WIDTH)?];
+        let mut last = facts.first.0;
+        for row in &mut rows {
+            last = last.checked_add(self.number()?).ok_or(NotFacts)?;
+            row.index = Index(last);
         }
+        let mut last = 0_u64;
+        for row in &mut rows {
+            last = last.checked_add(self.number()?).ok_or(NotFacts)?;
+            row.time = Millis(last);
+        }
+        for row in &mut rows {
+            row.repeat = match self.take()? {
+                [0] => false,
+                [1] => true,
+                _ => return Err(NotFacts),
+            };
+        }
+        if !rows.is_empty() {
+            self.places(&mut rows, facts.actors.len(), |row| &mut row.actor)?;
+        }
+        self.places(&mut rows, facts.sessions.len() + 1, |row| &mut row.session)?;
+        self.places(&mut rows, facts.chains.len() + 1, |row| &mut row.chain)?;
+        self.places(&mut rows, facts.sources.len() + 1, |row| &mut row.source)?;
+        self.places(&mut rows, facts.requests.len() + 1, |row| &mut row.request)?;
+        let mut at = 0;
+        for row in &mut rows {
+            let count = self.count(MAX_OBJECTS as u64)?;
+            row.objects = at..at + count;
+            at += count;
+        }
+        facts.rows = rows;
+        Ok(())
+    }
+
+    fn objects(&mut self, facts: &mut Facts) -> Result<(), NotFacts> {
+        let count = facts.rows.last().map_or(0, |row| row.objects.end);
+        // Each takes six bytes at least: no memory is taken for what cannot be there.
+        if count > self.0.len() / 6 {
+            return Err(NotFacts);
+        }
+        let none = ObjectFact { item: 0, put: Index(0), ordinal: 0, segments: (0, 0), bytes: 0 };
+        let objects = &mut facts.objects;
+        objects.resize(count, none);
+        for object in &mut *objects {
+            object.item = self.small()?;
+        }
+        for object in &mut *objects {
+            object.put = Index(self.number()?);
+        }
+        for object in &mut *objects {
+            object.ordinal = self.small()?;
+        }
+        for object in &mut *objects {
+            object.segments.0 = self.small()?;
+        }
+        for object in &mut *objects {
+            object.segments.1 = object.segments.0.checked_add(self.small()?).ok_or(NotFacts)?;
+        }
+        for object in &mut *objects {
+            object.bytes = self.number()?;
+        }
+        Ok(())
     }
 }
 
@@ -332,55 +525,79 @@ mod tests {
 
     use super::*;
 
-    fn release() -> impl Strategy<Value = ReleaseFact> {
+    /// Steps of index and time, who, and what.
+    type Told = (u64, u64, Actor, Option<u8>, Vec<u8>, (Option<String>, bool, Option<u8>), Vec<ObjectFact>);
+
+    fn release() -> impl Strategy<Value = Told> {
         let role = prop_oneof![
             Just(Role::Admin),
             Just(Role::Key),
             Just(Role::Operator),
             (0_u8..3).prop_map(|at| Role::Vendor(VendorId::from_bytes([at; 16])))
         ];
-        let object = (0_u64..1 << 40, 0_u32..512, 0_u32..1 << 28, 1_u32..1025, 0_u64..1 << 27);
-        let object = object.prop_map(|(put, ordinal, start, length, bytes)| ObjectFact {
+        let object = (0_u32..1024, 0_u64..1 << 40, 0_u32..512, 0_u32..1 << 28, 1_u32..1025, 0_u64..1 << 27);
+        let object = object.prop_map(|(item, put, ordinal, start, length, bytes)| ObjectFact {
+            item,
             put: Index(put),
             ordinal,
             segments: (start, start + length),
             bytes,
         });
-        let who = (role, 0_u8..4, proptest::option::of(0_u8..4), proptest::collection::vec(0_u8..9, 0..8));
-        let what = (proptest::option::of("[0-9a-f:.]{1,39}"), any::<bool>(), proptest::collection::vec(object, 1..9));
-        let steps = (1_u64..2, 0_u64..10_000);
-        (who, what, steps).prop_map(|((role, key, session, grants), (source, repeat, objects), (step, wait))| {
-            ReleaseFact {
-                index: Index(step),
-                time: Millis(wait),
-                repeat,
-                actor: Actor { role, key: Fingerprint::from_bytes([key; 32]) },
+        let actor = (role, 0_u8..4).prop_map(|(role, key)| Actor { role, key: Fingerprint::from_bytes([key; 32]) });
+        let what = (proptest::option::of("[0-9a-f:.]{1,39}"), any::<bool>(), proptest::option::of(0_u8..9));
+        let (session, grants) = (proptest::option::of(0_u8..4), proptest::collection::vec(0_u8..9, 0..8));
+        (1_u64..2, 0_u64..10_000, actor, session, grants, what, proptest::collection::vec(object, 1..9))
+    }
+
+    fn facts(told: &[Told]) -> Facts {
+        let (mut index, mut time) = (256, 1_700_000_000_000);
+        let mut facts = Facts::new(Index(256));
+        for (step, wait, actor, session, grants, (source, repeat, request), objects) in told {
+            index += step;
+            time += wait;
+            let grants: Vec<GrantId> = grants.iter().map(|grant| GrantId::from_bytes([*grant; 16])).collect();
+            facts.push(&Release {
+                index: Index(index),
+                time: Millis(time),
+                repeat: *repeat,
+                actor,
                 session: session.map(|session| SessionId::from_bytes([session; 32])),
-                grants: grants.into_iter().map(|grant| GrantId::from_bytes([grant; 16])).collect(),
-                source,
+                grants: &grants,
+                source: source.as_deref(),
+                request: request.map(|request| RequestId::from_bytes([request; 16])),
                 objects,
-            }
-        })
+            });
+        }
+        facts
     }
 
     proptest! {
         #[test]
-        fn facts_are_read_as_they_were_written(mut releases in proptest::collection::vec(release(), 0..40), cut in 0_usize..4000, bit in 0_u8..8) {
-            let (mut index, mut time) = (256, 1_700_000_000_000);
-            for release in &mut releases {
-                index += release.index.0;
-                time += release.time.0;
-                (release.index, release.time) = (Index(index), Millis(time));
-            }
-            let facts = Facts { first: Index(256), releases };
+        fn facts_are_read_as_they_were_written(told in proptest::collection::vec(release(), 0..40), cut in 0_usize..4000, bit in 0_u8..8) {
+            let facts = facts(&told);
             let bytes = facts.bytes();
             prop_assert_eq!(Facts::from_bytes(&bytes), Ok(facts.clone()));
+            prop_assert_eq!(Facts::read(&bytes), Ok(facts.clone()));
             let at = cut % bytes.len();
             prop_assert_eq!(Facts::from_bytes(&bytes[..at]), Err(NotFacts));
             let mut changed = bytes.clone();
             changed[at] ^= 1 << bit;
             // One encoding of everything: what is read of other bytes is something else.
             prop_assert_ne!(Facts::from_bytes(&changed), Ok(facts));
+            // Of known writers too, nothing panics.
+            if let Ok(other) = Facts::read(&changed) {
+                prop_assert_eq!(other.releases().count(), other.len());
+            }
+        }
+
+        #[test]
+        fn what_is_wanted_is_kept_as_if_it_were_alone(told in proptest::collection::vec(release(), 0..40), key in 0_u8..4, grant in 0_u8..9) {
+            let (key, grant) = (Fingerprint::from_bytes([key; 32]), GrantId::from_bytes([grant; 16]));
+            let is_wanted = |actor: &Actor, grants: &[GrantId]| actor.key == key || grants.contains(&grant);
+            let facts = facts(&told);
+            let mut alone = Facts::new(facts.first());
+            facts.releases().filter(|release| is_wanted(release.actor, release.grants)).for_each(|release| alone.push(&release));
+            prop_assert_eq!(facts.only(is_wanted), alone);
         }
     }
 

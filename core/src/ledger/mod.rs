@@ -8,6 +8,7 @@ pub mod charge;
 pub mod checkpoint;
 pub mod cosign;
 pub mod entry;
+pub mod extract;
 pub mod facts;
 pub mod growth;
 pub mod head;

@@ -215,32 +215,69 @@ impl Hashes for TileHashes {
     }
 }
 
-/// The hashes of a log with one bundle's computed from its entries: a proof of its first entry, made from these, is one of all of
-/// them, since the siblings below the bundle's root are theirs. So the bundle's own tile need not be had.
-#[derive(Debug, Clone, Copy)]
-pub struct WithBundle<'a> {
-    above: &'a TileHashes,
+/// The hashes of a log but for those in one full bundle, which need not be had.
+struct Around<'a> {
+    hashes: &'a TileHashes,
     number: u64,
-    leaves: &'a [Digest],
 }
 
-impl<'a> WithBundle<'a> {
-    /// With the leaf hashes of the entries of full bundle `number`.
-    pub fn new(above: &'a TileHashes, number: u64, leaves: &'a [Digest]) -> Self {
-        Self { above, number, leaves }
-    }
-}
-
-impl Hashes for WithBundle<'_> {
+impl Hashes for Around<'_> {
     type Error = Lacking;
 
     fn hash(&self, level: u32, index: u64) -> Result<Digest, Lacking> {
-        if level > 8 || (index << level) / WIDTH != self.number {
-            return self.above.hash(level, index);
+        match level <= 8 && (index << level) / WIDTH == self.number {
+            true => Ok(empty_root()),
+            false => self.hashes.hash(level, index),
         }
-        let (at, count) = (((index << level) % WIDTH) as usize, 1 << level);
-        Ok(self.leaves.get(at..at + count).map_or_else(empty_root, perfect_root))
     }
+}
+
+/// The rows of a full bundle's tree: of 256 entries, 128 pairs of them, and so on.
+const ROWS: usize = 8;
+
+/// The tree over the entries of one full bundle, so that proofs of many of them are made of one look at it.
+#[derive(Debug, Clone)]
+pub struct BundleTree(Vec<Vec<Digest>>);
+
+impl BundleTree {
+    /// Over these leaf hashes; `None` if they are not 256.
+    pub fn new(leaves: Vec<Digest>) -> Option<Self> {
+        if leaves.len() as u64 != WIDTH {
+            return None;
+        }
+        let mut rows = vec![leaves];
+        while let Some(row) = rows.last().filter(|row| row.len() > 1) {
+            let above = row.as_chunks::<2>().0.iter().map(|[left, right]| node_hash(left, right)).collect();
+            rows.push(above);
+        }
+        Some(Self(rows))
+    }
+
+    /// The root over them.
+    pub fn root(&self) -> Digest {
+        self.0.last().and_then(|row| row.first()).copied().unwrap_or_else(empty_root)
+    }
+
+    /// Their hashes, in their order.
+    pub fn leaves(&self) -> &[Digest] {
+        self.0.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// The part of a proof of entry `place` that lies in the bundle: what comes first in it.
+    pub fn siblings(&self, place: usize) -> Vec<Digest> {
+        let sibling = |(row, hashes): (usize, &Vec<Digest>)| hashes.get((place >> row) ^ 1).copied();
+        self.0.iter().take(ROWS).enumerate().filter_map(sibling).collect()
+    }
+}
+
+/// The part of a proof that lies above full bundle `number`: with [`BundleTree::siblings`] before it, it is one of an entry in there.
+///
+/// # Errors
+/// As [`Hashes::hash`].
+pub fn above(hashes: &TileHashes, number: u64, size: u64) -> Result<Vec<Digest>, Lacking> {
+    // What lies in the bundle is cut off again, so it need not be there.
+    let mut proof = inclusion(&Around { hashes, number }, number * WIDTH, size)?;
+    Ok(proof.split_off(ROWS.min(proof.len())))
 }
 
 /// What proves offline that an entry is in a log: C2SP's `tlog-proof`.

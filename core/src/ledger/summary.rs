@@ -4,7 +4,7 @@
 //! what is looked for ([`Summary::may_hold`]), and reads the entries of the others. It follows from the entries alone, so an auditor
 //! can make it again and compare.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use crate::grant::{Holder, Terms};
 use crate::identity::Fingerprint;
 use crate::ids::{GrantId, Index, Millis, OrderId, VendorId};
 use crate::ledger::entry::{Entry, EntryError, Event, Outcome, Private, Role};
+use crate::ledger::extract::Doers;
 use crate::names::DatasetName;
 use crate::order::Instruction;
 
@@ -82,6 +83,9 @@ pub enum SummaryError {
     /// An entry is not the next one.
     #[error("entry {0} is not in its place")]
     Place(Index),
+    /// A private part is another one's.
+    #[error("the private part of entry {0} is not the one that it names")]
+    Private(Index),
     /// Not the exact JSON of one.
     #[error("the summary is {0}")]
     Exact(#[from] ExactError),
@@ -157,6 +161,21 @@ impl Summary {
             }
     }
 
+    /// Whether an entry among them has one of these events.
+    pub fn has(&self, events: &BTreeSet<Event>) -> bool {
+        self.events.iter().any(|(event, _)| events.contains(event))
+    }
+
+    /// Whether there may be something among its entries that one of these did. If not, there is nothing.
+    pub fn may_be_by(&self, doers: &Doers) -> bool {
+        fn any<T: Ord + std::hash::Hash>(named: Option<&[T]>, wanted: &HashSet<T>) -> bool {
+            named.is_none_or(|named| named.iter().any(|named| wanted.contains(named)))
+        }
+        any(self.keys.as_deref(), &doers.keys)
+            || (!doers.vendors.is_empty() && any(self.vendors.as_deref(), &doers.vendors))
+            || (!doers.grants.is_empty() && any(self.grants.as_deref(), &doers.grants))
+    }
+
     /// Its exact JSON.
     ///
     /// # Errors
@@ -171,6 +190,14 @@ impl Summary {
     /// [`SummaryError::Exact`] if it is not exactly a summary's.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SummaryError> {
         Ok(exact::from_slice(bytes)?)
+    }
+
+    /// As [`Summary::from_bytes`], of bytes whose writer is known: that there is no other way to write the same is not looked at.
+    ///
+    /// # Errors
+    /// [`SummaryError::Exact`] if it is no summary's.
+    pub fn read(bytes: &[u8]) -> Result<Self, SummaryError> {
+        Ok(serde_json::from_slice(bytes).map_err(ExactError::from)?)
     }
 }
 

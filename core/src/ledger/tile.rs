@@ -425,7 +425,7 @@ impl Growing {
 
 /// Whether `private` is what `public` says its private part is, or was erased.
 pub fn is_private_part(public: &[u8], private: &[u8]) -> bool {
-    private.is_empty() || Entry::from_bytes(public).is_ok_and(|entry| entry.private == Private::hash(private))
+    private.is_empty() || Entry::read(public).is_ok_and(|entry| entry.private == Private::hash(private))
 }
 
 /// The root over a power of two of hashes.

@@ -50,6 +50,7 @@ fn selected(ledger: &Ledger, question: Question) -> (Report, Selection) {
 
 /// The lines of an archive, and the root that they are under.
 fn lines(ledger: &Ledger, selection: &Selection) -> (Vec<Line>, Digest) {
+    let candidates = selection.indices();
     let bytes = ledger.bytes();
     let leaves: Vec<Digest> = bytes.iter().map(|(public, _)| leaf_hash(public)).collect();
     let mut lines = Vec::new();
@@ -62,6 +63,8 @@ fn lines(ledger: &Ledger, selection: &Selection) -> (Vec<Line>, Digest) {
             Keep::Public => Vec::new(),
             Keep::Whole => private.clone(),
         };
+        let is_looked_at = Selection::orders().contains(&entry.event) || candidates.binary_search(&entry.index).is_ok();
+        assert!(is_looked_at, "entry {} belongs in, and would not be looked at", entry.index);
         lines.push(Line { public: public.clone(), private, proof: path(at, &leaves) });
     }
     (lines, mth(&leaves))

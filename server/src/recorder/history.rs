@@ -17,6 +17,9 @@ use super::{Inner, RecordError, Recorder};
 use crate::catalog::{BatchRow, Boundary};
 use crate::tenants::Tenant;
 
+/// Bytes of batches that are read at once, at most.
+const BATCHES: usize = 4 << 20;
+
 /// The exact bytes of an entry: its public part, and its private part, empty if it was erased.
 pub type EntryBytes = (Bytes, Bytes);
 
@@ -29,6 +32,45 @@ impl Recorder {
     /// [`RecordError::Unavailable`] if they cannot be read.
     pub async fn history(&self, tenant: &Arc<Tenant>, from: Index, to: Index) -> Result<Vec<EntryBytes>, RecordError> {
         self.inner.history(tenant, from, to, Parts::Both).await
+    }
+
+    /// Entries from `from` on and before `to`, out of as many batches and bundles as have about `most` bytes: at least one.
+    ///
+    /// # Errors
+    /// As [`Recorder::history`]; [`RecordError::Integrity`] too if the ledger ends before.
+    pub(super) async fn stretch(
+        &self,
+        tenant: &Arc<Tenant>,
+        from: Index,
+        to: Index,
+        most: usize,
+    ) -> Result<Vec<EntryBytes>, RecordError> {
+        let (mut next, mut bytes, mut entries) = (from, 0, Vec::new());
+        while next < to && (bytes < most || entries.is_empty()) {
+            let left = most.saturating_sub(bytes).clamp(1, BATCHES) as u64;
+            let batches = self.catalog().batches_from(&tenant.id, next, left).await.map_err(RecordError::of_catalog)?;
+            let before = next;
+            for (batch, ..) in batches.iter().take_while(|(batch, ..)| batch.first <= to) {
+                // What is missing before it has left.
+                if batch.first > next {
+                    break;
+                }
+                let found = out_of_batch(batch, next, to)?;
+                next = Index(next.0 + found.len() as u64);
+                bytes += found.iter().map(|(public, private)| public.len() + private.len()).sum::<usize>();
+                entries.extend(found);
+            }
+            if next == before {
+                let found = self.history(tenant, next, to).await?;
+                if found.is_empty() {
+                    return Err(RecordError::Integrity("the ledger ends before its head".to_owned()));
+                }
+                next = Index(next.0 + found.len() as u64);
+                bytes += found.iter().map(|(public, private)| public.len() + private.len()).sum::<usize>();
+                entries.extend(found);
+            }
+        }
+        Ok(entries)
     }
 
     /// As [`Recorder::history`], the public parts alone.
@@ -64,7 +106,7 @@ impl Inner {
         let Some(bundle) = self.shelved(tenant, from, parts).await? else { return Ok(Vec::new()) };
         let places = bundle.places(from, to);
         let private: Box<dyn Iterator<Item = Bytes> + Send> = match parts {
-            Parts::Both => Box::new(bundle.private.into_iter()),
+            Parts::Both | Parts::Loose => Box::new(bundle.private.into_iter()),
             Parts::Public => Box::new(std::iter::repeat(Bytes::new())),
         };
         Ok(bundle.public.into_iter().zip(private).skip(places.start).take(places.len()).collect())

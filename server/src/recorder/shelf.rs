@@ -16,7 +16,7 @@ use strongroom_core::ids::{Digest, Index};
 use strongroom_core::keys::secret::{NONCE_LEN, open_box_in_place, seal_box_in_place};
 use strongroom_core::ledger::checkpoint::Checkpoint;
 use strongroom_core::ledger::proof::{
-    Lacking, TileHashes, WithBundle, check_consistency, check_inclusion, consistency, inclusion, root,
+    BundleTree, Lacking, TileHashes, above, check_consistency, check_inclusion, consistency, root,
 };
 use strongroom_core::ledger::tile::{Kind, Tile, WIDTH, is_private_part};
 use strongroom_core::ledger::tree::leaf_hash;
@@ -62,12 +62,31 @@ pub(crate) struct Bundle {
     pub(crate) public: Vec<Bytes>,
     /// Private parts; none if they were not asked for.
     pub(crate) private: Vec<Bytes>,
+    /// The hashes of its entries, and what stands above them.
+    pub(crate) tree: BundleTree,
 }
 
 impl Bundle {
     /// One past its last entry.
     pub(crate) fn end(&self) -> Index {
         Index(self.first.0 + WIDTH)
+    }
+
+    /// Whether the private part of the entry in this place is the one that the entry names.
+    ///
+    /// # Errors
+    /// [`Unread::Changed`].
+    pub(crate) fn check_private(&self, place: usize) -> Result<(), Unread> {
+        let (public, private) = (self.public.get(place), self.private.get(place));
+        match public.zip(private).is_some_and(|(public, private)| is_private_part(public, private)) {
+            true => Ok(()),
+            false => {
+                let (index, number) = (self.first.0 + place as u64, self.first.0 / WIDTH);
+                let file = Tile::new(Kind::Private, number, WIDTH).map(|tile| tile.to_string()).unwrap_or_default();
+                let why = format!("the private part of entry {index} in {file} is not the one that its entry names");
+                Err(Unread::Changed(why))
+            }
+        }
     }
 
     /// How many bytes it holds.
@@ -89,6 +108,8 @@ pub(crate) enum Parts {
     Public,
     /// The private parts too.
     Both,
+    /// The private parts too, for somebody who compares those that are used with what their entries say.
+    Loose,
 }
 
 impl Shelf {
@@ -204,14 +225,49 @@ impl Shelf {
         hashes: &mut TileHashes,
         parts: Parts,
     ) -> Result<Bundle, Unread> {
+        let above = self.above(tenant, number, signed, hashes).await?;
+        self.bundle_below(tenant, number, signed, &above, parts).await
+    }
+
+    /// What leads from bundle `number` to the checkpoint, which reaches past it: for [`Shelf::bundle_below`].
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub(super) async fn above(
+        &self,
+        tenant: &Tenant,
+        number: u64,
+        signed: &Checkpoint,
+        hashes: &mut TileHashes,
+    ) -> Result<Vec<Digest>, Unread> {
+        let size = signed.size.0;
+        if number >= size / WIDTH {
+            return Err(Unread::Changed(format!("the checkpoint of {size} entries has no bundle {number}")));
+        }
+        self.out_of_tiles(tenant, hashes, |hashes| above(hashes, number, size)).await
+    }
+
+    /// As [`Shelf::bundle`], where it is known what lies above it: so many can be read at once.
+    ///
+    /// # Errors
+    /// As [`Shelf::bundle`].
+    pub(super) async fn bundle_below(
+        &self,
+        tenant: &Tenant,
+        number: u64,
+        signed: &Checkpoint,
+        above: &[Digest],
+        parts: Parts,
+    ) -> Result<Bundle, Unread> {
         #[cfg(test)]
         self.bundles_read.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let none = || Unread::Changed(format!("the checkpoint of {} entries has no bundle {number}", signed.size));
-        let tile = Tile::of(Kind::Entries, number, signed.size.0).filter(|tile| tile.is_full()).ok_or_else(none)?;
+        let (size, root) = (signed.size.0, &signed.root);
+        let none = || Unread::Changed(format!("the checkpoint of {size} entries has no bundle {number}"));
+        let tile = Tile::of(Kind::Entries, number, size).filter(|tile| tile.is_full()).ok_or_else(none)?;
         let private = tile.beside(Kind::Private);
         let (entries, privates) = match parts {
             Parts::Public => (self.file(tenant, tile).await?, None),
-            Parts::Both => {
+            Parts::Both | Parts::Loose => {
                 let (entries, privates) = tokio::join!(self.file(tenant, tile), self.file(tenant, private));
                 (entries?, Some(privates?))
             }
@@ -221,24 +277,18 @@ impl Shelf {
             Ok::<_, Unread>(parts.into_iter().map(|part| bytes.slice_ref(part)).collect::<Vec<_>>())
         };
         let public = split(tile, &entries)?;
-        let leaves: Vec<Digest> = public.iter().map(|public| leaf_hash(public)).collect();
+        let tree = BundleTree::new(public.iter().map(|public| leaf_hash(public)).collect()).ok_or_else(none)?;
         let first = number * WIDTH;
-        let (size, root) = (signed.size.0, &signed.root);
-        let prove = |hashes: &TileHashes| inclusion(&WithBundle::new(hashes, number, &leaves), first, size);
-        let proof = self.out_of_tiles(tenant, hashes, prove).await?;
-        let holds = leaves.first().is_some_and(|leaf| check_inclusion(*leaf, first, size, root, &proof).is_ok());
+        let proof = [&tree.siblings(0)[..], above].concat();
+        let holds = tree.leaves().first().is_some_and(|leaf| check_inclusion(*leaf, first, size, root, &proof).is_ok());
         if !holds {
             return Err(Unread::Changed(format!("{tile} is not under the checkpoint of {size} entries")));
         }
-        let mut bundle = Bundle { first: Index(first), public, private: Vec::new() };
+        let mut bundle = Bundle { first: Index(first), public, private: Vec::new(), tree };
         if let Some(privates) = privates {
             bundle.private = split(private, &privates)?;
-            for (index, (public, part)) in (first..).zip(bundle.public.iter().zip(&bundle.private)) {
-                if !is_private_part(public, part) {
-                    let why =
-                        format!("the private part of entry {index} in {private} is not the one that its entry names");
-                    return Err(Unread::Changed(why));
-                }
+            if parts == Parts::Both {
+                (0..bundle.private.len()).try_for_each(|place| bundle.check_private(place))?;
             }
         }
         Ok(bundle)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::fold::{Fold, Found, Object, ObjectNo, Path, Place};
+use super::fold::{Fold, Found, Object, ObjectNo, Party, Path, Place};
 use super::{ByKey, Exposed, Exposure, Folder, InScope, OpenGrant, Since};
 use crate::audit::roster::{GrantStanding, Moment, Shred};
 use crate::audit::scope::{Coverage, meet};
@@ -62,7 +62,7 @@ impl Fold {
         let (days, runs) = (std::mem::take(&mut self.days).into_values().collect(), std::mem::take(&mut self.runs));
         let mut keys: Vec<ByKey> = std::mem::take(&mut self.keys).into_values().collect();
         keys.sort_by_key(|key| (std::cmp::Reverse(key.bytes_total), key.key));
-        let sources = self.parties.iter().filter_map(|party| party.source.as_deref().map(str::to_owned)).collect();
+        let sources = self.parties.iter().filter_map(|party| self.source_of(party)).collect();
         Exposure {
             size,
             now,
@@ -139,13 +139,17 @@ impl Fold {
             last: found.last,
             keys: parties().map(|party| party.key).collect(),
             grants: parties().filter_map(|party| party.grant).collect(),
-            sources: parties().filter_map(|party| party.source.as_deref().map(str::to_owned)).collect(),
+            sources: parties().filter_map(|party| self.source_of(party)).collect(),
             sources_erased: found.sources_erased,
             claims: parties().filter_map(|party| party.claims).collect(),
             written: found.written,
             since: self.since(object),
             read: found.read,
         }
+    }
+
+    fn source_of(&self, party: &Party) -> Option<String> {
+        party.source.map(|no| self.sources[no as usize].to_string())
     }
 
     pub(in crate::audit) fn name(&self, object: &Object) -> Option<&(DatasetName, Arc<ObjectPath>)> {

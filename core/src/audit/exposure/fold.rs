@@ -1,19 +1,21 @@
 //! What is taken in: puts, deletes and releases, in the order of the ledger.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{ByDay, ByKey, ExposureError, Question, Run, Totals};
 use crate::audit::charges::Charges;
+use crate::audit::evidence::Done;
 use crate::audit::naming::PutCalls;
 use crate::audit::ranges::Ranges;
 use crate::audit::roster::{Moment, Roster, Theirs};
-use crate::audit::whose::Whose;
+use crate::audit::whose::{Act, Whose};
 use crate::call::Work;
 use crate::identity::Fingerprint;
-use crate::ids::{CallDigest, Generation, GrantId, Index, Millis, SegmentRange, SessionId};
-use crate::ledger::{Entry, Event, ObjectRef, Private, PutFact};
+use crate::ids::{Generation, GrantId, Index, Millis, SegmentRange};
+use crate::ledger::extract::Needs;
+use crate::ledger::facts::{Facts, Release};
+use crate::ledger::{Entry, Event, Private, PutFact};
 use crate::names::{DatasetName, ObjectPath};
 
 /// Releases that are further apart than this, in milliseconds, are two runs.
@@ -60,11 +62,12 @@ pub(in crate::audit) struct Path {
 }
 
 /// Who was released something: told apart no further.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::audit) struct Party {
     pub(in crate::audit) key: Fingerprint,
     pub(in crate::audit) grant: Option<GrantId>,
-    pub(in crate::audit) source: Option<Arc<str>>,
+    /// A place in [`Fold::sources`].
+    pub(in crate::audit) source: Option<u32>,
     /// What its session claimed, as [`Whose`] numbers it.
     pub(in crate::audit) claims: Option<u32>,
 }
@@ -96,6 +99,8 @@ pub struct Fold {
     calls: PutCalls,
     pub(in crate::audit) parties: Vec<Party>,
     by_party: HashMap<Party, u32>,
+    pub(in crate::audit) sources: Vec<Arc<str>>,
+    by_source: HashMap<Arc<str>, u32>,
     pub(in crate::audit) found: HashMap<ObjectNo, Found>,
     pub(in crate::audit) keys: BTreeMap<Fingerprint, ByKey>,
     pub(in crate::audit) totals: Totals,
@@ -103,8 +108,8 @@ pub struct Fold {
     pub(in crate::audit) runs: Vec<Run>,
     /// The newest run of each key.
     running: HashMap<Fingerprint, usize>,
-    /// The sessions and calls that what counts was done in, where evidence is asked for.
-    pub(in crate::audit) done_in: Option<(HashSet<SessionId>, HashSet<CallDigest>)>,
+    /// What evidence is made of, where it is asked for.
+    pub(in crate::audit) done: Option<Done>,
     next: Index,
 }
 
@@ -140,13 +145,15 @@ impl Fold {
             calls: PutCalls::default(),
             parties: Vec::new(),
             by_party: HashMap::new(),
+            sources: Vec::new(),
+            by_source: HashMap::new(),
             found: HashMap::new(),
             keys: BTreeMap::new(),
             totals,
             days: BTreeMap::new(),
             runs: Vec::new(),
             running: HashMap::new(),
-            done_in: None,
+            done: None,
             next: Index(0),
         })
     }
@@ -154,8 +161,19 @@ impl Fold {
     /// Remembers what evidence is made of, too.
     #[must_use]
     pub fn for_evidence(mut self) -> Self {
-        self.done_in = Some(Default::default());
+        self.done = Some(Done::default());
         self
+    }
+
+    /// What has to be fed to it: with all else it comes to the same.
+    pub fn needs(&self) -> Needs {
+        let (doers, is_whole) = self.whose.doers(&self.roster, self.charges.watched());
+        let mut needs = Needs { events: BTreeSet::new(), own: BTreeSet::new(), doers };
+        needs.events.extend([Event::ObjectPut, Event::ObjectRekeyed, Event::ObjectDeleted]);
+        needs.own.insert(Event::Denied);
+        // What was claimed counts for the releases of a session alone, which is of one key.
+        if is_whole { &mut needs.own } else { &mut needs.events }.insert(Event::SessionOpen);
+        needs
     }
 
     /// Takes in the next entry, with its private part unless that was erased.
@@ -163,35 +181,78 @@ impl Fold {
     /// # Errors
     /// [`ExposureError::Broken`]: it cannot stand there in any ledger.
     pub fn feed(&mut self, entry: &Entry, private: Option<&Private>) -> Result<(), ExposureError> {
-        if entry.index < self.next {
-            return Err(ExposureError::Broken(entry.index, "its index was there before"));
+        if matches!(entry.event, Event::Release | Event::ReleaseRepeat) {
+            let facts = Facts::of_entry(entry, private);
+            return facts.releases().try_for_each(|release| self.feed_release(&release));
         }
-        self.next = Index(entry.index.0 + 1);
+        self.step(entry.index)?;
         self.charges.feed(entry);
-        self.remember(entry);
+        let act = Act::of(entry);
+        if let Some(done) = &mut self.done {
+            match entry.event {
+                Event::SessionOpen => done.open(entry),
+                Event::ObjectDeleted => done.delete(entry),
+                _ => {}
+            }
+        }
+        if entry.event != Event::SessionOpen {
+            self.remember(&act);
+        }
         match entry.event {
             Event::SessionOpen => self.whose.open(entry, private),
             Event::Denied => self.denied(entry, private),
             Event::ObjectPut | Event::ObjectRekeyed => self.put(entry, private)?,
             Event::ObjectDeleted => self.delete(entry)?,
-            Event::Release | Event::ReleaseRepeat => self.release(entry, private)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn remember(&mut self, entry: &Entry) {
-        let Some((sessions, calls)) = &mut self.done_in else { return };
-        let is_done = !matches!(entry.event, Event::SessionOpen);
-        if is_done && self.whose.is_theirs(&self.roster, entry) == Theirs::Yes && self.whose.is_in_time(entry.time) {
-            sessions.extend(entry.session);
-            calls.extend(entry.call);
+    /// Takes in the next release.
+    ///
+    /// # Errors
+    /// As [`Fold::feed`].
+    pub fn feed_release(&mut self, release: &Release<'_>) -> Result<(), ExposureError> {
+        self.step(release.index)?;
+        self.charges.feed_release(release);
+        self.remember(&Act::from(release));
+        self.release(release)
+    }
+
+    /// Takes in releases and entries, each in their order; those of all together is what is folded.
+    ///
+    /// # Errors
+    /// As [`Fold::feed`].
+    pub fn feed_extract(&mut self, facts: &Facts, entries: &[(Entry, Option<Private>)]) -> Result<(), ExposureError> {
+        let mut entries = entries.iter().peekable();
+        for release in facts.releases() {
+            while let Some((entry, private)) = entries.next_if(|(entry, _)| entry.index < release.index) {
+                self.feed(entry, private.as_ref())?;
+            }
+            self.feed_release(&release)?;
+        }
+        entries.try_for_each(|(entry, private)| self.feed(entry, private.as_ref()))
+    }
+
+    fn step(&mut self, index: Index) -> Result<(), ExposureError> {
+        if index < self.next {
+            return Err(ExposureError::Broken(index, "its index was there before"));
+        }
+        self.next = Index(index.0.saturating_add(1));
+        Ok(())
+    }
+
+    fn remember(&mut self, act: &Act<'_>) {
+        if let Some(done) = &mut self.done
+            && self.whose.is_theirs(&self.roster, act) == Theirs::Yes
+        {
+            done.add(act, self.whose.is_in_time(act.time));
         }
     }
 
     /// A refusal, by whoever asked; where a place is asked for, of a call that named something there.
     fn denied(&mut self, entry: &Entry, private: Option<&Private>) {
-        if self.whose.is_theirs(&self.roster, entry) != Theirs::Yes || !self.whose.is_in_time(entry.time) {
+        if self.whose.is_theirs(&self.roster, &Act::of(entry)) != Theirs::Yes || !self.whose.is_in_time(entry.time) {
             return;
         }
         let anywhere = self.question.dataset.is_none() && self.question.prefix.is_none();
@@ -216,7 +277,8 @@ impl Fold {
     }
 
     fn put(&mut self, entry: &Entry, private: Option<&Private>) -> Result<(), ExposureError> {
-        let asked_for = self.whose.is_theirs(&self.roster, entry) == Theirs::Yes && self.whose.is_in_time(entry.time);
+        let theirs = self.whose.is_theirs(&self.roster, &Act::of(entry));
+        let asked_for = theirs == Theirs::Yes && self.whose.is_in_time(entry.time);
         let names = self.calls.places(entry, private);
         let first = number(self.objects.len(), entry)?;
         self.by_entry.insert(entry.index, first);
@@ -269,7 +331,7 @@ impl Fold {
 
     fn delete(&mut self, entry: &Entry) -> Result<(), ExposureError> {
         for part in &entry.objects {
-            let no = self.object(entry, part)?;
+            let no = self.object(entry.index, part.1, part.2)?;
             let object = &mut self.objects[no as usize];
             match object.place {
                 Place::At(path) => self.paths[path as usize].deleted.push(Moment::of(entry)),
@@ -280,21 +342,21 @@ impl Fold {
         Ok(())
     }
 
-    fn release(&mut self, entry: &Entry, private: Option<&Private>) -> Result<(), ExposureError> {
-        let theirs = self.whose.is_theirs(&self.roster, entry);
-        if theirs == Theirs::No || !self.whose.is_in_time(entry.time) {
+    fn release(&mut self, release: &Release<'_>) -> Result<(), ExposureError> {
+        let act = Act::from(release);
+        let theirs = self.whose.is_theirs(&self.roster, &act);
+        if theirs == Theirs::No || !self.whose.is_in_time(release.time) {
             return Ok(());
         }
-        let mut bytes = 0;
-        let mut inside = Vec::with_capacity(entry.objects.len());
-        for part in &entry.objects {
-            let no = self.object(entry, part)?;
+        let (mut bytes, mut parts) = (0, 0);
+        for part in release.objects {
+            let no = self.object(release.index, part.put, part.ordinal)?;
             if self.objects[no as usize].place != Place::Outside {
-                bytes += part.5;
-                inside.push((no, *part));
+                bytes += part.bytes;
+                parts += 1;
             }
         }
-        if inside.is_empty() {
+        if parts == 0 {
             return Ok(());
         }
         if theirs == Theirs::Unknown {
@@ -302,17 +364,22 @@ impl Fold {
             self.totals.unattributed_bytes += bytes;
             return Ok(());
         }
-        let at = Moment::of(entry);
-        let erased = private.is_none();
-        let source = private.and_then(|private| private.source.as_deref()).map(address);
-        let claims = self.whose.claims(entry);
-        let party = self.party(Party { key: entry.actor.key, grant: entry.grants.first().copied(), source, claims });
-        let parts = inside.len() as u64;
-        for (no, ObjectRef(_, _, _, start, end, bytes)) in inside {
-            let range = SegmentRange::new(start, end).ok_or(ExposureError::Broken(entry.index, "a range is empty"))?;
+        let at = Moment { index: release.index, time: release.time };
+        let erased = release.source.is_none();
+        let source = release.source.map(|source| self.source(source));
+        let claims = self.whose.claims(release.session);
+        let party = Party { key: release.actor.key, grant: release.grants.first().copied(), source, claims };
+        let party = self.party(party);
+        for part in release.objects {
+            let no = self.object(release.index, part.put, part.ordinal)?;
+            if self.objects[no as usize].place == Place::Outside {
+                continue;
+            }
+            let range = SegmentRange::new(part.segments.0, part.segments.1);
+            let range = range.ok_or(ExposureError::Broken(release.index, "a range is empty"))?;
             let found = self.found.entry(no).or_default();
             found.read.add(range);
-            found.bytes_total += bytes;
+            found.bytes_total += part.bytes;
             found.releases += 1;
             found.first.get_or_insert(at);
             found.last = Some(at);
@@ -321,20 +388,20 @@ impl Fold {
                 found.parties.insert(place, party);
             }
         }
-        self.count(entry, at, bytes, erased);
-        self.run(entry.actor.key, at, parts, bytes);
+        self.count(release, at, bytes, erased);
+        self.run(release.actor.key, at, parts, bytes);
         Ok(())
     }
 
-    fn count(&mut self, entry: &Entry, at: Moment, bytes: u64, erased: bool) {
+    fn count(&mut self, release: &Release<'_>, at: Moment, bytes: u64, erased: bool) {
         let totals = &mut self.totals;
         totals.releases += 1;
-        totals.repeats += u64::from(entry.event == Event::ReleaseRepeat);
+        totals.repeats += u64::from(release.repeat);
         totals.bytes_total += bytes;
         totals.sources_erased += u64::from(erased);
         totals.first.get_or_insert(at);
         totals.last = Some(at);
-        let key = entry.actor.key;
+        let key = release.actor.key;
         let vendor = self.roster.vendor_of(&key);
         let by_key =
             self.keys.entry(key).or_insert(ByKey { key, vendor, releases: 0, bytes_total: 0, first: at, last: at });
@@ -369,20 +436,30 @@ impl Fold {
     fn party(&mut self, party: Party) -> u32 {
         // Far fewer than objects.
         let new = self.parties.len() as u32;
-        let no = *self.by_party.entry(party.clone()).or_insert(new);
+        let no = *self.by_party.entry(party).or_insert(new);
         if no == new {
             self.parties.push(party);
         }
         no
     }
 
-    fn object(&self, entry: &Entry, part: &ObjectRef) -> Result<ObjectNo, ExposureError> {
-        let ObjectRef(_, put, ordinal, ..) = *part;
+    fn source(&mut self, source: &str) -> u32 {
+        if let Some(known) = self.by_source.get(source) {
+            return *known;
+        }
+        let (new, source) = (self.sources.len() as u32, Arc::<str>::from(source));
+        self.by_source.insert(source.clone(), new);
+        self.sources.push(source);
+        new
+    }
+
+    /// The number of the object that entry `index` names by its put and its ordinal there.
+    fn object(&self, index: Index, put: Index, ordinal: u32) -> Result<ObjectNo, ExposureError> {
         let no = self.by_entry.get(&put).and_then(|first| first.checked_add(ordinal));
         let object = no.and_then(|no| self.objects.get(no as usize));
         match (no, object) {
             (Some(no), Some(object)) if object.put.index == put => Ok(no),
-            _ => Err(ExposureError::Broken(entry.index, "it names an object that was not put")),
+            _ => Err(ExposureError::Broken(index, "it names an object that was not put")),
         }
     }
 
@@ -390,14 +467,6 @@ impl Fold {
         let asked = &self.question;
         asked.dataset.as_ref().is_none_or(|name| name == dataset)
             && asked.prefix.as_ref().is_none_or(|prefix| prefix.covers(path))
-    }
-}
-
-/// The address without its port: a caller has many ports.
-fn address(source: &str) -> Arc<str> {
-    match source.parse::<SocketAddr>() {
-        Ok(socket) => socket.ip().to_string().into(),
-        Err(_) => source.into(),
     }
 }
 
