@@ -1,8 +1,8 @@
 //! What somebody had: the core's fold, over the ledger as the vault tells it.
 //!
-//! It is computed here, from the same entries and private parts that an export holds, so that an auditor without the vault comes to
-//! the same. Who is whose is read first, then what was put, deleted and released; both up to one size of the ledger. That nothing
-//! is left out of what comes is the vault's word: an export that was verified proves it.
+//! It is computed here, from what follows from the same entries that an export holds, so that an auditor without the vault comes to
+//! the same. Who is whose is read first, then what was put, deleted and released, as far as it is about those who are asked about; both
+//! up to one size of the ledger. That nothing is left out of what comes is the vault's word: an export that was verified proves it.
 
 use futures::TryStreamExt;
 use strongroom_core::audit::exposure::{Exposure, ExposureError, Fold, Question};
@@ -14,7 +14,6 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use strongroom_proto::v1::audit_client::AuditClient;
 
-use crate::audit::Query;
 use crate::connect::Vault;
 use crate::error::{Error, Result};
 use crate::retry::Safety;
@@ -42,17 +41,29 @@ impl Vault {
         Ok(self.folded(tenant, question, size).await?.report(size, now))
     }
 
-    /// The fold of a tenant's first `size` entries, with what evidence is made of. To admins.
+    /// The fold of a tenant's first `size` entries. To admins.
     ///
     /// # Errors
     /// As [`Vault::exposure`].
     pub async fn folded(&self, tenant: &TenantName, question: Question, size: Index) -> Result<Fold> {
+        self.fold(tenant, question, size, false).await
+    }
+
+    /// As [`Vault::folded`], with what evidence is made of. To admins.
+    ///
+    /// # Errors
+    /// As [`Vault::exposure`].
+    pub async fn folded_for_evidence(&self, tenant: &TenantName, question: Question, size: Index) -> Result<Fold> {
+        self.fold(tenant, question, size, true).await
+    }
+
+    async fn fold(&self, tenant: &TenantName, question: Question, size: Index, evidence: bool) -> Result<Fold> {
         let roster = self.roster(tenant, Some(size)).await?;
-        let mut fold = Fold::new(roster, question)?.for_evidence();
-        let events = Fold::EVENTS.to_vec();
-        let mut entries = self.query(tenant, Query { to: Some(size), events, ..Query::default() });
-        while let Some(line) = entries.try_next().await? {
-            fold.feed(&line.entry, line.private.as_ref())?;
+        let fold = Fold::new(roster, question)?;
+        let mut fold = if evidence { fold.for_evidence() } else { fold };
+        let mut extracts = self.extracts(tenant, &fold.needs(), Index(0), Some(size));
+        while let Some(extracted) = extracts.try_next().await? {
+            fold.feed_extract(&extracted.facts, &extracted.entries)?;
         }
         Ok(fold)
     }

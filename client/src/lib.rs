@@ -79,6 +79,7 @@ mod error;
 pub mod escrow;
 pub mod explain;
 pub mod exposure;
+pub mod extracts;
 mod fetch;
 mod get;
 pub mod grants;

@@ -20,7 +20,7 @@ use crate::when;
 
 pub(crate) use archive::{Recipient, write};
 pub(crate) use check::{is_archive, verify};
-pub(crate) use gather::{Gathered, Proven, gather};
+pub(crate) use gather::{Found, Gathered, Proven, find, gather};
 
 /// The flags of `audit evidence`.
 #[derive(Debug, clap::Args)]
@@ -82,7 +82,8 @@ impl Evidence {
                 let advice = "name a vendor, a worker, a key, a grant or an incident, and a time if you like";
                 return Err(Failure::usage("evidence is about somebody, everywhere", advice));
             }
-            let Gathered { report, proven, .. } = gather(ledger, question, size, when::millis(now)).await?;
+            let found = find(ledger, question, size, when::millis(now)).await?;
+            let Gathered { report, proven, .. } = gather(ledger, found, size).await;
             let proven = proven?;
             write(&report, &proven, &self.file, &self.to)?;
             let Proven { signed, entries } = &proven;

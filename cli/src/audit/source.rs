@@ -13,11 +13,13 @@ use strongroom_client::log::Cover;
 use strongroom_core::audit::exposure::{ExposureError, Fold, Question};
 use strongroom_core::audit::report::Report;
 use strongroom_core::audit::roster::Roster;
-use strongroom_core::ids::{Index, Millis};
+use strongroom_core::ids::{Digest, Index, Millis};
 use strongroom_core::ledger::checkpoint::{Checkpoint, MAX_NOTE, VerifierKey};
 use strongroom_core::ledger::entry::peek_event;
 use strongroom_core::ledger::log_keys::LogKeys;
-use strongroom_core::ledger::tile::Tile;
+use strongroom_core::ledger::proof::{BundleTree, Lacking, TileHashes, above, check_inclusion, inclusion};
+use strongroom_core::ledger::tile::{Kind, Tile, TileError, WIDTH};
+use strongroom_core::ledger::tree::leaf_hash;
 use strongroom_core::ledger::verify::{CHECKPOINT, Expected, LogFiles, LogFinding, check_log, walk_log};
 use strongroom_core::ledger::{Entry, Event, Private};
 use strongroom_core::names::TenantName;
@@ -58,7 +60,7 @@ impl Source {
     pub(crate) fn report(&self, globals: &Globals, question: Question, now: Millis) -> Outcome<Report> {
         self.read(globals, async |ledger| {
             let size = ledger.size().await?;
-            Ok(ledger.fold(question, size).await?.report(size, now))
+            Ok(ledger.fold(question, size, Purpose::Answer).await?.report(size, now))
         })
     }
 
@@ -81,6 +83,15 @@ impl Source {
             }
         }
     }
+}
+
+/// What a fold is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// An answer alone.
+    Answer,
+    /// The answer, and the entries that it stands on.
+    Evidence,
 }
 
 /// A ledger that is read, more than once and up to one size.
@@ -132,20 +143,46 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The fold of its first `size` entries, with what evidence is made of.
-    pub(crate) async fn fold(&mut self, question: Question, size: Index) -> Outcome<Fold> {
+    /// The fold of its first `size` entries.
+    pub(crate) async fn fold(&mut self, question: Question, size: Index, purpose: Purpose) -> Outcome<Fold> {
         if let Self::Vault { vault, tenant } = self {
-            return Ok(vault.folded(tenant, question, size).await?);
+            return Ok(match purpose {
+                Purpose::Answer => vault.folded(tenant, question, size).await?,
+                Purpose::Evidence => vault.folded_for_evidence(tenant, question, size).await?,
+            });
         }
         let mut roster = Roster::default();
         self.walk(size, &Roster::EVENTS, |entry| {
             roster.feed(&entry.entry, entry.private.as_ref()).map_err(|error| no_ledger(error.to_string()))
         })
         .await?;
-        let mut fold = Fold::new(roster, question).map_err(not_answered)?.for_evidence();
+        let mut fold = Fold::new(roster, question).map_err(not_answered)?;
+        if matches!(purpose, Purpose::Evidence) {
+            fold = fold.for_evidence();
+        }
         self.walk(size, &Fold::EVENTS, |entry| fold.feed(&entry.entry, entry.private.as_ref()).map_err(not_answered))
             .await?;
         Ok(fold)
+    }
+
+    /// Shows entries by their indices, which are sorted and below the checkpoint's size, each with the proof that it is under it.
+    pub(crate) async fn pick(
+        &mut self,
+        indices: Vec<Index>,
+        checkpoint: &Checkpoint,
+        mut each: impl FnMut(Shown<'_>, &[Digest]) -> Outcome,
+    ) -> Outcome {
+        match self {
+            Self::Vault { vault, tenant } => {
+                let mut picked = vault.picked(tenant, indices, checkpoint.clone());
+                while let Some(found) = picked.try_next().await? {
+                    let (public, secret) = (&found.public_bytes[..], &found.private_bytes[..]);
+                    each(Shown { entry: found.entry, private: found.private, public, secret }, &found.proof)?;
+                }
+                Ok(())
+            }
+            Self::Folder(folder) => folder.pick(&indices, checkpoint, each),
+        }
     }
 
     /// Shows its first `size` entries, those with one of these events, in their order; all if none is named.
@@ -177,19 +214,6 @@ impl<'a> Ledger<'a> {
                 Ok(Signed { checkpoint: found.checkpoint, key: found.key, keys: found.keys, note: found.note.to_vec() })
             }
             Self::Folder(folder) => folder.checkpoint(),
-        }
-    }
-
-    /// Some of its tiles.
-    pub(crate) async fn tiles(&mut self, tiles: Vec<Tile>) -> Outcome<Vec<(Tile, Vec<u8>)>> {
-        match self {
-            Self::Vault { vault, tenant } => {
-                let files = vault.log_files(tenant, tiles).map_ok(|(tile, bytes)| (tile, bytes.to_vec()));
-                Ok(files.try_collect().await?)
-            }
-            Self::Folder(folder) => {
-                tiles.into_iter().map(|tile| Ok((tile, folder.file(&tile.to_string(), tile.most())?))).collect()
-            }
         }
     }
 }
@@ -228,6 +252,62 @@ impl Folder<'_> {
         );
         walked.map_err(|finding| found(&self.path, finding))?;
         done
+    }
+
+    fn pick(
+        &mut self,
+        indices: &[Index],
+        checkpoint: &Checkpoint,
+        mut each: impl FnMut(Shown<'_>, &[Digest]) -> Outcome,
+    ) -> Outcome {
+        let size = checkpoint.size.0;
+        let bar = Progress::of(self.globals, "gathering", indices.len() as u64, "entries");
+        let mut done = 0;
+        let mut hashes = TileHashes::new(size);
+        for part in indices.chunk_by(|one, next| one.0 / WIDTH == next.0 / WIDTH) {
+            bar.set(done, indices.len() as u64);
+            done += part.len() as u64;
+            let number = part.first().map_or(0, |first| first.0 / WIDTH);
+            let entries = Tile::of(Kind::Entries, number, size);
+            let entries = entries.ok_or_else(|| no_ledger(format!("it has no bundle {number}")))?;
+            let private = entries.beside(Kind::Private);
+            let (public_bytes, private_bytes) = (self.tile(entries)?, self.tile(private)?);
+            let wrong = |tile: Tile| move |error: TileError| no_ledger(format!("{tile}: {error}"));
+            let publics = entries.parts(&public_bytes).map_err(wrong(entries))?;
+            let privates = private.parts(&private_bytes).map_err(wrong(private))?;
+            // The tree over the bundle is made of its entries: their tile need not be read.
+            let leaves: Vec<Digest> = publics.iter().map(|public| leaf_hash(public)).collect();
+            let tree = BundleTree::new(leaves);
+            for index in part {
+                let proof = loop {
+                    let upper = match &tree {
+                        Some(_) => above(&hashes, number, size),
+                        None => inclusion(&hashes, index.0, size),
+                    };
+                    match upper {
+                        Ok(upper) => break upper,
+                        Err(Lacking(tile)) => {
+                            let bytes = self.tile(tile)?;
+                            hashes.insert(tile, &bytes).map_err(wrong(tile))?;
+                        }
+                    }
+                };
+                let place = usize::try_from(index.0 % WIDTH).unwrap_or_default();
+                let mut whole = tree.as_ref().map(|tree| tree.siblings(place)).unwrap_or_default();
+                whole.extend(proof);
+                let missing = || no_ledger(format!("it has no entry {index}"));
+                let (public, secret) = publics.get(place).zip(privates.get(place)).ok_or_else(missing)?;
+                check_inclusion(leaf_hash(public), index.0, size, &checkpoint.root, &whole)
+                    .map_err(|_| no_ledger(format!("entry {index} is not the one under the checkpoint")))?;
+                let (entry, private) = parsed(public, secret).map_err(no_ledger)?;
+                each(Shown { entry, private, public, secret }, &whole)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tile(&mut self, tile: Tile) -> Outcome<Vec<u8>> {
+        self.file(&tile.to_string(), tile.most())
     }
 
     fn checkpoint(&mut self) -> Outcome<Signed> {

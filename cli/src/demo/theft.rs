@@ -68,10 +68,10 @@ pub(super) async fn tell(tell: &mut Tell, stage: &Stage, cast: &Cast<'_>, root: 
     tell.fact(&format!("$ strongroom incident open {vendor} --since {}", when::rfc3339(since)))?;
     let plan = Plan { vendor, since: Some(since), note: Some("a worker's key was stolen".to_owned()), dry_run: false };
     let response = respond(&cast.lab, &plan).await?;
-    for line in response.answer.words(&response.gathered.own).lines() {
+    for line in response.answer.words(&response.found.own).lines() {
         tell.fact(line)?;
     }
-    let totals = &response.gathered.own.exposure.totals;
+    let totals = &response.found.own.exposure.totals;
     let (objects, bytes, bytes_total) = (totals.objects, totals.bytes, totals.bytes_total);
     if (Loot { objects, bytes, bytes_total, denied: totals.denied }) != loot {
         let detail = "the answer is not what the thief had";

@@ -1,7 +1,7 @@
 //! `incident open`: stop, wait, answer, keep.
 //!
 //! ```text
-//! open the incident ─► suspend: entry r ─┬─► read the ledger up to r ──────┬─► nothing of theirs after r ─► folder, ten lines
+//! open the incident ─► suspend: entry r ─┬─► read the ledger up to r ──────┬─► nothing of theirs after r ─► ten lines ─► folder
 //!                                        └─► a second, until all is still ─┘
 //! ```
 //!
@@ -9,25 +9,24 @@
 //! ledger, and the entries after r are looked through all the same. Ciphertext for keys that were out: every server ends the streams
 //! of a suspended vendor, and drops keys that it has not sent, within a second of the suspension, also one that hears of nothing.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::TryStreamExt;
 use serde::Serialize;
 use strongroom_client::admin::OrderDone;
-use strongroom_client::audit::Query;
 use strongroom_client::{Vault, VendorRef};
 use strongroom_core::audit::Question;
 use strongroom_core::audit::evidence::Selection;
+use strongroom_core::audit::report::Report;
 use strongroom_core::audit::roster::Moment as Place;
 use strongroom_core::ids::{IncidentId, Index, Millis};
-use strongroom_core::ledger::Event;
 use strongroom_core::reason::Reason;
 
 use super::answer::{self, Answer, Stopped};
 use crate::args::Globals;
-use crate::audit::evidence::{Gathered, gather, write};
+use crate::audit::evidence::{Found, Gathered, find, gather, write};
 use crate::audit::exposure::Told;
 use crate::audit::page;
 use crate::audit::source::Ledger;
@@ -75,7 +74,9 @@ pub(crate) struct Plan {
 /// What came of it.
 pub(crate) struct Response {
     pub(crate) answer: Answer,
-    pub(crate) gathered: Gathered,
+    pub(crate) found: Found,
+    /// How many entries of the ledger it stands on.
+    pub(crate) size: Index,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,14 +103,13 @@ impl Open {
         }
         let since = self.since.map(|since| since.millis(when::now()));
         let plan = Plan { vendor: self.vendor, since, note: self.note, dry_run: self.dry_run };
-        let Response { mut answer, gathered } = respond(vault, &plan).await?;
+        let Response { mut answer, found, size } = respond(vault, &plan).await?;
         let folder = self.folder.unwrap_or_else(|| match &answer.incident {
             Some((incident, _)) => PathBuf::from(format!("incident-{incident}")),
-            None => PathBuf::from(format!("dry-run-{}", gathered.own.exposure.now)),
+            None => PathBuf::from(format!("dry-run-{}", found.own.exposure.now)),
         });
         answer.folder = Some(folder.clone());
-        let words = answer.words(&gathered.own);
-        let kept = keep(&folder, &gathered, &words);
+        let words = answer.words(&found.own);
         match globals.output {
             Format::Table => line(&words)?,
             Format::Json => {
@@ -119,18 +119,21 @@ impl Open {
                     dry_run: plan.dry_run,
                     suspended: answer.stopped.entry().map(|index| index.0),
                     folder: folder.display().to_string(),
-                    sums: crate::audit::exposure::Sums::of(&gathered.own.exposure),
+                    sums: crate::audit::exposure::Sums::of(&found.own.exposure),
                     answer: words.lines().collect(),
                 };
                 write_json(&mut io::stdout().lock(), &done).map_err(|error| Failure::stdio(&error))?;
             }
         }
-        // The vendor is stopped and the answer is told, whatever became of the folder.
-        kept
+        io::stdout().flush().map_err(|error| Failure::stdio(&error))?;
+        // The vendor is stopped and the answer is told, whatever becomes of the folder. What proves it can be much: nobody waits for it.
+        keep(&folder, &found.own, &words)?;
+        let mut ledger = Ledger::Vault { vault, tenant: plan.vendor.tenant.clone() };
+        prove(&folder, &gather(&mut ledger, found, size).await)
     }
 }
 
-/// Stops the vendor, waits until all is still, and gathers the answer.
+/// Stops the vendor, waits until all is still, and finds the answer.
 ///
 /// # Errors
 /// The caller is no admin, or there is no such vendor; or something was released after the suspension, which cannot be.
@@ -164,12 +167,12 @@ async fn look(vault: &Vault, plan: &Plan, answer: Answer) -> Outcome<Response> {
             tokio::time::sleep(STILL_AFTER).await;
         }
     };
-    let (gathered, ()) = tokio::join!(gather(&mut ledger, question, size, when::millis(when::now())), still);
-    let gathered = gathered?;
+    let (found, ()) = tokio::join!(find(&mut ledger, question, size, when::millis(when::now())), still);
+    let found = found?;
     if let Some(entry) = stopped.entry() {
-        check_still(vault, plan, &gathered.selection, entry, size).await?;
+        check_still(vault, plan, &found.selection, entry, size).await?;
     }
-    Ok(Response { answer, gathered })
+    Ok(Response { answer, found, size })
 }
 
 /// Records the incident and suspends the vendor. If the first fails, the second is done all the same: it must not wait for words.
@@ -196,13 +199,12 @@ async fn stop(vault: &Vault, plan: &Plan, suspended: Option<Index>) -> Outcome<(
 
 /// Looks for releases to the vendor after its suspension: there can be none.
 async fn check_still(vault: &Vault, plan: &Plan, selection: &Selection, suspended: Index, size: Index) -> Outcome {
-    let events = vec![Event::Release, Event::ReleaseRepeat];
-    let mut after = vault.query(&plan.vendor.tenant, Query { from: size, events, ..Query::default() });
-    while let Some(found) = after.try_next().await? {
-        if selection.is_theirs(&found.entry) {
+    let mut after = vault.extracts(&plan.vendor.tenant, &selection.needs(), size, None);
+    while let Some(extracted) = after.try_next().await? {
+        if let Some(release) = extracted.facts.releases().find(|release| selection.is_theirs(release)) {
             let detail = format!(
                 "entry {} released something to {} after entry {suspended} suspended it",
-                found.entry.index, plan.vendor
+                release.index, plan.vendor
             );
             let advice = "export the ledger at once, verify it, and ask the vault's operator: this cannot be";
             return Err(Failure::new(Reason::Integrity, detail, advice));
@@ -221,23 +223,27 @@ fn check_new(folder: &Path) -> Outcome {
 }
 
 /// Writes the folder: for its owner's eyes, since it holds paths, addresses and words of people.
-fn keep(folder: &Path, gathered: &Gathered, words: &str) -> Outcome {
+fn keep(folder: &Path, report: &Report, words: &str) -> Outcome {
     let failed = |error: io::Error| Failure::file(folder, &error);
     private_folder(folder).map_err(failed)?;
     let put = |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).map_err(failed);
     put(answer::ANSWER, format!("{words}\n").as_bytes())?;
-    put(answer::REPORT, &serde_json::to_vec(&gathered.own).map_err(|error| failed(error.into()))?)?;
+    put(answer::REPORT, &serde_json::to_vec(report).map_err(|error| failed(error.into()))?)?;
     let mut page = Vec::new();
-    page::write(&mut page, &gathered.own).map_err(failed)?;
+    page::write(&mut page, report).map_err(failed)?;
     put(answer::PAGE, &page)?;
     let mut lines = Vec::new();
-    let exposure = &gathered.own.exposure;
+    let exposure = &report.exposure;
     exposure
         .objects
         .iter()
         .try_for_each(|object| write_json(&mut lines, &Told::of(object, exposure)))
         .map_err(failed)?;
-    put(answer::OBJECTS, &lines)?;
+    put(answer::OBJECTS, &lines)
+}
+
+/// Writes the archive of evidence beside the answer.
+fn prove(folder: &Path, gathered: &Gathered) -> Outcome {
     match &gathered.proven {
         Ok(proven) => write(&gathered.report, proven, &folder.join(answer::EVIDENCE), &[]),
         Err(failure) => {

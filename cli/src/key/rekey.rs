@@ -14,7 +14,7 @@ use strongroom_core::names::{DatasetName, ObjectPath, TenantName, VendorName};
 use crate::amount::{Size, counted};
 use crate::args::Globals;
 use crate::audit::evidence::of_incident;
-use crate::audit::source::Ledger;
+use crate::audit::source::{Ledger, Purpose};
 use crate::exit::{Failure, Outcome};
 use crate::name::TenantOrPlace;
 use crate::output::{note, printable};
@@ -89,7 +89,7 @@ pub(super) async fn exposed(
         (vendor, None) => Question { vendor, since: since.map(|since| since.millis(now)), ..Question::default() },
     };
     let vendor = question.vendor.clone().ok_or_else(|| Failure::usage("it names no vendor", "name one"))?;
-    let exposure = ledger.fold(question, size).await?.finish(size, when::millis(now));
+    let exposure = ledger.fold(question, size, Purpose::Answer).await?.finish(size, when::millis(now));
     let mut wanted: BTreeMap<DatasetName, Vec<(ObjectPath, Generation)>> = BTreeMap::new();
     for object in exposure.objects.iter().filter(|object| object.since == Since::Current) {
         if let Some((dataset, path)) = &object.name {

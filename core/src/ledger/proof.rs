@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use data_encoding::BASE64;
 
 use crate::ids::{Digest, Index};
-use crate::ledger::tile::{Kind, Tile, TileError, WIDTH, perfect_root};
+use crate::ledger::tile::{Kind, Tile, TileError, WIDTH};
 use crate::ledger::tree::{empty_root, leaf_hash, node_hash};
 
 /// The longest proof: one hash for each level of the tree.
@@ -173,11 +173,12 @@ fn split(count: u64) -> u64 {
 #[derive(Debug, Default)]
 pub struct TileHashes {
     size: u64,
-    tiles: HashMap<Tile, Vec<Digest>>,
+    /// Each tile's hashes, and those of the pairs of them, and so on: many proofs take the same.
+    tiles: HashMap<Tile, Vec<Vec<Digest>>>,
 }
 
 /// The tile that a hash is to be had from, and that is not there yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lacking(pub Tile);
 
 impl TileHashes {
@@ -188,7 +189,7 @@ impl TileHashes {
 
     /// Takes a tile's hashes in.
     pub fn put(&mut self, tile: Tile, hashes: Vec<Digest>) {
-        self.tiles.insert(tile, hashes);
+        self.tiles.insert(tile, rows(hashes));
     }
 
     /// Takes a tile in.
@@ -196,7 +197,7 @@ impl TileHashes {
     /// # Errors
     /// [`TileError`] if it does not hold what it should.
     pub fn insert(&mut self, tile: Tile, bytes: &[u8]) -> Result<(), TileError> {
-        self.tiles.insert(tile, tile.hashes(bytes)?);
+        self.put(tile, tile.hashes(bytes)?);
         Ok(())
     }
 }
@@ -206,13 +207,23 @@ impl Hashes for TileHashes {
 
     fn hash(&self, level: u32, index: u64) -> Result<Digest, Lacking> {
         let (row, below) = ((level / 8) as u8, level % 8);
-        let (first, count) = (index << below, 1 << below);
+        let first = index << below;
         // Within a log of this size, every perfect subtree lies in one tile of its row.
         let Some(tile) = Tile::of(Kind::Hashes(row), first / WIDTH, self.size) else { return Ok(empty_root()) };
-        let hashes = self.tiles.get(&tile).ok_or(Lacking(tile))?;
-        let at = (first % WIDTH) as usize;
-        Ok(hashes.get(at..at + count).map_or_else(empty_root, perfect_root))
+        let rows = self.tiles.get(&tile).ok_or(Lacking(tile))?;
+        let at = (first % WIDTH) as usize >> below;
+        Ok(rows.get(below as usize).and_then(|row| row.get(at)).copied().unwrap_or_else(empty_root))
     }
+}
+
+/// Hashes, those of each two of them, and so on up to one.
+fn rows(hashes: Vec<Digest>) -> Vec<Vec<Digest>> {
+    let mut rows = vec![hashes];
+    while let Some(row) = rows.last().filter(|row| row.len() > 1) {
+        let above = row.as_chunks::<2>().0.iter().map(|[left, right]| node_hash(left, right)).collect();
+        rows.push(above);
+    }
+    rows
 }
 
 /// The hashes of a log but for those in one full bundle, which need not be had.
@@ -232,7 +243,7 @@ impl Hashes for Around<'_> {
     }
 }
 
-/// The rows of a full bundle's tree: of 256 entries, 128 pairs of them, and so on.
+/// The hashes of a proof that lie in a full bundle: of an entry, of two, and so on up to 128.
 const ROWS: usize = 8;
 
 /// The tree over the entries of one full bundle, so that proofs of many of them are made of one look at it.
@@ -245,12 +256,7 @@ impl BundleTree {
         if leaves.len() as u64 != WIDTH {
             return None;
         }
-        let mut rows = vec![leaves];
-        while let Some(row) = rows.last().filter(|row| row.len() > 1) {
-            let above = row.as_chunks::<2>().0.iter().map(|[left, right]| node_hash(left, right)).collect();
-            rows.push(above);
-        }
-        Some(Self(rows))
+        Some(Self(rows(leaves)))
     }
 
     /// The root over them.

@@ -9,7 +9,7 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{answer, caller, cosign, ledgers, log, optional, page_size, parse, tenant_name};
+use super::{answer, caller, cosign, extracts, ledgers, log, optional, page_size, parse, picks, tenant_name};
 use crate::answer::{refuse, seen_message};
 use crate::cuts::{self, Gone};
 use crate::error::Error;
@@ -30,6 +30,8 @@ impl v1::audit_server::Audit for AuditApi {
     type QueryStream = cuts::Receiver<v1::QueryFrame>;
     type ExportStream = cuts::Receiver<v1::ExportFrame>;
     type CheckLedgerStream = cuts::Receiver<v1::CheckFrame>;
+    type ExtractStream = cuts::Receiver<v1::ExtractFrame>;
+    type PickStream = cuts::Receiver<v1::PickFrame>;
 
     async fn checkpoint(
         &self,
@@ -76,6 +78,14 @@ impl v1::audit_server::Audit for AuditApi {
 
     async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
         answer(log::export(&self.0, &request).await)
+    }
+
+    async fn extract(&self, request: Request<v1::ExtractRequest>) -> Result<Response<Self::ExtractStream>, Status> {
+        answer(extracts::extract(&self.0, &request).await)
+    }
+
+    async fn pick(&self, request: Request<v1::PickRequest>) -> Result<Response<Self::PickStream>, Status> {
+        answer(picks::pick(&self.0, &request).await)
     }
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
@@ -184,7 +194,8 @@ async fn begin(vault: &Vault, request: &Request<v1::QueryRequest>) -> Result<Que
     Ok(Query { tenant, from: Index(message.from), to, limit, offset, filter, key: caller.key })
 }
 
-enum Stop {
+/// Why a stream ends before its end.
+pub(super) enum Stop {
     Gone,
     Failed(Error),
 }

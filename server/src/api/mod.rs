@@ -3,10 +3,12 @@
 mod admin;
 mod audit;
 mod cosign;
+mod extracts;
 mod grants;
 mod keys;
 mod ledgers;
 mod log;
+mod picks;
 mod sessions;
 mod state;
 mod vault;

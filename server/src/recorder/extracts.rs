@@ -45,6 +45,8 @@ pub(crate) struct Extracted {
     pub(crate) facts: Option<Bytes>,
     /// Entries.
     pub(crate) entries: Vec<EntryBytes>,
+    /// One past the last entry that it is of.
+    pub(crate) end: Index,
 }
 
 /// What a bundle is read for.
@@ -74,8 +76,6 @@ pub(crate) struct Extracts {
 struct Running {
     work: JoinHandle<Result<Vec<Extracted>, RecordError>>,
     is_heavy: bool,
-    /// One past the last entry that it is of.
-    end: Index,
 }
 
 impl Extracts {
@@ -95,12 +95,12 @@ impl Extracts {
         }
     }
 
-    /// The next ones, and one past the last entry that they are of; none at the end.
+    /// The next ones; none at the end.
     ///
     /// # Errors
     /// [`RecordError::Integrity`] if something that is kept was changed, which stops the tenant where it is a file;
     /// [`RecordError::Unavailable`] if it cannot be read.
-    pub(crate) async fn next(&mut self) -> Result<Option<(Vec<Extracted>, Index)>, RecordError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Extracted>>, RecordError> {
         while self.running.len() < AHEAD && self.next < self.to {
             // One more may come of a step than the facts that were collected before it.
             if self.running.iter().filter(|running| running.is_heavy).count() >= HEAVY {
@@ -109,11 +109,11 @@ impl Extracts {
             self.step().await?;
         }
         if self.next >= self.to {
-            self.read_facts(self.to);
+            self.read_facts();
         }
         let Some(running) = self.running.pop_front() else { return Ok(None) };
         let done = running.work.await.map_err(|error| RecordError::Unavailable(error.to_string()))?;
-        Ok(Some((done?, running.end)))
+        done.map(Some)
     }
 
     /// Looks at the next bundle, or as many entries as lie together.
@@ -127,26 +127,26 @@ impl Extracts {
             Look::Bundle(Reading { entries: false, .. }) => {
                 self.facts.push(number);
                 if self.facts.len() >= TOGETHER {
-                    self.read_facts(end);
+                    self.read_facts();
                 }
                 self.next = end;
             }
             Look::Bundle(reading) => {
-                self.read_facts(self.next);
+                self.read_facts();
                 let (signed, above) = self.above(number).await?;
                 let reader = self.reader();
                 let work = async move { Ok(vec![reader.bundle(number, &signed, &above, reading).await?]) };
-                self.running.push_back(Running { work: tokio::spawn(work), is_heavy: true, end });
+                self.running.push_back(Running { work: tokio::spawn(work), is_heavy: true });
                 self.next = end;
             }
             Look::Recent => {
-                self.read_facts(self.next);
+                self.read_facts();
                 let entries = self.recorder.stretch(&self.tenant, self.next, self.to, RECENT).await?;
                 let (first, end) = (self.next, Index(self.next.0 + entries.len() as u64));
                 let reader = self.reader();
                 // A batch may be long: parsing it is no work for a thread that serves others.
                 let work = tokio::task::spawn_blocking(move || reader.of_entries(first, &entries));
-                self.running.push_back(Running { work, is_heavy: true, end });
+                self.running.push_back(Running { work, is_heavy: true });
                 self.next = end;
             }
         }
@@ -154,7 +154,7 @@ impl Extracts {
     }
 
     /// Has the facts read that were collected.
-    fn read_facts(&mut self, end: Index) {
+    fn read_facts(&mut self) {
         let numbers = std::mem::take(&mut self.facts);
         if numbers.is_empty() {
             return;
@@ -165,7 +165,7 @@ impl Extracts {
             let found = futures::future::join_all(all).await;
             found.into_iter().collect()
         };
-        self.running.push_back(Running { work: tokio::spawn(work), is_heavy: false, end });
+        self.running.push_back(Running { work: tokio::spawn(work), is_heavy: false });
     }
 
     fn reader(&self) -> Reader {
@@ -222,7 +222,8 @@ impl Reader {
                 return self.of_some(first, &entries, true);
             }
         };
-        Ok(Extracted { facts, entries: Vec::new() })
+        let end = Index((number + 1) * WIDTH).min(self.to);
+        Ok(Extracted { facts, entries: Vec::new(), end })
     }
 
     /// The facts of those who are asked about, if they lie beside a bundle.
@@ -279,6 +280,7 @@ impl Reader {
     }
 
     fn of_some(&self, first: Index, entries: &[EntryBytes], releases: bool) -> Result<Extracted, RecordError> {
+        let count = entries.len() as u64;
         let slices = entries.iter().map(|(public, private)| (&public[..], &private[..]));
         let stop = |error: SummaryError| match error {
             SummaryError::Private(_) => {
@@ -291,8 +293,10 @@ impl Reader {
             false => Extract::without_releases(first, slices, &self.needs),
         };
         let extract = extract.map_err(stop)?;
-        let bytes = |(public, private): &(&[u8], &[u8])| (Bytes::copy_from_slice(public), Bytes::copy_from_slice(private));
+        let bytes =
+            |(public, private): &(&[u8], &[u8])| (Bytes::copy_from_slice(public), Bytes::copy_from_slice(private));
         let entries = extract.entries.iter().map(bytes).collect();
-        Ok(Extracted { facts: self.encoded(extract.facts), entries })
+        let end = Index(first.0 + count);
+        Ok(Extracted { facts: self.encoded(extract.facts), entries, end })
     }
 }

@@ -49,11 +49,7 @@ impl Picks {
     ///
     /// # Errors
     /// As [`Recorder::history`].
-    pub(crate) async fn new(
-        recorder: Recorder,
-        tenant: Arc<Tenant>,
-        indices: Vec<Index>,
-    ) -> Result<Self, RecordError> {
+    pub(crate) async fn new(recorder: Recorder, tenant: Arc<Tenant>, indices: Vec<Index>) -> Result<Self, RecordError> {
         let signed = recorder.inner.signed(&tenant).await?;
         let signed = signed.ok_or_else(|| RecordError::Unavailable("there is no checkpoint yet".to_owned()))?;
         let hashes = TileHashes::new(signed.size.0);

@@ -3,6 +3,7 @@
 
 mod bench;
 mod denials;
+mod extracting;
 mod faults;
 mod integration;
 mod lagging;

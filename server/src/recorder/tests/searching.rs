@@ -128,7 +128,7 @@ async fn summaries_and_facts_follow_from_the_entries() {
         let entries = || all[start..start + WIDTH as usize].iter().map(|(public, private)| (&public[..], &private[..]));
         assert_eq!(*summary, Summary::of(Index(start as u64), entries()).unwrap());
         let facts = Facts::of(Index(start as u64), entries()).unwrap();
-        assert_eq!(facts.releases.len(), if *number == 0 { 20 } else { 0 });
+        assert_eq!(facts.len(), if *number == 0 { 20 } else { 0 });
         assert_eq!(Facts::from_bytes(&lab.sealed_file(Kind::Facts, *number).await), Ok(facts));
     }
     let joined = Summary::join(kept.iter().map(|(_, summary)| summary)).unwrap();

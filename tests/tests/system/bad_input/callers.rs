@@ -53,6 +53,10 @@ async fn everything(raw: &Raw, by: &Identity, origin: strongroom_core::origin::O
     add("Vendors.Register", VendorsClient::new(channel()).register(vendor).await.err());
     let query = v1::QueryRequest { tenant: tenant(), ..v1::QueryRequest::default() };
     add("Audit.Query", AuditClient::new(channel()).query(query).await.err());
+    let extract = v1::ExtractRequest { tenant: tenant(), ..v1::ExtractRequest::default() };
+    add("Audit.Extract", AuditClient::new(channel()).extract(extract).await.err());
+    let pick = v1::PickRequest { tenant: tenant(), indices: vec![0] };
+    add("Audit.Pick", AuditClient::new(channel()).pick(pick).await.err());
     let admin = signed(Instruction::AddAdmin { key: by.fingerprint() });
     add("Admin.AddAdmin", AdminClient::new(channel()).add_admin(admin).await.err());
     let tenants = v1::ListTenantsRequest { page: None };

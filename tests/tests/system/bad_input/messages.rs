@@ -45,6 +45,23 @@ async fn over_their_limits() {
     };
     assert_eq!(refusal(raw.vault().list(token).await.map_err(failure)), Reason::TooLarge);
 
+    let mut audit = v1::audit_client::AuditClient::new(raw.channel.clone());
+    let pick = |indices: Vec<u64>| v1::PickRequest { tenant: "acme".into(), indices };
+    for (indices, expected) in [
+        ((0..65_537).collect(), Reason::TooLarge),
+        (vec![1, 1], Reason::InvalidArgument),
+        (vec![0, u64::MAX], Reason::NotFound),
+    ] {
+        assert_eq!(refusal(audit.pick(pick(indices)).await.map_err(failure)), expected);
+    }
+    let extract = |doers| v1::ExtractRequest { tenant: "acme".into(), doers, ..v1::ExtractRequest::default() };
+    let keys = |length, count| v1::Doers { keys: vec![vec![7; length].into(); count], ..v1::Doers::default() };
+    for (doers, expected) in [(keys(32, 4097), Reason::TooLarge), (keys(31, 1), Reason::InvalidArgument)] {
+        assert_eq!(refusal(audit.extract(extract(Some(doers))).await.map_err(failure)), expected);
+    }
+    let unknown = v1::ExtractRequest { events: vec!["nothing".into()], ..extract(None) };
+    assert_eq!(refusal(audit.extract(unknown).await.map_err(failure)), Reason::InvalidArgument);
+
     let mut sessions = v1::sessions_client::SessionsClient::new(raw.channel.clone());
     for claims in [
         v1::Claims { sdk: "a".repeat(65), ..v1::Claims::default() },
