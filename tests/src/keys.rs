@@ -5,7 +5,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 use strongroom_core::ids::{DatasetId, Digest, TenantId};
 use strongroom_core::keys::secret::Key;
 use strongroom_core::keys::wrap::{Purpose, RootTuple, WrapTuple, Wrapped, unwrap, unwrap_under_root};
@@ -15,6 +15,8 @@ use strongroom_core::sealed::layout::Layout;
 use strongroom_server::keys::root::file::{IDENTITY_FILE, ROOT_FILE};
 use strongroom_server::keys::root::ring::without_signpost;
 use strongroom_server::keys::vault::VaultFile;
+
+use crate::tamper::OBJECTS;
 
 /// A key, and what it is.
 pub struct Named {
@@ -57,9 +59,9 @@ pub async fn all(folder: &Path) -> Vec<Named> {
         let tenant_key = open(RootTuple { version, ..place(Purpose::TenantKey) }, &bytes(5));
         add(format!("{name}'s key"), &tenant_key);
 
-        let objects = sqlx::query(
-            "SELECT dataset, dataset_name, path, fixed, wrapped FROM objects WHERE tenant = $1 AND key_version = $2",
-        );
+        let objects = sqlx::query(AssertSqlSafe(format!(
+            "SELECT dataset, dataset_name, path, fixed, wrapped FROM {OBJECTS} WHERE tenant = $1 AND key_version = $2"
+        )));
         let objects = objects.bind(tenant.as_bytes().to_vec()).bind(i64::from(version));
         for row in objects.fetch_all(&mut catalog).await.unwrap() {
             let bytes = |column| row.get::<Vec<u8>, _>(column);

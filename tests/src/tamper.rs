@@ -9,6 +9,12 @@ use strongroom_server::config::{BlobsUrl, CatalogUrl};
 
 use crate::oracle;
 
+/// `objects`, with how each one's root is wrapped, wherever that lies.
+pub const OBJECTS: &str = "(SELECT o.tenant, o.entry, o.ordinal, o.dataset, o.dataset_name, o.path, o.generation, o.fixed, \
+     coalesce(w.version, o.key_version) AS key_version, \
+     coalesce(substr(w.wrapped, CAST(1 + 60 * (o.ordinal % 16) AS INTEGER), 60), o.wrapped) AS wrapped \
+     FROM objects o LEFT JOIN wraps w ON w.tenant = o.tenant AND w.entry = o.entry AND w.chunk = o.ordinal / 16) o";
+
 /// Carries out statements in one transaction.
 ///
 /// # Panics

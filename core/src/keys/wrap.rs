@@ -22,8 +22,11 @@
 use std::fmt;
 
 use data_encoding::HEXLOWER;
+use ring::rand::{SecureRandom, SystemRandom};
 
-use super::secret::{BOX_OVERHEAD, Key, NONCE_LEN, RandomError, TAG_LEN, open_in_place, random_bytes, seal_in_place};
+use super::secret::{
+    BOX_OVERHEAD, Expander, Key, NONCE_LEN, RandomError, TAG_LEN, open_in_place, random_bytes, seal_in_place,
+};
 use crate::ids::{DatasetId, Digest, TenantId, VaultId};
 use crate::sealed::header::Header;
 use crate::sealed::tree::ObjectRoot;
@@ -52,7 +55,13 @@ pub struct WrapTuple<'a> {
 impl WrapTuple<'_> {
     /// The additional data.
     pub(super) fn aad(&self) -> Vec<u8> {
-        let mut aad = Tuple::with_capacity(256 + self.dataset_name.len() + self.path.len());
+        self.aad_in(Vec::with_capacity(256 + self.dataset_name.len() + self.path.len()))
+    }
+
+    /// The additional data, in room that was used before.
+    fn aad_in(&self, mut room: Vec<u8>) -> Vec<u8> {
+        room.clear();
+        let mut aad = Tuple(room);
         aad.bytes(b"object-root");
         aad.bytes(self.tenant.as_bytes());
         aad.integer(self.key_version.into());
@@ -67,6 +76,10 @@ impl WrapTuple<'_> {
     }
 
     pub(super) fn key(&self, tenant_key: &Key) -> Key {
+        self.expand(&Expander::new(tenant_key))
+    }
+
+    fn expand(&self, tenant_key: &Expander) -> Key {
         tenant_key.expand(&[b"strongroom/v1/wrap", self.header.object_id().as_bytes()])
     }
 }
@@ -106,6 +119,54 @@ pub fn wrap(tenant_key: &Key, row: &WrapTuple<'_>, root: &ObjectRoot) -> Result<
 /// If it was not.
 pub fn unwrap(tenant_key: &Key, row: &WrapTuple<'_>, wrapped: &Wrapped) -> Result<ObjectRoot, UnwrapError> {
     open(&row.key(tenant_key), &row.aad(), wrapped).map(ObjectRoot::from_key)
+}
+
+/// Wraps objects' roots anew: each for the same row, under version `to.0` of the tenant's key instead of the one that it is under.
+/// None where `from` has no such version, or a root does not open for its row.
+///
+/// ```
+/// # use strongroom_core::ids::{DatasetId, Digest, ObjectId, TenantId};
+/// # use strongroom_core::keys::{secret::Key, wrap::{WrapTuple, rewrap, unwrap, wrap}};
+/// # use strongroom_core::sealed::{header::Header, tree::ObjectRoot};
+/// # let row = WrapTuple {
+/// #     tenant: TenantId::from_bytes([1; 16]),
+/// #     key_version: 1,
+/// #     dataset: DatasetId::from_bytes([2; 16]),
+/// #     dataset_name: "rlhf",
+/// #     path: "math/000007.json",
+/// #     header: Header::new(ObjectId::from_bytes([3; 16])),
+/// #     size: 312,
+/// #     content_root: Digest::from_bytes([4; 32]),
+/// # };
+/// # let root = ObjectRoot::derive(&Key::random().unwrap(), &row.header);
+/// let (first, second) = (Key::random().unwrap(), Key::random().unwrap());
+/// let wrapped = wrap(&first, &row, &root).unwrap();
+/// let moved = rewrap(&[(1, &first)], (2, &second), &[(row, wrapped)]).unwrap();
+/// let row = WrapTuple { key_version: 2, ..row };
+/// assert!(unwrap(&second, &row, &moved[0].unwrap()).unwrap().key().expose() == root.key().expose());
+/// ```
+///
+/// # Errors
+/// If there is no randomness for the nonces.
+pub fn rewrap(
+    from: &[(u32, &Key)],
+    to: (u32, &Key),
+    rows: &[(WrapTuple<'_>, Wrapped)],
+) -> Result<Vec<Option<Wrapped>>, RandomError> {
+    // A million of them in a row: what does not depend on the row is done once.
+    let from: Vec<_> = from.iter().map(|(version, key)| (*version, Expander::new(key))).collect();
+    let new = Expander::new(to.1);
+    let mut nonces = vec![[0; NONCE_LEN]; rows.len()];
+    SystemRandom::new().fill(nonces.as_flattened_mut()).map_err(|_| RandomError)?;
+    let mut aad = Vec::with_capacity(512);
+    let moved = rows.iter().zip(nonces).map(|((row, wrapped), nonce)| {
+        let (_, old) = from.iter().find(|(version, _)| *version == row.key_version)?;
+        aad = row.aad_in(std::mem::take(&mut aad));
+        let root = open(&row.expand(old), &aad, wrapped).ok()?;
+        aad = WrapTuple { key_version: to.0, ..*row }.aad_in(std::mem::take(&mut aad));
+        Some(seal(&row.expand(&new), nonce, &aad, &root))
+    });
+    Ok(moved.collect())
 }
 
 /// What a secret under the root key is for.

@@ -8,6 +8,7 @@ use strongroom_core::ledger::LedgerKey;
 
 use super::bulk::Bulk;
 use super::objects::{ObjectRow, beside_head, columns, object};
+use super::wraps::apart;
 use super::{Catalog, CatalogError, number};
 
 /// An object that was found by its id.
@@ -58,7 +59,8 @@ const BY_ID: &str = concat!(
      AND s.generation = o.generation AND s.entry = o.entry AND s.ordinal = o.ordinal) \
      AND NOT EXISTS (SELECT 1 FROM tombstones t WHERE t.dataset = o.dataset AND t.path = o.path \
      AND t.through >= o.generation) THEN 1 ELSE 0 END AS BIGINT) \
-     FROM jsonb_each($1) j CROSS JOIN objects o ON o.tenant = $2 AND o.id = unhex(j.value->>1) \
-     UNION ALL SELECT -1, 0, 0, h.head, '', '', 0, h.mac, h.head, h.mac, 0, h.mac, '', 0, CAST(0 AS BIGINT) \
+     FROM jsonb_each($1) j CROSS JOIN objects o ON o.tenant = $2 AND o.id = unhex(j.value->>1)",
+    apart!(),
+    " UNION ALL SELECT -1, 0, 0, h.head, '', '', 0, h.mac, h.head, h.mac, 0, h.mac, '', 0, CAST(0 AS BIGINT) \
      FROM heads h WHERE h.tenant = $2"
 );

@@ -2,7 +2,8 @@
 //!
 //! Statements are written once, as SQLite reads them: `jsonb_each($n)` for the rows of a JSON parameter (first in a `CROSS JOIN`,
 //! with an `ON` and an alias, or SQLite turns the join around; PostgreSQL reads a `LATERAL` subquery), `unhex(x)` for bytes in it, and in `/*postgres …*/`, a comment to SQLite, what PostgreSQL
-//! needs beside: locks of rows, where SQLite's one writer has the lock of all.
+//! needs beside: locks of rows, where SQLite's one writer has the lock of all. `CAST(x AS BLOB)` makes bytes of bytes: SQLite joins
+//! them to what it calls a text.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -57,6 +58,14 @@ impl Dialect {
             (Self::Postgres, true) => {
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(7598541830486454379)".into_sql_str()
             }
+        }
+    }
+
+    /// How several statements begin that read one moment.
+    pub(super) fn begin_reading(self) -> SqlStr {
+        match self {
+            Self::Sqlite => "BEGIN".into_sql_str(),
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ".into_sql_str(),
         }
     }
 
@@ -118,7 +127,7 @@ fn translate(statement: &str) -> String {
     let mut sql =
         replace_calls(statement, "jsonb_each(", |argument| format!("jsonb_array_elements({argument}::jsonb)"));
     sql = replace_calls(&sql, "unhex(", |argument| format!("decode({argument}, 'hex')"));
-    looked_up(&sql).replace("/*postgres ", "").replace("*/", "")
+    looked_up(&sql).replace("/*postgres ", "").replace("*/", "").replace(" AS BLOB)", " AS BYTEA)")
 }
 
 /// What may follow a join's condition.
@@ -226,6 +235,7 @@ mod tests {
             ("SELECT 1 FROM a JOIN b ON b.x = a.x", "SELECT 1 FROM a JOIN b ON b.x = a.x"),
             ("SELECT a FROM t /*postgres FOR UPDATE*/", "SELECT a FROM t FOR UPDATE"),
             ("SELECT unhex(a", "SELECT unhex(a"),
+            ("SELECT CAST(a || b AS BLOB) FROM t", "SELECT CAST(a || b AS BYTEA) FROM t"),
         ];
         for (sqlite, postgres) in cases {
             assert_eq!(translate(sqlite), postgres);

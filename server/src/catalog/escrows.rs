@@ -8,6 +8,7 @@ use strongroom_core::ids::{Index, TenantId};
 use strongroom_core::ledger::LedgerKey;
 
 use super::objects::{ObjectRow, columns, object};
+use super::wraps::apart;
 use super::{Catalog, CatalogError, Tx, number, signed};
 
 /// A sealed version: the version, the recipient, the message.
@@ -104,7 +105,9 @@ impl Catalog {
             "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM paths p WHERE p.dataset = o.dataset AND p.path = o.path \
              AND p.entry = o.entry AND p.ordinal = o.ordinal) THEN 1 ELSE 0 END AS BIGINT), ",
             columns!(),
-            " FROM objects o WHERE o.tenant = $1 AND (o.entry, o.ordinal) > ($2, $3) AND o.key_version > 0 \
+            " FROM objects o",
+            apart!(),
+            " WHERE o.tenant = $1 AND (o.entry, o.ordinal) > ($2, $3) AND o.key_version > 0 \
              ORDER BY o.entry, o.ordinal LIMIT $4"
         ));
         let (index, ordinal) = after.map_or((-1, -1), |(index, ordinal)| (signed(index.0), i64::from(ordinal)));

@@ -49,6 +49,7 @@ mod summaries;
 pub mod tenants;
 mod tx;
 pub mod uploads;
+mod wraps;
 
 pub(crate) use authority::AuthorityRow;
 pub(crate) use batches::{BatchRow, Boundary, Half, NewBatch};

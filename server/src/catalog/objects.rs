@@ -1,6 +1,6 @@
 //! Objects: every generation that was ever put, and which one a name stands for.
 //!
-//! A row is immutable but for where the blob lies and how the key is wrapped, which repacking and rotation move; those are
+//! A row is immutable but for where the blob lies and how the key is wrapped (there, or in [`super::wraps`]), which repacking and rotation move; those are
 //! protected by the wrapped key's own tuple. All the rest carries a mark of the ledger key: a row that was moved to another path,
 //! or made by whoever can write the database, is an error when it is read.
 
@@ -17,6 +17,7 @@ use strongroom_core::sealed::header::Header;
 
 use super::bulk::Bulk;
 use super::heads::HeadRow;
+use super::wraps::{Apart, apart};
 use super::{Catalog, CatalogError, Tx, id, number, signed};
 
 pub use super::listing::ListPage;
@@ -77,11 +78,12 @@ pub struct Lookup {
     pub generation: Option<Generation>,
 }
 
-/// The columns of an [`ObjectRow`] out of `objects o`, as [`object`] reads them from column 1 on.
+/// The columns of an [`ObjectRow`] out of `objects o` and [`apart`] of it, as [`object`] reads them from column 1 on.
 macro_rules! columns {
     () => {
-        "o.entry, o.ordinal, o.dataset, o.dataset_name, o.path, o.generation, o.put, o.fixed, o.mac, o.key_version, \
-         o.wrapped, o.blob, o.start"
+        "o.entry, o.ordinal, o.dataset, o.dataset_name, o.path, o.generation, o.put, o.fixed, o.mac, \
+         coalesce(w.version, o.key_version), \
+         coalesce(substr(w.wrapped, CAST(1 + 60 * (o.ordinal % 16) AS INTEGER), 60), o.wrapped), o.blob, o.start"
     };
 }
 pub(super) use columns;
@@ -158,28 +160,34 @@ impl ObjectRow {
 
 /// New objects, each with its mark, to be inserted at once.
 #[derive(Default)]
-pub(crate) struct ObjectWrites(Bulk);
+pub(crate) struct ObjectWrites {
+    rows: Bulk,
+    apart: Apart,
+}
 
 impl ObjectWrites {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.rows() == 0
+        self.rows.rows() == 0
     }
 
-    /// Adds one: its facts, how its key is wrapped, and where it lies.
+    /// Adds one: its facts, how its key is wrapped, and where it lies. With `many`, its entry puts others, too.
     pub(crate) fn push(
         &mut self,
         key: &LedgerKey,
         facts: &Facts<'_>,
-        (key_version, wrapped): (u32, &Wrapped),
+        (key_version, wrapped, many): (u32, &Wrapped, bool),
         (blob, offset): (&str, u64),
     ) {
         let fixed = facts.fixed();
         let mac = facts.mac(key, &fixed);
-        let row = self.0.row();
+        let row = self.rows.row();
         row.number(facts.index.0).number(u64::from(facts.ordinal)).bytes(facts.dataset.as_bytes());
         row.text(facts.dataset_name.as_str()).text(facts.path.as_str()).number(facts.generation.0);
         row.bytes(facts.header.object_id().as_bytes()).bytes(facts.put.as_bytes()).bytes(&fixed).bytes(&mac);
-        row.number(u64::from(key_version)).bytes(wrapped.as_bytes()).text(blob).number(offset);
+        row.number(u64::from(key_version)).bytes(if many { &[] } else { wrapped.as_bytes() }).text(blob).number(offset);
+        if many {
+            self.apart.push(facts.index.0, facts.ordinal, key_version, wrapped);
+        }
     }
 }
 
@@ -283,8 +291,9 @@ impl Catalog {
         let sql = self.sql(concat!(
             "SELECT 0, ",
             columns!(),
-            " FROM objects o WHERE o.tenant = $1 AND (o.entry, o.ordinal) > ($2, $3) \
-             ORDER BY o.entry, o.ordinal LIMIT $4"
+            " FROM objects o",
+            apart!(),
+            " WHERE o.tenant = $1 AND (o.entry, o.ordinal) > ($2, $3) ORDER BY o.entry, o.ordinal LIMIT $4"
         ));
         let (index, ordinal) = after.map_or((-1, -1), |(index, ordinal)| (signed(index.0), i64::from(ordinal)));
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(index).bind(ordinal).bind(i64::from(limit));
@@ -315,8 +324,9 @@ macro_rules! resolve {
             columns!(),
             " FROM jsonb_each($1) j \
              CROSS JOIN paths p ON p.dataset = unhex(j.value->>1) AND p.path = j.value->>2 \
-             CROSS JOIN objects o ON o.tenant = $2 AND o.entry = p.entry AND o.ordinal = p.ordinal \
-             WHERE j.value->>3 IS NULL OR CAST(j.value->>3 AS BIGINT) = p.generation",
+             CROSS JOIN objects o ON o.tenant = $2 AND o.entry = p.entry AND o.ordinal = p.ordinal",
+            apart!(),
+            " WHERE j.value->>3 IS NULL OR CAST(j.value->>3 AS BIGINT) = p.generation",
             $($superseded)*
             " UNION ALL SELECT -1, 0, 0, h.head, '', '', 0, h.mac, h.head, h.mac, 0, h.mac, '', 0 \
              FROM heads h WHERE h.tenant = $2"
@@ -332,8 +342,9 @@ const RESOLVE_ANY: &str = resolve!(
     " FROM jsonb_each($1) j \
      CROSS JOIN superseded s ON s.dataset = unhex(j.value->>1) AND s.path = j.value->>2 \
      AND s.generation = CAST(j.value->>3 AS BIGINT) \
-     CROSS JOIN objects o ON o.tenant = $2 AND o.entry = s.entry AND o.ordinal = s.ordinal \
-     WHERE NOT EXISTS (SELECT 1 FROM tombstones t \
+     CROSS JOIN objects o ON o.tenant = $2 AND o.entry = s.entry AND o.ordinal = s.ordinal",
+    apart!(),
+    " WHERE NOT EXISTS (SELECT 1 FROM tombstones t \
      WHERE t.dataset = s.dataset AND t.path = s.path AND t.through >= s.generation)",
 );
 
@@ -341,7 +352,9 @@ const BY_ORDINAL: &str = concat!(
     "SELECT CAST(j.value->>0 AS BIGINT) AS n, ",
     columns!(),
     " FROM jsonb_each($1) j CROSS JOIN objects o ON o.tenant = $2 AND o.entry = CAST(j.value->>1 AS BIGINT) \
-     AND o.ordinal = CAST(j.value->>2 AS BIGINT) ORDER BY n"
+     AND o.ordinal = CAST(j.value->>2 AS BIGINT)",
+    apart!(),
+    " ORDER BY n"
 );
 
 impl Tx {
@@ -359,7 +372,8 @@ impl Tx {
         let sql = self.sql(concat!(
             "SELECT 0, ",
             columns!(),
-            " FROM jsonb_each($1) j CROSS JOIN objects o ON o.tenant = $2 AND o.put = unhex(j.value->>0)"
+            " FROM jsonb_each($1) j CROSS JOIN objects o ON o.tenant = $2 AND o.put = unhex(j.value->>0)",
+            apart!()
         ));
         let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
         query.fetch_all(self.connection()).await?.iter().map(|row| object(row, 1, key)).collect()
@@ -413,9 +427,9 @@ impl Tx {
              unhex(j.value->>9), CAST(j.value->>10 AS BIGINT), unhex(j.value->>11), j.value->>12, \
              CAST(j.value->>13 AS BIGINT) FROM jsonb_each($1) j",
         );
-        let query = sqlx::query(sql).bind(objects.0.finish()).bind(&tenant.as_bytes()[..]);
+        let query = sqlx::query(sql).bind(objects.rows.finish()).bind(&tenant.as_bytes()[..]);
         query.execute(self.connection()).await?;
-        Ok(())
+        self.insert_apart(tenant, objects.apart).await
     }
 }
 

@@ -13,11 +13,14 @@
 //! - All of a step is one transaction: a key is gone with its row of `retired`, a blob is condemned with its last key.
 //! - A step is bounded, and whatever breaks a pass off, the next one goes on from the rows.
 
+use std::collections::BTreeSet;
+
 use sqlx::Row;
 use strongroom_core::ids::{DatasetId, Millis, TenantId};
 use strongroom_core::keys::wrap::Wrapped;
 
 use super::bulk::Bulk;
+use super::wraps::SLOTS;
 use super::{Catalog, CatalogError, Tx, number, signed};
 use crate::failpoint;
 
@@ -163,9 +166,11 @@ async fn expire(tx: &mut Tx, before: Millis, rekeyed: bool, limit: u32) -> Resul
     });
     let query = sqlx::query(sql).bind(signed(before.0)).bind(i64::from(limit));
     let mut bulk = Bulk::with_capacity(16_384);
+    let mut chunks = BTreeSet::new();
     for row in query.fetch_all(tx.connection()).await? {
-        let tenant: Vec<u8> = row.try_get(0)?;
-        bulk.row().bytes(&tenant).number(number(&row, 1)?).number(number(&row, 2)?);
+        let (tenant, entry, ordinal): (Vec<u8>, u64, u64) = (row.try_get(0)?, number(&row, 1)?, number(&row, 2)?);
+        bulk.row().bytes(&tenant).number(entry).number(ordinal);
+        chunks.insert((tenant, entry, ordinal / u64::from(SLOTS)));
     }
     let mut expired = Expired { taken: bulk.rows() as u64, ..Expired::default() };
     if expired.taken == 0 {
@@ -190,6 +195,12 @@ async fn expire(tx: &mut Tx, before: Millis, rekeyed: bool, limit: u32) -> Resul
          AND o.ordinal = CAST(j.value->>2 AS BIGINT))",
     );
     sqlx::query(sql).bind(&rows[..]).execute(tx.connection()).await?;
+    // Roots beside theirs move to where they can stay. Their rows are locked first, as whoever wraps anew locks them.
+    let mut apart = Bulk::with_capacity(chunks.len() * 64);
+    for (tenant, entry, chunk) in &chunks {
+        apart.row().bytes(tenant).number(*entry).number(*chunk);
+    }
+    let lifted = tx.lift(apart).await?;
     let sql = tx.sql(
         "UPDATE objects SET key_version = 0, wrapped = $2 WHERE key_version > 0 AND (tenant, entry, ordinal) IN \
          (SELECT unhex(j.value->>0), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT) FROM jsonb_each($1) j) \
@@ -198,6 +209,7 @@ async fn expire(tx: &mut Tx, before: Millis, rekeyed: bool, limit: u32) -> Resul
     );
     let query = sqlx::query(sql).bind(&rows[..]).bind(vec![0_u8; Wrapped::LEN]);
     expired.keys = query.execute(tx.connection()).await?.rows_affected();
+    tx.lay_down(lifted).await?;
     if blobs.rows() > 0 {
         let blobs = blobs.finish();
         let sql = tx.sql(

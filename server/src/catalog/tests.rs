@@ -115,7 +115,7 @@ pub(super) async fn listed(paths: &[&str]) -> (tempfile::TempDir, Catalog, Ledge
             created: strongroom_core::ids::Millis(1),
             canary: false,
         };
-        objects.push(&key, &facts, (1, &Wrapped::from_bytes([0; 60])), ("b", 0));
+        objects.push(&key, &facts, (1, &Wrapped::from_bytes([0; 60]), true), ("b", 0));
         writes.show(&dataset, path.as_str(), (generation, index, at));
     }
     tx.insert_objects(&tenant, objects).await.unwrap();

@@ -51,7 +51,10 @@ impl Catalog {
         self.begin_as(|| self.0.dialect.begin_batch(operators)).await
     }
 
-    async fn bounded<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    pub(super) async fn bounded<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
         match &self.0.silence {
             Some(silence) => silence.bounded(work).await,
             None => work.await,

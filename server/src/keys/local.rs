@@ -11,7 +11,7 @@ use strongroom_core::grant::Authority;
 use strongroom_core::ids::{DatasetId, Index, SessionId, TenantId, VaultId};
 use strongroom_core::keys::parcel::{Binding, KeyParcel, ParcelObject, SessionSecret, open_upload_keys};
 use strongroom_core::keys::secret::{Key, scrub_stack};
-use strongroom_core::keys::wrap::{WrapTuple, Wrapped, unwrap, wrap};
+use strongroom_core::keys::wrap::{WrapTuple, Wrapped, rewrap, unwrap, wrap};
 use strongroom_core::sealed::tree::{CoverKeys, ObjectRoot};
 use tokio::time::Instant;
 
@@ -214,22 +214,26 @@ impl KeyHolder for LocalKeyHolder {
         tenant: &'a Tenant,
         rows: &'a [(WrapTuple<'a>, Wrapped)],
         to: u32,
-    ) -> BoxFuture<'a, Result<Vec<Wrapped>, KeyError>> {
+    ) -> BoxFuture<'a, Result<Vec<Option<Wrapped>>, KeyError>> {
         Box::pin(async move {
             if rows.iter().any(|(row, _)| row.tenant != tenant.id) {
                 return Err(KeyError::Misuse("a row is another tenant's"));
             }
-            let versions = rows.iter().map(|(row, _)| row.key_version).collect();
-            let keys = self.versions(tenant, versions).await?;
+            let versions: BTreeSet<u32> = rows.iter().map(|(row, _)| row.key_version).collect();
+            let mut keys = Vec::with_capacity(versions.len());
+            for version in versions {
+                match self.keys.version(tenant, version).await {
+                    Ok(key) => keys.push((version, key)),
+                    // Its rows are told as not to be opened.
+                    Err(KeyError::NoTenantKey { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
             let new = self.keys.version(tenant, to).await?;
-            let wrapped = rows.iter().map(|(row, wrapped)| {
-                let none = KeyError::NoTenantKey { tenant: tenant.id, version: row.key_version };
-                let root = unwrap(keys.get(&row.key_version).ok_or(none)?, row, wrapped)?;
-                Ok(wrap(&new, &WrapTuple { key_version: to, ..*row }, &root)?)
-            });
-            let wrapped = wrapped.collect();
+            let keys: Vec<(u32, &Key)> = keys.iter().map(|(version, key)| (*version, &**key)).collect();
+            let moved = rewrap(&keys, (to, &new), rows)?;
             scrub_stack();
-            wrapped
+            Ok(moved)
         })
     }
 }

@@ -66,13 +66,13 @@ pub trait KeyHolder: Send + Sync {
         to: &'a [String],
     ) -> BoxFuture<'a, Result<Escrowed, KeyError>>;
 
-    /// Wraps the roots of these rows anew, under version `to` of the tenant's key: all of them or none.
+    /// Wraps the roots of these rows anew, under version `to` of the tenant's key; none where a root does not open for its row.
     fn rewrap<'a>(
         &'a self,
         tenant: &'a Tenant,
         rows: &'a [(WrapTuple<'a>, Wrapped)],
         to: u32,
-    ) -> BoxFuture<'a, Result<Vec<Wrapped>, KeyError>>;
+    ) -> BoxFuture<'a, Result<Vec<Option<Wrapped>>, KeyError>>;
 }
 
 /// Recipients of an escrow, each with an age message, or why there is none.

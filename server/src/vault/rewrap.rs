@@ -1,7 +1,7 @@
 //! After a rotation: every object's root is wrapped anew under the newest version of its tenant's key, while reads and writes go on.
 //!
 //! ```text
-//! order to rotate ─► recorded, new version active ─► page of rows ─► KeyHolder::rewrap ─► stored ─► next page … ─► finished
+//! order to rotate ─► recorded, new version active ─► pages: read ─► KeyHolder::rewrap ─► stored … ─► finished
 //! ```
 //!
 //! What is to be done stands in the catalog, so a crash anywhere loses one page's work, and any node goes on. Readers take a row as
@@ -12,23 +12,25 @@ use std::time::Duration;
 
 use strongroom_core::ids::{Index, Millis, OrderId, TenantId};
 use strongroom_core::keys::secret::Key;
-use strongroom_core::keys::wrap::{Purpose, RootTuple, WrapTuple, Wrapped};
+use strongroom_core::keys::wrap::{Purpose, RootTuple};
 use strongroom_core::names::TenantName;
 use strongroom_core::order::Instruction;
-use tokio::sync::Notify;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::objects::ObjectRow;
-use crate::catalog::rewraps::{Page, Rewrap, Rewrapped};
+use crate::catalog::rewraps::{Page, Rewrap, Step, Stored};
 use crate::error::Error;
-use crate::keys::{KeyError, wrapped_for};
 use crate::recorder::attempt::{Attempt, Caller, Order, Recorded};
 use crate::tenants::Tenant;
 use crate::vault::Vault;
 use crate::vault::authority::{accept, carried_out};
 
-/// Rows of one step. It holds the writer of SQLite for some ten milliseconds.
+/// Objects of one step, where their roots lie in their own rows. It holds the writer of SQLite for some ten milliseconds.
 const STEP: u32 = 2048;
+/// Objects of one step, where most roots lie sixteen to a row.
+const LONG_STEP: u32 = 8192;
 /// The pause between looks for work that no node told of.
 const EVERY: Duration = Duration::from_secs(2);
 /// How long a node has the work for itself after its last sign: 10 seconds, in milliseconds.
@@ -122,77 +124,88 @@ pub(crate) async fn run(vault: Arc<Vault>, stop: CancellationToken) {
 }
 
 /// Works on one tenant until nothing is left, or another node has the work.
-async fn work(vault: &Vault, id: &TenantId, stop: &CancellationToken) -> Result<(), Error> {
+async fn work(vault: &Arc<Vault>, id: &TenantId, stop: &CancellationToken) -> Result<(), Error> {
     let row = vault.catalog.tenant(id).await?.ok_or(Error::UnknownTenant)?;
     let tenant = vault.tenants.find(&row.name).await?;
-    let lease = || Millis(vault.recorder.now().0.saturating_add(LEASE));
-    if !vault.catalog.lease_rewrap(id, &vault.node, vault.recorder.now(), lease()).await? {
+    if !vault.catalog.lease_rewrap(id, &vault.node, vault.recorder.now(), lease(vault)).await? {
         return Ok(());
     }
     while !stop.is_cancelled() {
         let Some(from) = vault.catalog.rewrap(id).await?.filter(|rewrap| rewrap.finished.is_none()) else {
             return Ok(());
         };
-        let page = vault.catalog.rewrap_page(id, &tenant.ledger_key, from.version, from.place, STEP).await?;
-        let Some(place) = page.last().map(|(place, _)| *place) else {
-            if vault.catalog.finish_rewrap(id, from, vault.recorder.now()).await? {
-                tracing::info!(tenant = %tenant.name, version = from.version, done = from.done, skipped = from.skipped,
-                    "all keys are wrapped under the newest version");
-            }
+        if pass(vault, &tenant, from, stop).await? {
             continue;
-        };
-        let (objects, damaged) = split(&tenant, page);
-        let (rows, unopened) = wrap(vault, &tenant, &objects, from.version).await?;
-        let step = Rewrapped { from, rows, skipped: damaged + unopened, place };
-        // If another node was faster, its place is read next.
-        vault.catalog.store_rewrapped(id, &step, lease()).await?;
+        }
+        if vault.catalog.finish_rewrap(id, from, vault.recorder.now()).await? {
+            tracing::info!(tenant = %tenant.name, version = from.version, done = from.done, skipped = from.skipped,
+                "all keys are wrapped under the newest version");
+        }
     }
     Ok(())
 }
 
-/// The objects of a page, and how many of its rows do not carry their mark.
-fn split(tenant: &Tenant, page: Page) -> (Vec<ObjectRow>, u64) {
-    let mut objects = Vec::with_capacity(page.len());
-    let mut damaged = 0;
-    for ((index, ordinal), row) in page {
-        match row {
-            Ok(object) => objects.push(object),
-            Err(error) => {
-                damaged += 1;
-                tracing::error!(tenant = %tenant.name, %index, ordinal, %error, "a key is not wrapped anew");
-            }
-        }
-    }
-    (objects, damaged)
+fn lease(vault: &Vault) -> Millis {
+    Millis(vault.recorder.now().0.saturating_add(LEASE))
 }
 
-/// The objects' new wrapped roots, and how many do not open.
-async fn wrap<'a>(
-    vault: &Vault,
-    tenant: &Tenant,
-    objects: &'a [ObjectRow],
-    version: u32,
-) -> Result<(Vec<(&'a ObjectRow, Wrapped)>, u64), Error> {
-    let rows: Vec<(WrapTuple<'_>, Wrapped)> =
-        objects.iter().map(|object| (wrapped_for(tenant.id, object), object.wrapped)).collect();
-    match vault.keys.rewrap(tenant, &rows, version).await {
-        Ok(wrapped) => return Ok((objects.iter().zip(wrapped).collect(), 0)),
-        Err(KeyError::Unwrap(_) | KeyError::NoTenantKey { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    // One of them does not open: the others are none the worse for it.
-    let mut done = Vec::with_capacity(objects.len());
-    let mut unopened = 0;
-    for (object, row) in objects.iter().zip(&rows) {
-        match vault.keys.rewrap(tenant, std::slice::from_ref(row), version).await {
-            Ok(wrapped) => done.extend(wrapped.into_iter().map(|wrapped| (object, wrapped))),
-            Err(error @ (KeyError::Unwrap(_) | KeyError::NoTenantKey { .. })) => {
-                unopened += 1;
-                let Index(index) = object.index;
-                tracing::error!(tenant = %tenant.name, index, ordinal = object.ordinal, %error, "a key is not wrapped anew");
-            }
-            Err(error) => return Err(error.into()),
+/// Goes on from where the rewrap is, as far as nobody comes between; `false` if there was nothing behind it.
+async fn pass(vault: &Arc<Vault>, tenant: &Arc<Tenant>, from: Rewrap, stop: &CancellationToken) -> Result<bool, Error> {
+    // While a step is stored, the next is wrapped and the one after it read.
+    let (send, mut steps) = mpsc::channel(1);
+    let reading = tokio::spawn(read_ahead(vault.clone(), tenant.clone(), from, send));
+    let mut any = false;
+    while let Some(step) = steps.recv().await {
+        any = true;
+        let step = step.await.map_err(|_| broken_off())??;
+        if !step.is_whole() {
+            vault.catalog.settle_broken(&tenant.id, &step).await?;
+            break;
+        }
+        // If another node was faster, or an object expired meanwhile, what is there now is read anew.
+        if vault.catalog.store_rewrapped(&tenant.id, &step, lease(vault)).await? == Stored::Moved {
+            break;
+        }
+        for (Index(index), ordinal) in &step.skipped {
+            tracing::error!(tenant = %tenant.name, index, ordinal, "a key does not open and is not wrapped anew");
+        }
+        if stop.is_cancelled() {
+            break;
         }
     }
-    Ok((done, unopened))
+    drop(steps);
+    reading.await.map_err(|_| broken_off())??;
+    Ok(any)
+}
+
+fn broken_off() -> Error {
+    Error::Unavailable("wrapping keys anew was broken off".into())
+}
+
+/// Reads page after page and has each wrapped, until there are no more or nobody takes them.
+async fn read_ahead(
+    vault: Arc<Vault>,
+    tenant: Arc<Tenant>,
+    from: Rewrap,
+    steps: mpsc::Sender<JoinHandle<Result<Step, Error>>>,
+) -> Result<(), Error> {
+    let (mut place, mut limit) = (from.place, STEP);
+    while let Some(page) = vault.catalog.rewrap_page(&tenant.id, from.version, place, limit).await? {
+        place = page.place;
+        let (own, all) = page.count();
+        limit = if own * 4 > all { STEP } else { LONG_STEP };
+        let (vault, tenant, runtime) = (vault.clone(), tenant.clone(), Handle::current());
+        // Apart from the threads that serve: it takes them for as long as a hundred reads.
+        let wrapping = tokio::task::spawn_blocking(move || runtime.block_on(wrap(&vault, &tenant, page, from.version)));
+        if steps.send(wrapping).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Wraps a page's roots anew.
+async fn wrap(vault: &Vault, tenant: &Tenant, page: Page, version: u32) -> Result<Step, Error> {
+    let moved = vault.keys.rewrap(tenant, &page.rows(tenant.id), version).await?;
+    Ok(page.step(moved))
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures::StreamExt;
 use strongroom_client::rotation::KeyStatus;
-use strongroom_client::{Body, Condition, Fetched, GetOptions, ObjectPath, PutOptions, Reason};
+use strongroom_client::{Body, Condition, DeleteOptions, Fetched, GetOptions, ObjectPath, PutOptions, Reason};
 use strongroom_core::ledger::Event;
 use strongroom_test_services::{on_each_engine, on_postgres_alone};
 use strongroom_tests::chance::Chance;
@@ -40,7 +40,45 @@ async fn rotated(lab: &Lab) -> KeyStatus {
 }
 
 async fn under(vault: &std::path::Path, version: u32) -> u64 {
-    tamper::number(vault, &format!("SELECT count(*) FROM objects WHERE key_version = {version}")).await
+    tamper::number(vault, &format!("SELECT count(*) FROM {} WHERE key_version = {version}", tamper::OBJECTS)).await
+}
+
+/// Objects that are under an older version than this one.
+async fn older(vault: &std::path::Path, version: u32) -> u64 {
+    let of = tamper::OBJECTS;
+    tamper::number(vault, &format!("SELECT count(*) FROM {of} WHERE key_version > 0 AND key_version < {version}")).await
+}
+
+/// Reads one object after the other until it is told that it is done; how many. A server that is being killed does not answer.
+async fn read_on(lab: Arc<Lab>, done: Arc<AtomicBool>, count: usize) -> usize {
+    let (mut at, mut reads) = (0, 0);
+    while !done.load(Ordering::Relaxed) {
+        at = (at + 37) % count;
+        match lab.vault.get_bytes(&lab.object(&format!("rlhf/{}", path(at))), GetOptions::default()).await {
+            Ok(found) => {
+                assert_eq!(found, item(at));
+                reads += 1;
+            }
+            Err(error) => assert_eq!(error.reason(), Reason::Unavailable, "{error}"),
+        }
+    }
+    reads
+}
+
+/// Writes one object after the other until it is told that it is done; which are there.
+async fn write_on(lab: Arc<Lab>, done: Arc<AtomicBool>) -> Vec<usize> {
+    let mut written = Vec::new();
+    for at in 0.. {
+        if done.load(Ordering::Relaxed) {
+            break;
+        }
+        let name = lab.object(&format!("rlhf/new/{at}"));
+        match lab.vault.put_bytes(&name, item(at), PutOptions::default()).await {
+            Ok(_) => written.push(at),
+            Err(error) => assert_eq!(error.reason(), Reason::Unavailable, "{error}"),
+        }
+    }
+    written
 }
 
 async fn all_open(lab: &Lab, count: usize) {
@@ -125,13 +163,13 @@ async fn a_version_goes_only_when_nothing_is_under_it() {
     let reason = async |version| lab.vault.destroy_key(&lab.tenant, version).await.unwrap_err().reason();
     assert_eq!(reason(1).await, Reason::PreconditionFailed, "it is the active one");
     assert_eq!(reason(2).await, Reason::NotFound);
-    // A row that does not carry its mark is left as it is, and whoever would make it unreadable for good is told.
-    tamper::edit(&vault.folder(), &["UPDATE objects SET generation = 7 WHERE path = 'item/3'".to_owned()]).await;
+    // A root that does not open for its row is left as it is, and whoever would make it unreadable for good is told.
+    tamper::edit(&vault.folder(), &["UPDATE objects SET path = 'item/x' WHERE path = 'item/3'".to_owned()]).await;
     lab.vault.rotate_key(&lab.tenant).await.unwrap();
     let rotation = rotated(&lab).await.rotation.unwrap();
     assert_eq!((rotation.done, rotation.skipped), (9, 1));
     assert_eq!(reason(1).await, Reason::PreconditionFailed);
-    tamper::edit(&vault.folder(), &["UPDATE objects SET generation = 1 WHERE path = 'item/3'".to_owned()]).await;
+    tamper::edit(&vault.folder(), &["UPDATE objects SET path = 'item/3' WHERE path = 'item/x'".to_owned()]).await;
     all_open(&lab, 10).await;
     lab.vault.rotate_key(&lab.tenant).await.unwrap();
     let rotation = rotated(&lab).await.rotation.unwrap();
@@ -151,6 +189,33 @@ async fn a_version_goes_only_when_nothing_is_under_it() {
     ] {
         assert_eq!(refused.reason(), Reason::OutOfScope);
     }
+    vault.ledger("acme").await;
+}
+
+/// Whoever can write the database exchanges rows of roots: none opens in a place that is not its own, for a reader or for a rotation.
+async fn roots_that_lie_in_others_places_open_nothing() {
+    let vault = TestVault::start().await;
+    let lab = vault.lab("acme").await;
+    fill(&lab, 40).await;
+    lab.put("rlhf/apart", item(40)).await;
+    let moves = [(0, 9), (1, 0), (9, 1)];
+    let moves = moves.map(|(from, to)| format!("UPDATE wraps SET chunk = {to} WHERE chunk = {from}"));
+    tamper::edit(&vault.folder(), &moves).await;
+    for at in 0..32 {
+        let name = lab.object(&format!("rlhf/{}", path(at)));
+        let error = lab.vault.get_bytes(&name, GetOptions::default()).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Integrity, "{at}");
+    }
+    lab.vault.rotate_key(&lab.tenant).await.unwrap();
+    let rotation = rotated(&lab).await.rotation.unwrap();
+    assert_eq!((rotation.done, rotation.skipped, rotation.total), (9, 32, 41));
+    assert_eq!((under(&vault.folder(), 1).await, under(&vault.folder(), 2).await), (32, 9));
+    assert_eq!(lab.vault.destroy_key(&lab.tenant, 1).await.unwrap_err().reason(), Reason::PreconditionFailed);
+    for at in 32..40 {
+        let name = lab.object(&format!("rlhf/{}", path(at)));
+        assert_eq!(lab.vault.get_bytes(&name, GetOptions::default()).await.unwrap(), item(at));
+    }
+    assert_eq!(lab.read("rlhf/apart", None).await.unwrap(), item(40));
     vault.ledger("acme").await;
 }
 
@@ -175,8 +240,41 @@ async fn a_rotation_that_dies_with_the_server_goes_on() {
     site.ledger("acme").await;
 }
 
-/// Killed at random, again and again: a few thousand objects and three times, or with `STRONGROOM_TEST_LONG` a million and twenty
-/// times; `STRONGROOM_TEST_OBJECTS` has it be another number of objects.
+/// Roots of objects that were put together lie together: one of them goes, in the middle of a rotation, and stays gone.
+async fn what_expires_meanwhile_is_not_wrapped_anew() {
+    const COUNT: usize = 3000;
+    let vault = TestVault::start_with(None, "retention = 1").await;
+    let lab = Arc::new(vault.lab("acme").await);
+    fill(&lab, COUNT).await;
+    for at in (0..COUNT).step_by(100) {
+        lab.vault.delete(&lab.object(&format!("rlhf/{}", path(at))), DeleteOptions::default()).await.unwrap();
+    }
+    // They lose their keys a second later: in the middle of these.
+    for version in 2..=4 {
+        lab.vault.rotate_key(&lab.tenant).await.unwrap();
+        let rotation = rotated(&lab).await.rotation.unwrap();
+        assert_eq!((rotation.version, rotation.skipped), (version, 0));
+        lab.vault.destroy_key(&lab.tenant, version - 1).await.unwrap();
+    }
+    until("all that was deleted has expired", async || under(&vault.folder(), 0).await == COUNT as u64 / 100).await;
+    lab.vault.rotate_key(&lab.tenant).await.unwrap();
+    let rotation = rotated(&lab).await.rotation.unwrap();
+    let left = (COUNT - COUNT / 100) as u64;
+    assert_eq!((rotation.done, rotation.skipped, under(&vault.folder(), 5).await), (left, 0, left));
+    assert_eq!(under(&vault.folder(), 0).await, COUNT as u64 / 100);
+    lab.vault.destroy_key(&lab.tenant, 4).await.unwrap();
+    for at in 0..COUNT {
+        let name = lab.object(&format!("rlhf/{}", path(at)));
+        match lab.vault.get_bytes(&name, GetOptions::default()).await {
+            Ok(found) => assert_eq!((at % 100 != 0, found), (true, item(at))),
+            Err(error) => assert_eq!((at % 100, error.reason()), (0, Reason::NotFound)),
+        }
+    }
+    vault.ledger("acme").await;
+}
+
+/// Killed at random, again and again, while one reads and one writes: a few thousand objects and three times, or with
+/// `STRONGROOM_TEST_LONG` a million and twenty times; `STRONGROOM_TEST_OBJECTS` has it be another number of objects.
 async fn a_rotation_that_is_killed_at_random_leaves_nothing_behind() {
     let long = std::env::var_os("STRONGROOM_TEST_LONG").is_some();
     let said = std::env::var("STRONGROOM_TEST_OBJECTS").ok().map(|count| count.parse().unwrap());
@@ -185,22 +283,42 @@ async fn a_rotation_that_is_killed_at_random_leaves_nothing_behind() {
     let seed = std::env::var("STRONGROOM_TEST_SEED").map_or(7, |seed| seed.parse().unwrap());
     let mut chance = Chance(seed);
     let mut site = Site::start(STRONGROOM, "").await;
-    let lab = site.lab("acme").await;
+    let lab = Arc::new(site.lab("acme").await);
     fill(&lab, count).await;
-    lab.vault.rotate_key(&lab.tenant).await.unwrap();
-    let mut interrupted = 0;
+    let done = Arc::new(AtomicBool::new(false));
+    let (reading, writing) =
+        (tokio::spawn(read_on(lab.clone(), done.clone(), count)), tokio::spawn(write_on(lab.clone(), done.clone())));
+    // Each rotation but the last is over before it is killed, or goes on behind it: some kill comes in the middle of one.
+    let (mut version, mut interrupted) = (1, 0);
     for _ in 0..times {
+        if lab.vault.key_status(&lab.tenant).await.unwrap().rotation.is_none_or(|rotation| rotation.finished.is_some())
+        {
+            version = lab.vault.rotate_key(&lab.tenant).await.unwrap().0;
+        }
         tokio::time::sleep(std::time::Duration::from_millis(chance.below(pause))).await;
         site.kill();
-        interrupted += u64::from(under(&site.folder(), 1).await > 0);
+        interrupted += u64::from(older(&site.folder(), version).await > 0);
         site.restart(None);
     }
     let rotation = rotated(&lab).await.rotation.unwrap();
-    println!("seed {seed}: {count} objects, {times} kills, {interrupted} of them amid the rotation; {rotation:?}");
-    assert!(interrupted > 0, "no kill came in time (seed {seed})");
-    assert_eq!((rotation.done, rotation.skipped), (count as u64, 0), "seed {seed}");
-    assert_eq!((under(&site.folder(), 1).await, under(&site.folder(), 2).await), (0, count as u64), "seed {seed}");
-    lab.vault.destroy_key(&lab.tenant, 1).await.unwrap();
+    done.store(true, Ordering::Relaxed);
+    let (reads, written) = (reading.await.unwrap(), writing.await.unwrap());
+    let told = format!(
+        "seed {seed}: {count} objects, {times} kills, {interrupted} of them amid a rotation, {reads} reads and {} writes meanwhile",
+        written.len()
+    );
+    println!("{told}; {rotation:?}");
+    assert!(interrupted > 0, "no kill came in time ({told})");
+    assert!(reads > 0 && !written.is_empty(), "{told}");
+    assert_eq!((rotation.version, rotation.skipped), (version, 0), "{told}");
+    assert_eq!(older(&site.folder(), version).await, 0, "{told}");
+    for version in 1..version {
+        lab.vault.destroy_key(&lab.tenant, version).await.unwrap();
+    }
+    for at in written {
+        let name = lab.object(&format!("rlhf/new/{at}"));
+        assert_eq!(lab.vault.get_bytes(&name, GetOptions::default()).await.unwrap(), item(at), "{told}");
+    }
     // Everything opens, each with its own content.
     let (dataset, prefix) = ("acme/rlhf".parse().unwrap(), "item/".parse().unwrap());
     let mut all = lab.vault.get_prefix(&dataset, &prefix, GetOptions::default());
@@ -302,6 +420,8 @@ on_each_engine! {
     a_version_goes_only_when_nothing_is_under_it,
     a_rotation_that_dies_with_the_server_goes_on,
     a_key_is_rotated_by_itself_when_it_is_due,
+    what_expires_meanwhile_is_not_wrapped_anew,
+    roots_that_lie_in_others_places_open_nothing,
     a_rotation_that_is_killed_at_random_leaves_nothing_behind,
 }
 

@@ -60,7 +60,7 @@ async fn finished(lab: &Lab, entry: Index) -> Shredding {
 
 /// The wrapped roots of objects that `of` picks.
 async fn wrapped(folder: &Path, of: &str) -> Vec<Vec<u8>> {
-    tamper::column(folder, &format!("SELECT wrapped FROM objects WHERE {of}")).await
+    tamper::column(folder, &format!("SELECT wrapped FROM {} WHERE {of}", tamper::OBJECTS)).await
 }
 
 async fn count(folder: &Path, of: &str) -> u64 {

@@ -112,6 +112,11 @@ pub(super) const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "wraps",
+        key: &[("tenant", Bytes), ("entry", Number), ("chunk", Number)],
+        rest: &[("version", Number), ("wrapped", Bytes)],
+    },
+    Table {
         name: "paths",
         key: &[("dataset", Bytes), ("path", Text)],
         rest: &[("generation", Number), ("entry", Number), ("ordinal", Number)],

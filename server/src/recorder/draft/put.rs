@@ -254,7 +254,8 @@ impl<'a> Draft<'a> {
             created: self.now,
             canary: false,
         };
-        let (wrapped, place) = ((object.key_version, &object.wrapped), (&object.blob[..], object.offset));
+        let many = put.objects.len() > 1;
+        let (wrapped, place) = ((object.key_version, &object.wrapped, many), (&object.blob[..], object.offset));
         self.writes.objects.push(&self.tenant.ledger_key, &facts, wrapped, place);
         self.writes.reopens_rewrap |= object.key_version < self.authority.key_version();
         if let Some(slot) = self.known.slots.find(object.dataset, object.path.as_str()) {

@@ -10,16 +10,19 @@
 //!
 //! Invariants:
 //! - A row is changed only if it still is what was read: two nodes at once do no harm.
-//! - A row that does not carry its mark, or whose key does not open, is left as it is and counted.
+//! - A row whose root does not open for it is left as it is and counted.
+
+mod page;
+
+pub(crate) use page::{Page, Step, Stored};
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use strongroom_core::ids::{Index, Millis, NodeId, TenantId};
 use strongroom_core::keys::wrap::Wrapped;
-use strongroom_core::ledger::LedgerKey;
 
 use super::bulk::Bulk;
-use super::objects::{ObjectRow, columns, object};
+use super::wraps::{SLOTS, apart};
 use super::{Catalog, CatalogError, Tx, number, signed};
 use crate::failpoint;
 
@@ -34,28 +37,13 @@ pub struct Rewrap {
     pub total: u64,
     /// How many were wrapped anew.
     pub done: u64,
-    /// How many were left, since their rows do not carry their mark or their keys do not open.
+    /// How many were left, since their roots do not open.
     pub skipped: u64,
     /// When the version became active.
     pub started: Millis,
     /// When nothing was left to do, if that is so.
     pub finished: Option<Millis>,
 }
-
-/// A step of a rewrap, to be stored.
-pub(crate) struct Rewrapped<'a> {
-    /// From where it was read.
-    pub(crate) from: Rewrap,
-    /// The rows, with the version they were under, each with its new wrapped key.
-    pub(crate) rows: Vec<(&'a ObjectRow, Wrapped)>,
-    /// Rows that were skipped.
-    pub(crate) skipped: u64,
-    /// The last row, skipped or not.
-    pub(crate) place: (Index, u32),
-}
-
-/// Rows that wait to be wrapped anew, in order: each an object, or, where its row was changed, only its place.
-pub(crate) type Page = Vec<((Index, u32), Result<ObjectRow, CatalogError>)>;
 
 impl Tx {
     /// Makes a version of the tenant's key the active one, and begins to wrap everything under it.
@@ -205,72 +193,65 @@ impl Catalog {
         Ok(leased)
     }
 
-    /// The next rows after `place` whose keys are under a version older than `version`, at most `limit`.
-    ///
-    /// # Errors
-    /// [`CatalogError`] if they cannot be read. A row that does not carry its mark is an error of its own, in the page.
-    pub(crate) async fn rewrap_page(
-        &self,
-        tenant: &TenantId,
-        key: &LedgerKey,
-        version: u32,
-        place: (Index, u32),
-        limit: u32,
-    ) -> Result<Page, CatalogError> {
-        let sql = self.sql(concat!(
-            "SELECT 0, ",
-            columns!(),
-            " FROM objects o WHERE o.tenant = $1 AND (o.entry, o.ordinal) > ($2, $3) AND o.key_version > 0 \
-             AND o.key_version < $4 ORDER BY o.entry, o.ordinal LIMIT $5"
-        ));
-        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(place.0.0)).bind(i64::from(place.1));
-        let rows = query.bind(i64::from(version)).bind(i64::from(limit)).fetch_all(self.reader()).await?;
-        let read = |row: &AnyRow| {
-            let ordinal = u32::try_from(number(row, 2)?).map_err(|_| CatalogError::integrity("an ordinal"))?;
-            Ok(((Index(number(row, 1)?), ordinal), object(row, 1, key)))
-        };
-        rows.iter().map(read).collect()
-    }
-
-    /// Stores a step; `false`, and nothing is stored, if the rewrap is no longer where the step was read from.
+    /// Stores a step.
     ///
     /// # Errors
     /// [`CatalogError`] if the rows cannot be written.
     pub(crate) async fn store_rewrapped(
         &self,
         tenant: &TenantId,
-        step: &Rewrapped<'_>,
+        step: &Step,
         lease: Millis,
-    ) -> Result<bool, CatalogError> {
-        let mut bulk = Bulk::with_capacity(step.rows.len() * (2 * Wrapped::LEN + 80));
-        for (row, wrapped) in &step.rows {
-            bulk.row().bytes(tenant.as_bytes()).number(row.index.0).number(u64::from(row.ordinal));
-            bulk.number(u64::from(row.key_version)).bytes(wrapped.as_bytes());
+    ) -> Result<Stored, CatalogError> {
+        // The tenant stands in the rows, too: so they are looked up one by one, and the table is not read for each.
+        let mut rows = Bulk::with_capacity(step.rows.len() * (2 * Wrapped::LEN + 80));
+        for (entry, ordinal, version, wrapped) in &step.rows {
+            rows.row().bytes(tenant.as_bytes()).number(*entry).number(u64::from(*ordinal));
+            rows.number(u64::from(*version)).bytes(wrapped.as_bytes());
+        }
+        let mut chunks = Bulk::with_capacity(step.chunks.len() * (2 * SLOTS as usize * Wrapped::LEN + 80));
+        for (entry, chunk, version, bytes) in &step.chunks {
+            chunks.row().bytes(tenant.as_bytes()).number(*entry).number(u64::from(*chunk));
+            chunks.number(u64::from(*version)).bytes(bytes);
         }
         let mut tx = self.begin().await?;
         let now = tx.rewrap(tenant).await?;
-        if !now.is_some_and(|now| now.version == step.from.version && now.place == step.from.place) {
-            return Ok(false);
+        if !now.is_some_and(|now| now.version == step.version && now.place == step.from && now.finished.is_none()) {
+            return Ok(Stored::Moved);
         }
-        // The tenant stands in the rows, too: so they are looked up one by one, and the table is not read for each.
-        let sql = tx.sql(
-            "UPDATE objects SET key_version = $2, wrapped = unhex(j.value->>4) FROM jsonb_each($1) j \
-             WHERE objects.tenant = unhex(j.value->>0) AND objects.entry = CAST(j.value->>1 AS BIGINT) \
-             AND objects.ordinal = CAST(j.value->>2 AS BIGINT) AND objects.key_version = CAST(j.value->>3 AS BIGINT)",
-        );
-        let query = sqlx::query(sql).bind(bulk.finish()).bind(i64::from(step.from.version));
-        let changed = query.execute(tx.connection()).await?.rows_affected();
+        let mut done = step.apart;
+        if !step.chunks.is_empty() {
+            let sql = tx.sql(
+                "UPDATE wraps SET version = $2, wrapped = unhex(j.value->>4) FROM jsonb_each($1) j \
+                 WHERE wraps.tenant = unhex(j.value->>0) AND wraps.entry = CAST(j.value->>1 AS BIGINT) \
+                 AND wraps.chunk = CAST(j.value->>2 AS BIGINT) AND wraps.version = CAST(j.value->>3 AS BIGINT)",
+            );
+            let query = sqlx::query(sql).bind(chunks.finish()).bind(i64::from(step.version));
+            // A row that is gone: an object in it expired, and how the others are wrapped stands in their own rows now.
+            if query.execute(tx.connection()).await?.rows_affected() != step.chunks.len() as u64 {
+                return Ok(Stored::Moved);
+            }
+        }
+        if !step.rows.is_empty() {
+            let sql = tx.sql(
+                "UPDATE objects SET key_version = $2, wrapped = unhex(j.value->>4) FROM jsonb_each($1) j \
+                 WHERE objects.tenant = unhex(j.value->>0) AND objects.entry = CAST(j.value->>1 AS BIGINT) \
+                 AND objects.ordinal = CAST(j.value->>2 AS BIGINT) AND objects.key_version = CAST(j.value->>3 AS BIGINT)",
+            );
+            let query = sqlx::query(sql).bind(rows.finish()).bind(i64::from(step.version));
+            done += query.execute(tx.connection()).await?.rows_affected();
+        }
         let sql = tx.sql(
             "UPDATE rewraps SET entry = $2, ordinal = $3, done = done + $4, skipped = skipped + $5, lease = $6 \
              WHERE tenant = $1",
         );
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(step.place.0.0));
-        let query = query.bind(i64::from(step.place.1)).bind(signed(changed)).bind(signed(step.skipped));
+        let query = query.bind(i64::from(step.place.1)).bind(signed(done)).bind(signed(step.skipped.len() as u64));
         query.bind(signed(lease.0)).execute(tx.connection()).await?;
         failpoint::hit("rewrap.committing");
         tx.commit().await?;
         failpoint::hit("rewrap.committed");
-        Ok(true)
+        Ok(Stored::Whole)
     }
 
     /// Finishes a rewrap, if nothing is left behind its place.
@@ -288,10 +269,12 @@ impl Catalog {
         if tx.rewrap(tenant).await?.map(|now| (now.version, now.place)) != Some((from.version, from.place)) {
             return Ok(false);
         }
-        let sql = tx.sql(
-            "UPDATE rewraps SET finished = $2, lease = 0 WHERE tenant = $1 AND NOT EXISTS (SELECT 1 FROM objects o \
-             WHERE o.tenant = $1 AND (o.entry, o.ordinal) > ($3, $4) AND o.key_version > 0 AND o.key_version < $5)",
-        );
+        let sql = tx.sql(concat!(
+            "UPDATE rewraps SET finished = $2, lease = 0 WHERE tenant = $1 AND NOT EXISTS (SELECT 1 FROM objects o",
+            apart!(),
+            " WHERE o.tenant = $1 AND (o.entry, o.ordinal) > ($3, $4) AND o.key_version > 0 \
+             AND coalesce(w.version, o.key_version) < $5)"
+        ));
         let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(now.0)).bind(signed(from.place.0.0));
         let query = query.bind(i64::from(from.place.1)).bind(i64::from(from.version));
         let finished = query.execute(tx.connection()).await?.rows_affected() == 1;
