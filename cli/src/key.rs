@@ -218,7 +218,7 @@ impl Key {
             }
             Self::Shred { what, note, detach, .. } => shred::shred(globals, vault, &what, note, detach).await,
             Self::Destroy { tenant, version, .. } => {
-                let done = vault.destroy_key(&tenant, version).await?;
+                let done = vault.destroy_key(&tenant, version).await.map_err(|error| rotation::kept(&tenant, error))?;
                 rotation::destroyed(globals, &tenant, version, &done)
             }
             Self::Block { key, note } => {

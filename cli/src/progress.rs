@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::args::Globals;
 use crate::output::Format;
@@ -28,8 +28,8 @@ impl Progress {
     /// Counts objects, up to `total` where that is known.
     pub fn objects(globals: &Globals, what: &str, total: Option<u64>) -> Self {
         let template = match total {
-            Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} objects {eta}",
-            None => "{msg} {spinner} {human_pos} objects {per_sec}",
+            Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} objects {rate} {eta}",
+            None => "{msg} {spinner} {human_pos} objects {rate}",
         };
         Self::styled(globals, what, total, template)
     }
@@ -53,6 +53,10 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
         // A template that does not parse leaves indicatif's own style.
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        // Whole numbers: indicatif's own rate has four places behind the point.
+        let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+            let _ = write!(text, "{}/s", HumanCount(state.per_sec() as u64));
+        });
         Self(Arc::new(Bar(bar.with_style(style).with_message(what.to_owned()))))
     }
 

@@ -2,17 +2,18 @@
 
 use futures::StreamExt;
 use serde::Serialize;
-use strongroom_client::Vault;
 use strongroom_client::admin::OrderDone;
 use strongroom_client::rotation::{KeyStatus, Rotation};
 use strongroom_client::shredding::Shredding;
+use strongroom_client::{Error, Vault};
 use strongroom_core::ids::Index;
 use strongroom_core::names::TenantName;
+use strongroom_core::reason::Reason;
 
 use super::shred;
 use crate::amount::counted;
 use crate::args::Globals;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::when;
 
@@ -87,11 +88,16 @@ impl Shown {
                 "\n  {count} wrapped anew under version {version} in {:.1} s, finished {finished}",
                 took as f64 / 1000.0
             ),
-            _ => format!("\n  {count} of {} wrapped anew under version {version} so far", rotation.total),
+            _ => format!(
+                "\n  {} of {} wrapped anew under version {version} so far; the vault goes on by itself",
+                rotation.done,
+                counted(rotation.total, "object")
+            ),
         });
         if rotation.skipped > 0 {
             text.push_str(&format!(
-                "\n  {} left: their rows were changed, or their keys do not open",
+                "\n  {} left: their keys do not open in their rows, which the server's log names. No older version can be destroyed before \
+                 they are put right, or shredded, and the key is rotated again",
                 counted(rotation.skipped, "object")
             ));
         }
@@ -106,23 +112,39 @@ pub(super) async fn rotate(globals: &Globals, vault: &Vault, tenant: &TenantName
         return show(globals, tenant, vault.key_status(tenant).await?, &[]);
     }
     crate::output::note(&format!("version {version} of the key of {tenant} is active (entry {})", done.index.0));
+    let status = follow(globals, vault, tenant).await.map_err(|error| {
+        let detail = format!(
+            "version {version} is active, and the vault goes on by itself, but cannot be asked how far it is: {error}"
+        );
+        Failure::new(error.reason(), detail, format!("see how far it is with: strongroom key status {tenant}"))
+    })?;
+    show(globals, tenant, status, &[])
+}
+
+/// Shows a bar until the rotation is finished. A server that is started anew meanwhile is asked again.
+async fn follow(globals: &Globals, vault: &Vault, tenant: &TenantName) -> Result<KeyStatus, Error> {
+    let mut bar: Option<Progress> = None;
+    let (mut last, mut broken) = (None, 0);
     let mut statuses = vault.follow_rotation(tenant).await?;
-    let mut bar: Option<(Progress, u64)> = None;
-    let mut last = None;
     while let Some(status) = statuses.next().await {
-        let status = status?;
-        if let Some(rotation) = status.rotation {
-            let (bar, told) =
-                bar.get_or_insert_with(|| (Progress::objects(globals, "wrapping anew", Some(rotation.total)), 0));
-            bar.add(rotation.done.saturating_sub(*told));
-            *told = rotation.done;
+        match status {
+            Ok(status) => {
+                if let Some(rotation) = status.rotation {
+                    let begin = || Progress::objects(globals, "wrapping anew", Some(rotation.total));
+                    bar.get_or_insert_with(begin).set(rotation.done, rotation.total);
+                }
+                (last, broken) = (Some(status), 0);
+            }
+            Err(error) if error.reason() == Reason::Unavailable && broken < 5 => {
+                broken += 1;
+                statuses = vault.follow_rotation(tenant).await?;
+            }
+            Err(error) => return Err(error),
         }
-        last = Some(status);
     }
-    drop(bar);
     match last {
-        Some(status) => show(globals, tenant, status, &[]),
-        None => show(globals, tenant, vault.key_status(tenant).await?, &[]),
+        Some(status) => Ok(status),
+        None => vault.key_status(tenant).await,
     }
 }
 
@@ -168,6 +190,16 @@ pub(super) fn show(globals: &Globals, tenant: &TenantName, status: KeyStatus, sh
         shreds,
     };
     globals.output.result(&shown, Shown::words)
+}
+
+/// Why a version was not destroyed, and where to look.
+pub(super) fn kept(tenant: &TenantName, error: Error) -> Failure {
+    let looks = matches!(error.reason(), Reason::PreconditionFailed | Reason::NotFound);
+    let mut failure = Failure::from(error);
+    if looks {
+        failure.advice = format!("see which versions there are with: strongroom key status {tenant}").into();
+    }
+    failure
 }
 
 #[derive(Debug, Serialize)]
