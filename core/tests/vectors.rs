@@ -1,20 +1,25 @@
 //! The published vectors of ledgers, section by section: made by an independent implementation.
 
+use std::collections::HashMap;
+
 use data_encoding::HEXLOWER;
 use serde_json::Value;
 use strongroom_core::call::{Call, SignedCall};
 use strongroom_core::ed25519::{SigningKey, VerifyingKey};
+use strongroom_core::escrow::{self, Checksum, EscrowedKey, ExportHead, ExportedObject};
 use strongroom_core::exact;
 use strongroom_core::grant::Usage;
-use strongroom_core::identity::{PublicKey, Purpose, Signature, sha256};
+use strongroom_core::identity::{Identity, PublicKey, Purpose, Signature, sha256};
 use strongroom_core::ids::{DatasetId, Digest, GrantId, Index, Millis, TenantId, VendorId};
 use strongroom_core::keys::secret::Key;
+use strongroom_core::keys::wrap::unwrap;
 use strongroom_core::ledger::batch::split;
 use strongroom_core::ledger::replay::{Counts, Proof, Replay};
 use strongroom_core::ledger::tree::{CompactRange, leaf_hash};
 use strongroom_core::ledger::{Entry, Head, LedgerKey, Private, Seen};
-use strongroom_core::order::{Order, SignedOrder};
+use strongroom_core::order::{Order, OrderError, SignedOrder};
 use strongroom_core::session::{Opening, SessionStatement, SignedOpening};
+use strongroom_core::succession::Succession;
 
 fn file() -> Value {
     serde_json::from_str(include_str!("vectors/ledger-v1.json")).unwrap()
@@ -269,12 +274,12 @@ fn stops() {
     }
 }
 
-/// Orders on policy, renewals and keys, and what is none: `vectors/orders-v1.json`.
+/// Orders on policy, renewals, keys, shredding, escrow and incidents, and what is none: `vectors/orders-v1.json`.
 #[test]
 fn later_orders() {
     let file: Value = serde_json::from_str(include_str!("vectors/orders-v1.json")).unwrap();
     let orders = file["orders"].as_array().unwrap();
-    assert_eq!(orders.len(), 8);
+    assert_eq!(orders.len(), 26);
     for vector in orders {
         let bytes = text(&vector["bytes"]).as_bytes();
         let order: Order = exact::from_slice(bytes).unwrap();
@@ -287,8 +292,69 @@ fn later_orders() {
         assert_eq!(strongroom_core::grant::authority::is_authority_event(event), is_authority);
     }
     let refused = file["refused"].as_array().unwrap();
-    assert_eq!(refused.len(), 11);
+    assert_eq!(refused.len(), 24);
     for vector in refused {
         assert!(exact::from_slice::<Order>(text(&vector["bytes"]).as_bytes()).is_err(), "{}", vector["name"]);
+    }
+    let beyond = file["beyond"].as_array().unwrap();
+    assert_eq!(beyond.len(), 9);
+    let identity = Identity::generate().unwrap();
+    for vector in beyond {
+        let order: Order = exact::from_slice(text(&vector["bytes"]).as_bytes()).unwrap();
+        let refused = order.sign(&identity).unwrap().verify();
+        assert!(matches!(refused, Err(OrderError::Field(_))), "{}", vector["name"]);
+    }
+}
+
+/// Vault keys, one after the other: `vectors/succession-v1.json`.
+#[test]
+fn successions() {
+    let file: Value = serde_json::from_str(include_str!("vectors/succession-v1.json")).unwrap();
+    let steps = |list: &Value| Succession::from_steps(list.as_array().unwrap().iter().map(text));
+    let successions = file["successions"].as_array().unwrap();
+    assert_eq!(successions.len(), 15);
+    for vector in successions {
+        let (name, succession) = (&vector["name"], steps(&vector["steps"]).unwrap());
+        assert_eq!(succession.name(), text(&vector["uri"]), "{name}");
+        let shown = Succession::shown_in(format!("..{}..", text(&vector["uri"])).as_bytes());
+        assert_eq!(shown.as_ref(), Some(&succession), "{name}");
+        let newest = succession.follow(&parse(&vector["pinned"])).map(|key| HEXLOWER.encode(key.as_bytes()));
+        assert_eq!(newest.as_deref(), vector["newest"].as_str(), "{name}");
+    }
+    assert_eq!(steps(&file["too_many"]), None);
+}
+
+/// An export of a catalog, as far as it is read without its blobs: `vectors/escrow-v1.json`. The server's tests recover from it.
+#[test]
+fn escrow() {
+    let file: Value = serde_json::from_str(include_str!("vectors/escrow-v1.json")).unwrap();
+    let head: ExportHead = exact::from_slice(text(&file["catalog.json"]).as_bytes()).unwrap();
+    assert_eq!(exact::to_vec(&head).unwrap(), text(&file["catalog.json"]).as_bytes());
+    assert_eq!((&head.format[..], head.keys.len()), (escrow::FORMAT, 4));
+    let rows = text(&file["objects.jsonl"]);
+    let mut sum = Checksum::default();
+    sum.update(rows.as_bytes());
+    assert_eq!((sum.objects, sum.digest()), (head.objects, head.digest));
+
+    let mut keys = HashMap::new();
+    for vector in file["escrowed_keys"].as_array().unwrap() {
+        let read = EscrowedKey::decode(&hex(&vector["plaintext"])).unwrap();
+        assert_eq!(read.encode()[..], hex(&vector["plaintext"]));
+        assert_eq!(read.key.expose(), &array(&vector["key"]));
+        assert_eq!((read.vault, read.tenant), (head.ledger.vault(), head.ledger.tenant()));
+        assert_eq!(vector["version"].as_u64(), Some(read.version.into()));
+        keys.insert(read.version, read.key);
+    }
+    assert_eq!(escrow::versions(&head.keys), keys.keys().copied().collect());
+
+    let lines: Vec<_> = rows.lines().collect();
+    assert_eq!(lines.len(), 4);
+    for line in lines {
+        let object = ExportedObject::from_line(line.as_bytes()).unwrap();
+        assert_eq!(object.line().unwrap().strip_suffix(b"\n").unwrap(), line.as_bytes());
+        let (tuple, wrapped) = (object.tuple(head.ledger.tenant()), object.wrapped_root().unwrap());
+        assert!(unwrap(&keys[&object.key_version], &tuple, &wrapped).is_ok(), "{}", object.path);
+        let other = if object.key_version == 1 { 3 } else { 1 };
+        assert!(unwrap(&keys[&other], &tuple, &wrapped).is_err(), "{}", object.path);
     }
 }

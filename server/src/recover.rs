@@ -398,3 +398,6 @@ fn open_message(message: &[u8], identity: &dyn age::Identity) -> Result<Zeroizin
     decryptor.decrypt(std::iter::once(identity))?.take(256).read_to_end(&mut plain)?;
     Ok(plain)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,33 +14,11 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../log"))
 import verify_log as log
+from signing import public_key, sign
 
 SEED = bytes([0x55] * 32)
 ORIGIN = "vault.test/%s/%s" % ("01" * 16, "02" * 16)
-
-
-def compress(point):
-    inverse = pow(point[2], log.P - 2, log.P)
-    x, y = point[0] * inverse % log.P, point[1] * inverse % log.P
-    return int.to_bytes(y | ((x & 1) << 255), 32, "little")
-
-
-def secret(seed):
-    digest = hashlib.sha512(seed).digest()
-    scalar = int.from_bytes(digest[:32], "little") & ((1 << 254) - 8) | (1 << 254)
-    return scalar, digest[32:]
-
-
-def sign(seed, message):
-    scalar, prefix = secret(seed)
-    public = compress(log.multiply(scalar, log.G))
-    number = lambda *parts: int.from_bytes(hashlib.sha512(b"".join(parts)).digest(), "little") % log.Q
-    r = number(prefix, message)
-    point = compress(log.multiply(r, log.G))
-    return point + int.to_bytes((r + number(point, public, message) * scalar) % log.Q, 32, "little")
-
-
-PUBLIC = compress(log.multiply(secret(SEED)[0], log.G))
+PUBLIC = public_key(SEED)
 KEY_ID = hashlib.sha256(ORIGIN.encode() + b"\n\x01" + PUBLIC).digest()[:4]
 VKEY = "%s+%s+%s" % (ORIGIN, KEY_ID.hex(), base64.b64encode(b"\x01" + PUBLIC).decode())
 
