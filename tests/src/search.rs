@@ -62,7 +62,12 @@ impl Search {
     pub fn find_below(&self, folder: &Path) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         crate::oracle::walk(folder, &mut |file| {
-            let bytes = std::fs::read(file).unwrap();
+            let bytes = match std::fs::read(file) {
+                Ok(bytes) => bytes,
+                // A server beside goes on: what it replaced or swept meanwhile is no longer there.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                Err(error) => panic!("{}: {error}", file.display()),
+            };
             for text in [&bytes[..], file.to_str().unwrap().as_bytes()] {
                 found.extend(self.find(text).into_iter().map(|name| format!("{name} in {}", file.display())));
             }
