@@ -124,7 +124,12 @@ impl FileRootKey {
                 let sealed = match KeptIdentity::parse(text)? {
                     KeptIdentity::Native(identity) => age::encrypt(&identity.to_public(), key.expose()),
                     KeptIdentity::Plugin(identity) => {
-                        let made = RecipientPluginV1::new(identity.plugin(), &[], &[identity.clone()], Asked(None));
+                        let made = RecipientPluginV1::new(
+                            identity.plugin(),
+                            &[],
+                            std::slice::from_ref(&identity),
+                            Asked(None),
+                        );
                         let recipient = made.map_err(|error| KeyError::Root(error.to_string()))?;
                         seal_to(&recipient, key.expose())
                     }
@@ -289,7 +294,7 @@ fn open_with_identity(
         KeptIdentity::Native(identity) => (decrypt(sealed, &identity), OpenedBy::Native),
         KeptIdentity::Plugin(identity) => {
             let secret = secret.map(|secret| SecretString::from(secret.as_str().to_owned()));
-            let plugin = IdentityPluginV1::new(identity.plugin(), &[identity.clone()], Asked(secret));
+            let plugin = IdentityPluginV1::new(identity.plugin(), std::slice::from_ref(&identity), Asked(secret));
             (decrypt(sealed, &plugin.map_err(|error| KeyError::Root(error.to_string()))?), OpenedBy::Other)
         }
     };
