@@ -36,7 +36,7 @@ impl Export {
 
     fn open(&self, identity: &Value) -> Result<Recovery, RecoverError> {
         let identity = self.write("identity", identity.as_str().unwrap().as_bytes());
-        Recovery::open(self.folder.path(), &identity)
+        Recovery::open(self.folder.path(), &identity, age::NoCallbacks)
     }
 
     async fn read(&self, recovery: &Recovery, object: ExportedObject) -> Result<Vec<u8>, RecoverError> {
