@@ -178,9 +178,10 @@ async fn check(globals: &Globals, vault: &Vault, tenant: &TenantName) -> Outcome
     }
     drop(bar);
     if faults > 0 {
-        let detail = format!("{} of {}'s ledger", counted(faults, "thing"), tenant);
+        let verb = if faults == 1 { "does" } else { "do" };
+        let detail = format!("{} of {tenant}'s ledger {verb} not fit", counted(faults, "thing"));
         let advice = "nothing was repaired: act on each line above, and check again";
-        return Err(Failure::new(Reason::Integrity, format!("{detail} do not fit"), advice));
+        return Err(Failure::new(Reason::Integrity, detail, advice));
     }
     let status = vault.ledger_status(tenant).await?;
     match globals.output {

@@ -53,7 +53,10 @@ impl ReceiptFlag {
 async fn keep(vault: &Vault, entries: &[(TenantName, Index)], path: &Path) -> Outcome {
     let is_folder = path.is_dir() || path.to_str().is_some_and(|text| text.ends_with('/'));
     match entries {
-        [] => Ok(note("note: nothing was released or put, so there is no receipt")),
+        [] => {
+            note("note: nothing was released or put, so there is no receipt");
+            Ok(())
+        }
         [(tenant, index)] if !is_folder => write(vault, tenant, *index, path).await,
         entries => {
             fs::create_dir_all(path).map_err(|error| Failure::file(path, &error))?;

@@ -1,7 +1,7 @@
 //! A ledger looked at whole: everything that this server holds of it is read back, and what does not fit is said.
 //!
 //! ```text
-//! database:      head (mark) ─ authority log ─ batches up to the head ─ rows that widen something (marks) ─ checkpoint (signature)
+//! database:      head (mark) ─ authority log ─ batches up to the head, and none above ─ rows that widen something (marks) ─ checkpoint (signature)
 //! object store:  checkpoint's copy (signature) ─ bundles, private parts, tiles up to the signed root
 //! ```
 //!
@@ -70,6 +70,8 @@ pub struct Fault {
 
 const DATABASE: &str = "restore the database to a state of the newest checkpoint or later: the tenant goes on from there; \
      nothing older is taken";
+const ABOVE: &str = "remove what `batches` and `privates` hold above the head: it is no part of the ledger, and nothing can be \
+     recorded, or released, while it is there";
 const FILE: &str = "put the file back from a backup or from an `audit export`; a tile and a bundle are the same bytes there, \
      and the vault takes no others";
 const PRIVATE: &str =
@@ -177,6 +179,7 @@ impl Look<'_> {
         }
         if let Some(head) = &head {
             self.batches(head, top.as_ref()).await?;
+            self.above(head).await?;
         }
         self.marks().await?;
         self.cosignatures().await
@@ -400,6 +403,21 @@ impl Look<'_> {
         match range.is_none_or(|range| range.size() > head.size().0 || range == head.range) {
             true => Ok(()),
             false => self.fault("head", "the entries do not come to its tip", DATABASE).await,
+        }
+    }
+
+    /// Nothing stands where the ledger goes on.
+    async fn above(&self, head: &Head) -> Result<(), End> {
+        let rows = self.recorder.catalog().rows_above_head(&self.tenant.id).await;
+        match rows.map_err(RecordError::of_catalog)? {
+            0 => Ok(()),
+            rows => {
+                let what = format!(
+                    "above the head, which was at {}, stand {rows} rows that the vault did not write",
+                    head.size()
+                );
+                self.fault("batches above the head", what, ABOVE).await
+            }
         }
     }
 

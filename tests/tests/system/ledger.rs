@@ -74,7 +74,16 @@ async fn a_check_names_what_was_changed() {
     tamper::copy_catalog(&vault, &catalog).await;
     let id = "(SELECT id FROM tenants WHERE name = 'acme')";
     let third = "(SELECT first FROM batches WHERE tenant = ACME ORDER BY first LIMIT 1 OFFSET 2)";
-    let sql = |edit: &str| vec![edit.replace("THIRD", third).replace("ACME", id)];
+    let fourth = third.replace("OFFSET 2", "OFFSET 3");
+    let (end, wide) = (
+        "(SELECT size FROM heads WHERE tenant = ACME)",
+        "(SELECT max(size) FROM batches WHERE tenant = ACME AND size - first > 1)",
+    );
+    let spelled = |edit: &str| {
+        let edit = edit.replace("THIRD", third).replace("FOURTH", &fourth).replace("HEAD", end).replace("WIDE", wide);
+        edit.replace("ACME", id)
+    };
+    let sql = |edits: &str| edits.split("; ").map(spelled).collect::<Vec<_>>();
     let in_database = [
         ("UPDATE heads SET mac = zeroblob(32) WHERE tenant = ACME", "head: ", true, Shouts),
         (
@@ -93,6 +102,36 @@ async fn a_check_names_what_was_changed() {
         (
             "UPDATE batches SET entries = CAST(replace(CAST(entries AS TEXT), '\"node\"', '\"edon\"') AS BLOB) WHERE tenant = ACME AND first = THIRD",
             "batch of entry ",
+            false,
+            Holds,
+        ),
+        // In each other's place; one more between two; and where the ledger will go on.
+        (
+            "WITH two AS MATERIALIZED (SELECT first, entries FROM batches WHERE tenant = ACME AND first IN (THIRD, FOURTH)) \
+             UPDATE batches SET entries = (SELECT two.entries FROM two WHERE two.first <> batches.first) \
+             WHERE tenant = ACME AND first IN (SELECT first FROM two)",
+            "batch of entry ",
+            false,
+            Holds,
+        ),
+        (
+            "INSERT INTO batches (tenant, size, first, tip, entries) SELECT tenant, size - 1, first, tip, entries FROM batches \
+             WHERE tenant = ACME AND size = WIDE; INSERT INTO privates (tenant, size, parts) SELECT tenant, size - 1, parts \
+             FROM privates WHERE tenant = ACME AND size = WIDE",
+            "batch of entry ",
+            false,
+            Holds,
+        ),
+        (
+            "INSERT INTO batches (tenant, size, first, tip, entries) SELECT tenant, HEAD + 1, HEAD, tip, entries FROM batches \
+             WHERE tenant = ACME AND first = THIRD",
+            "batches above the head: ",
+            false,
+            Shouts,
+        ),
+        (
+            "INSERT INTO privates (tenant, size, parts) SELECT tenant, HEAD + 1, parts FROM privates WHERE tenant = ACME LIMIT 1",
+            "batches above the head: ",
             false,
             Holds,
         ),
