@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use futures::TryStreamExt;
 use serde_json::Value;
+use strongroom_client::ledgers::Told;
+use strongroom_test_services::on_each_engine;
 use strongroom_tests::shell::Shell;
-use strongroom_tests::{oracle, tamper};
+use strongroom_tests::{TestVault, oracle, tamper};
 
 use crate::export::{exported, serve};
 
@@ -50,6 +53,38 @@ fn an_operator_and_an_admin_see_how_a_ledger_stands() {
     }
     shell.run("strongroom --home lab ledger check ./nothing").fails(2, "USAGE");
     assert!(shell.server().terminate().success());
+}
+
+/// A check while the ledger goes on finds nothing, and rows above its head, whoever put them there, at once.
+async fn a_check_beside_writers_finds_what_is_there_alone() {
+    let here = TestVault::start().await;
+    let lab = here.lab("acme").await;
+    lab.dataset("rlhf").await;
+    lab.put("rlhf/a", "what stands here").await;
+    let faults = async || {
+        let told: Vec<Told> = lab.vault.check_ledger(&lab.tenant).await.unwrap().try_collect().await.unwrap();
+        let faults = told.into_iter().filter_map(|told| match told {
+            Told::Fault { place, .. } => Some(place),
+            Told::Progress(..) => None,
+        });
+        faults.collect::<Vec<_>>()
+    };
+    for _ in 0..10 {
+        let reads = (0..8).map(|_| lab.read("rlhf/a", None));
+        let (found, reads) = futures::future::join(faults(), futures::future::join_all(reads)).await;
+        assert_eq!(found, [""; 0]);
+        assert!(reads.iter().all(Result::is_ok), "{reads:?}");
+    }
+    let above = "INSERT INTO privates (tenant, size, parts) SELECT p.tenant, h.size + 1000, p.parts FROM privates p \
+                 JOIN heads h ON h.tenant = p.tenant JOIN tenants t ON t.id = p.tenant WHERE t.name = 'acme' LIMIT 1";
+    tamper::edit(&here.folder(), &[above.to_owned()]).await;
+    assert_eq!(faults().await, ["batches above the head"]);
+    here.ledger("acme").await;
+}
+
+on_each_engine! {
+    (flavor = "multi_thread", worker_threads = 2)
+    a_check_beside_writers_finds_what_is_there_alone,
 }
 
 /// What a monitor says that sees the ledger for the first time after an edit.
