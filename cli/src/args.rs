@@ -45,7 +45,8 @@ pub struct Globals {
     /// The grant to act under; for `audit log`, `exposure` and `blast`, the grant to look for. Without it the fitting one is found.
     #[arg(long, global = true, value_name = "gr_…", help_heading = EVERYWHERE)]
     pub grant: Option<GrantId>,
-    /// The incident that the orders of this command belong to; for `audit evidence` and `key rekey`, the one that they are about.
+    /// The incident that the orders of this command belong to; for `audit evidence`, `exposure` and `blast` and `key rekey`, the one that they are
+    /// about; for `audit log`, the one to look for.
     #[arg(long, global = true, value_name = "in_…", help_heading = EVERYWHERE)]
     pub incident: Option<IncidentId>,
 }

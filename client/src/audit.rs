@@ -10,7 +10,7 @@ use futures::StreamExt;
 use futures::stream::{BoxStream, try_unfold};
 use strongroom_core::grant::Prefix;
 use strongroom_core::identity::Fingerprint;
-use strongroom_core::ids::{GrantId, Index, Millis};
+use strongroom_core::ids::{GrantId, IncidentId, Index, Millis};
 use strongroom_core::ledger::{Entry, Event, Outcome, Private};
 use strongroom_core::names::{DatasetName, TenantName, VendorName};
 use strongroom_proto::v1;
@@ -47,6 +47,8 @@ pub struct Query {
     pub prefix: Option<Prefix>,
     /// Only what was done, or only what was denied.
     pub outcome: Option<Outcome>,
+    /// Only orders that belong to this incident, opened or closed it.
+    pub incident: Option<IncidentId>,
     /// At most so many; all if none.
     pub limit: Option<u64>,
     /// So many of those that pass are left out first.
@@ -293,5 +295,6 @@ fn request(tenant: &TenantName, query: &Query) -> v1::QueryRequest {
         },
         limit: query.limit.unwrap_or_default(),
         offset: query.offset,
+        incident: text(query.incident.as_ref()),
     }
 }

@@ -1,6 +1,7 @@
 //! The worst day: one vendor's part in a ledger of many releases. How long its exposure takes, in the vault and out of an export, and
 //! an incident from the call to the answer.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -90,7 +91,19 @@ async fn incident(running: &Running, setting: &Setting) -> Result<()> {
     });
     let out = setting.folder.join("incident");
     let folder = out.to_string_lossy();
-    ask(running, setting, "incident open, call to answer", &["incident", "open", "acme/labelco", "-o", &folder])?;
+    let answered = Instant::now();
+    let mut open = Command::new(&setting.binary);
+    open.args(["incident", "open", "acme/labelco", "-o", &folder, "--output", "json"]).stdout(Stdio::piped());
+    running.envs(&mut open)?;
+    let mut open = open.spawn()?;
+    let mut answer = String::new();
+    let lines = open.stdout.take().ok_or("the command has no output")?;
+    BufReader::new(lines).read_line(&mut answer)?;
+    println!("{:<58} {:>12.2} s", "incident open, call to answer", answered.elapsed().as_secs_f64());
+    if !open.wait()?.success() || answer.is_empty() {
+        return Err("the incident was not answered".into());
+    }
+    println!("{:<58} {:>12.2} s", "  with the folder and its evidence", answered.elapsed().as_secs_f64());
     let (after, expected) = refused.await?;
     if !expected {
         return Err("the vendor was refused for another reason".into());

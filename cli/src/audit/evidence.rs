@@ -66,18 +66,8 @@ impl Evidence {
         let now = when::now();
         let question = self.asked.question(globals, now);
         self.source.read(globals, async |ledger| {
-            let size = ledger.size().await?;
-            let question = match globals.incident {
-                Some(_) if question != Question::default() => {
-                    return Err(Failure::usage(
-                        "an incident says about whom, and since when",
-                        "leave the other flags out",
-                    ));
-                }
-                // About its vendor, since that is in doubt.
-                Some(incident) => of_incident(ledger, incident, size).await?,
-                None => question,
-            };
+            let size = ledger.size_to_fold().await?;
+            let question = question_of(ledger, globals, question, size).await?;
             if !question.is_of_somebody() {
                 let advice = "name a vendor, a worker, a key, a grant or an incident, and a time if you like";
                 return Err(Failure::usage("evidence is about somebody, everywhere", advice));
@@ -106,6 +96,23 @@ impl Evidence {
                 )
             })
         })
+    }
+}
+
+/// The question that is asked: about an incident, if one is named, and nothing else then.
+pub(crate) async fn question_of(
+    ledger: &mut super::source::Ledger<'_>,
+    globals: &Globals,
+    question: Question,
+    size: strongroom_core::ids::Index,
+) -> Outcome<Question> {
+    match globals.incident {
+        Some(_) if question != Question::default() => {
+            Err(Failure::usage("an incident says about whom, and since when", "leave the other flags out"))
+        }
+        // About its vendor, since that is in doubt.
+        Some(incident) => of_incident(ledger, incident, size).await,
+        None => Ok(question),
     }
 }
 

@@ -39,6 +39,7 @@ Examples:
   strongroom audit exposure acme --key SHA256:q0T… --dataset rlhf --prefix math/
   strongroom audit exposure acme --sdk 'strongroom-client/0.3*' --host ci-runner-7
   strongroom audit exposure acme --grant gr_0af1… --summary
+  strongroom audit exposure acme --incident in_0af1…             # what that incident asked: its vendor, since when it is in doubt
   strongroom audit exposure acme --vendor labelco --html labelco.html --summary")]
 pub struct Exposure {
     /// The tenant, or the folder of an export.

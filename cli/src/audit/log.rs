@@ -29,6 +29,7 @@ Examples:
   strongroom audit log acme --vendor labelco --since 2h
   strongroom audit log acme --object rlhf/math/000007.json --since 2026-03-01 --until 2026-04-01
   strongroom audit log acme --event denied --event release --prefix math/ --dataset rlhf
+  strongroom audit log acme --incident in_0af1…                  # the orders that belong to it
   strongroom audit log acme --output json | jq 'select(.entry.event == \"release\")'")]
 pub struct Log {
     /// The tenant.
@@ -174,6 +175,7 @@ impl Log {
             events: self.event.clone(),
             limit: self.limit,
             offset: self.offset,
+            incident: globals.incident,
             ..self.about.query(globals)
         }
     }

@@ -79,7 +79,7 @@ pub(super) async fn exposed(
 ) -> Outcome {
     let now = when::now();
     let mut ledger = Ledger::Vault { vault, tenant: tenant.clone() };
-    let size = ledger.size().await?;
+    let size = ledger.size_to_fold().await?;
     let question = match (vendor, globals.incident) {
         (Some(_), Some(_)) | (None, None) => {
             let advice = "add --exposed-by VENDOR, or --incident in_…; or name a part of a dataset";

@@ -30,6 +30,8 @@ struct Request {
 #[derive(Debug)]
 pub(super) struct Charges {
     tallies: HashMap<GrantId, Tally>,
+    /// Those of which objects or calls are limited: what was charged of these to others makes no difference, and takes much to remember.
+    counted: HashSet<GrantId>,
     requests: HashMap<(Fingerprint, RequestId), Request>,
     sweep_at: usize,
 }
@@ -38,8 +40,13 @@ impl Charges {
     /// Of these grants and all above them.
     pub(super) fn of(roster: &Roster, grants: &[GrantId]) -> Self {
         let chains = grants.iter().filter_map(|id| roster.grants.get(id)).flat_map(|known| known.chain.iter());
-        let tallies = chains.map(|id| (*id, Tally::default())).collect();
-        Self { tallies, requests: HashMap::new(), sweep_at: SWEEP_AT }
+        let tallies: HashMap<_, _> = chains.map(|id| (*id, Tally::default())).collect();
+        let is_counted = |id: &&GrantId| {
+            let limits = roster.grants.get(*id).and_then(|known| known.terms.as_ref()).map(|terms| &terms.limits);
+            limits.is_some_and(|limits| limits.objects.is_some() || limits.uses.is_some())
+        };
+        let counted = tallies.keys().filter(is_counted).copied().collect();
+        Self { tallies, counted, requests: HashMap::new(), sweep_at: SWEEP_AT }
     }
 
     /// The grants that are counted for.
@@ -52,9 +59,21 @@ impl Charges {
         grants.iter().any(|grant| self.tallies.contains_key(grant))
     }
 
+    /// Whether objects or calls count against one of these.
+    fn is_counted(&self, grants: &[GrantId]) -> bool {
+        grants.iter().any(|grant| self.counted.contains(grant))
+    }
+
     /// Takes in the next release.
     pub(super) fn feed_release(&mut self, release: &Release<'_>) {
         let Some(request) = release.request.filter(|_| self.is_watched(release.grants)) else { return };
+        if !self.is_counted(release.grants) {
+            if !release.repeat {
+                let bytes = release.objects.iter().map(|part| part.bytes).sum();
+                self.charge(release.grants, Usage { bytes, ..Usage::default() }, release.time);
+            }
+            return;
+        }
         self.sweep(release.time);
         let place = (release.actor.key, request);
         let known = self.requests.get_mut(&place).filter(|known| is_remembered(known.newest, release.time));
@@ -75,6 +94,10 @@ impl Charges {
         let Some(request) = entry.request.filter(|_| self.is_watched(&entry.grants)) else { return };
         if !matches!(entry.event, Event::ObjectPut | Event::ObjectDeleted) {
             return;
+        }
+        if !self.is_counted(&entry.grants) {
+            let bytes = entry.puts.iter().map(|put| put.2).sum();
+            return self.charge(&entry.grants, Usage { bytes, ..Usage::default() }, entry.time);
         }
         self.sweep(entry.time);
         let place = (entry.actor.key, request);

@@ -225,6 +225,19 @@ impl Event {
         }
     }
 
+    /// Whether it comes of a call that did something, and so of no order.
+    pub fn is_of_call(self) -> bool {
+        matches!(
+            self,
+            Self::SessionOpen
+                | Self::ObjectPut
+                | Self::ObjectRekeyed
+                | Self::ObjectDeleted
+                | Self::Release
+                | Self::ReleaseRepeat
+        )
+    }
+
     /// Its name, as it stands in entries and filters.
     pub fn name(self) -> &'static str {
         match self {

@@ -14,6 +14,7 @@ pub mod growth;
 pub mod head;
 pub mod log_keys;
 pub mod mac;
+pub mod outline;
 pub mod proof;
 pub mod replay;
 pub mod summary;

@@ -345,7 +345,7 @@ pub fn walk_log<F: LogFiles>(
 }
 
 /// The checkpoint, with the key that signed it, out of the chain of the log's keys.
-fn open_checkpoint<F: LogFiles>(
+pub(super) fn open_checkpoint<F: LogFiles>(
     files: &mut F,
     expected: &Expected,
 ) -> Result<(Checkpoint, VerifierKey, LogKeys), LogFinding<F::Error>> {
@@ -430,7 +430,7 @@ fn check_witnesses<F: LogFiles>(
 }
 
 /// Whether all files that the checkpoint accounts for are there, and no others.
-fn check_names<F: LogFiles>(files: &mut F, size: u64) -> Result<(), LogFinding<F::Error>> {
+pub(super) fn check_names<F: LogFiles>(files: &mut F, size: u64) -> Result<(), LogFinding<F::Error>> {
     let mut tiles: HashSet<Tile> = tiles_of(size).collect();
     for name in files.list().map_err(LogFinding::List)? {
         let is_known = name == CHECKPOINT
@@ -447,7 +447,7 @@ fn check_names<F: LogFiles>(files: &mut F, size: u64) -> Result<(), LogFinding<F
     }
 }
 
-fn read<F: LogFiles>(files: &mut F, tile: Tile) -> Result<Vec<u8>, LogFinding<F::Error>> {
+pub(super) fn read<F: LogFiles>(files: &mut F, tile: Tile) -> Result<Vec<u8>, LogFinding<F::Error>> {
     read_named(files, &tile.to_string(), tile.most())
 }
 

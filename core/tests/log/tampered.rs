@@ -2,7 +2,8 @@
 
 use strongroom_core::ed25519::SigningKey;
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
-use strongroom_core::ledger::tile::Tile;
+use strongroom_core::ledger::outline::{BundleFiles, Outline};
+use strongroom_core::ledger::tile::{Kind, Tile};
 use strongroom_core::ledger::verify::{CHECKPOINT, Expected, LOG_KEYS, LogFinding, check_log};
 
 use crate::sample::{Files, origin, verifier};
@@ -15,7 +16,28 @@ fn found(files: &Files, expected: &Expected) -> Option<String> {
 }
 
 fn plain(files: &Files) -> Option<String> {
-    found(files, &Expected::default())
+    let said = found(files, &Expected::default());
+    // Bundle by bundle, in any order, the same is noticed.
+    let by_bundles = outlined(files);
+    assert_eq!(by_bundles.is_some(), said.is_some(), "{by_bundles:?} {said:?}");
+    said
+}
+
+/// What is wrong with a log whose bundles are checked each by itself, from the right.
+fn outlined(files: &Files) -> Option<String> {
+    let mut files = files.clone();
+    let outline = match Outline::read(&mut files) {
+        Ok(outline) => outline,
+        Err(finding) => return Some(finding.to_string()),
+    };
+    let mut bundles: Vec<Tile> = outline.bundles().collect();
+    bundles.reverse();
+    bundles.into_iter().find_map(|entries| {
+        let file = |tile: Tile| &files.0[&tile.to_string()][..];
+        let (private, hashes) = (entries.beside(Kind::Private), entries.beside(Kind::Hashes(0)));
+        let bundle = BundleFiles { entries: file(entries), private: file(private), hashes: file(hashes) };
+        outline.bundle::<()>(entries, bundle).err().map(|finding| format!("{finding:?}"))
+    })
 }
 
 #[test]

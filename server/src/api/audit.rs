@@ -1,5 +1,6 @@
 //! `Audit`: the ledger, read. To admins of the tenant; to others, what they were released themselves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use strongroom_core::grant::Refusal;
@@ -176,16 +177,23 @@ async fn begin(vault: &Vault, request: &Request<v1::QueryRequest>) -> Result<Que
     if prefix.is_some() && message.dataset.is_empty() {
         return Err(Error::Invalid("a prefix is of a dataset: name it too".into()));
     }
+    let incident = optional("the incident", &message.incident)?;
+    let mut events: BTreeSet<String> = message.events.iter().cloned().collect();
+    if incident.is_some() && events.is_empty() {
+        // Of most entries it is clear that they belong to none.
+        events.extend(Event::ALL.into_iter().filter(|event| !event.is_of_call()).map(|event| event.name().to_owned()));
+    }
     let filter = Filter {
         since: (message.since != 0).then_some(Millis(message.since)),
         until: (message.until != 0).then_some(Millis(message.until)),
-        events: message.events.iter().cloned().collect(),
+        events,
         key: optional("the key", &message.key)?,
         vendor,
         grant: optional("the grant", &message.grant)?,
         dataset: if message.dataset.is_empty() { None } else { Some(parse("dataset", &message.dataset)?) },
         prefix,
         outcome,
+        incident,
     };
     let size = view.head.size();
     let to = if message.to == 0 { size } else { Index(message.to).min(size) };

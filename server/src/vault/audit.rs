@@ -7,7 +7,7 @@ use bytes::Bytes;
 use strongroom_core::call::Work;
 use strongroom_core::grant::{Holder, Prefix};
 use strongroom_core::identity::Fingerprint;
-use strongroom_core::ids::{GrantId, Index, Millis, VendorId};
+use strongroom_core::ids::{GrantId, IncidentId, Index, Millis, VendorId};
 use strongroom_core::ledger::entry::peek_event;
 use strongroom_core::ledger::summary::Wanted;
 use strongroom_core::ledger::{Entry, Event, Outcome, Private, Role};
@@ -31,6 +31,7 @@ pub(crate) struct Filter {
     pub(crate) dataset: Option<DatasetName>,
     pub(crate) prefix: Option<Prefix>,
     pub(crate) outcome: Option<Outcome>,
+    pub(crate) incident: Option<IncidentId>,
 }
 
 impl Filter {
@@ -99,8 +100,22 @@ fn passes(filter: &Filter, entry: &Entry, private: Option<&Private>) -> bool {
         && (filter.events.is_empty() || filter.events.contains(entry.event.name()))
         && filter.key.is_none_or(|key| entry.actor.key == key)
         && filter.grant.is_none_or(|grant| entry.grants.contains(&grant))
+        && filter.incident.is_none_or(|incident| belongs(incident, entry, private))
         && filter.outcome.is_none_or(|outcome| entry.outcome == outcome)
         && filter.vendor.is_none_or(|vendor| entry.actor.role == Role::Vendor(vendor) || is_about(vendor, private))
+}
+
+/// Whether an entry is an order that names this incident, opened or closed it.
+fn belongs(incident: IncidentId, entry: &Entry, private: Option<&Private>) -> bool {
+    let Some(order) = private.and_then(|private| private.order.as_ref()).map(|signed| &signed.order) else {
+        return false;
+    };
+    let is_own = match &order.instruction {
+        Instruction::OpenIncident { .. } => entry.order.is_some_and(|id| IncidentId::from(id) == incident),
+        Instruction::CloseIncident { incident: closed, .. } => *closed == incident,
+        _ => false,
+    };
+    is_own || order.incident == Some(incident)
 }
 
 /// Whether an order names this vendor.

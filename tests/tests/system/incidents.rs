@@ -124,6 +124,19 @@ async fn the_answer_is_what_the_thief_had() {
     assert_eq!(again["suspended"], suspended, "it was stopped already");
     shell.run(&format!("strongroom --home lab incident close acme {incident} --note done")).ok();
     shell.run(&format!("strongroom --home lab incident close acme {incident}")).fails(3, "PRECONDITION_FAILED");
+    // By its id, what it asked is asked again, and its orders are found.
+    let asked = format!("strongroom --home lab audit exposure acme --incident {incident}");
+    let found = json(&shell.run(&format!("{asked} --summary --output json")).ok()).remove(0);
+    for what in ["objects", "bytes", "bytes_total", "releases", "keys"] {
+        assert_eq!(found[what], told[what], "{what}: {found}");
+    }
+    shell.run(&format!("{asked} --vendor labelco")).fails(2, "USAGE");
+    let log = format!("strongroom --home lab audit log acme --incident {incident} --output json");
+    let orders = json(&shell.run(&log).ok());
+    let events: Vec<&Value> = orders.iter().map(|line| &line["entry"]["event"]).collect();
+    assert_eq!(events, ["incident.opened", "vendor.suspended", "incident.closed", "denied"], "closed twice");
+    let none = log.replace("--incident", "--event release --incident");
+    assert!(json(&shell.run(&none).ok()).is_empty(), "no release belongs to it");
     let all = json(&shell.run("strongroom --home lab incident list acme --output json").ok());
     assert_eq!((all.len(), all[0]["closed"].is_u64(), all[1]["closed"].is_u64()), (2, true, false), "{all:?}");
     let lines = shell.run("strongroom --home lab audit log acme --vendor labelco").ok();

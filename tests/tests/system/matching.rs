@@ -116,3 +116,25 @@ fn a_leaked_sample_is_found_and_those_who_had_it_are_named() {
     shell.run("strongroom --home lab audit match absent.jsonl acme/rlhf").fails(3, "IO");
     shell.run("strongroom --home labelco audit match leaked.jsonl acme/rlhf").fails(4, "OUT_OF_SCOPE");
 }
+
+/// An object of more than a mebibyte is looked through as it arrives, and is an item as a whole all the same.
+#[test]
+fn a_sample_is_found_in_an_object_that_is_never_held_whole() {
+    let mut shell = lab();
+    let rows: Vec<String> = (0..600)
+        .map(|at| format!("{}\n", json!({ "row": at, "text": format!("{at} {}", "y".repeat(3000)) })))
+        .collect();
+    let long = rows.concat();
+    assert!(long.len() > 1024 * 1024);
+    shell.write("long.jsonl", &long);
+    shell.run("strongroom --home lab put long.jsonl acme/rlhf/long.jsonl").ok();
+    let start: usize = rows[..500].iter().map(String::len).sum();
+    let range = format!("{start}-{}", start + rows[500].len() - 1);
+    shell.run(&format!("strongroom --home labelco cat acme/rlhf/long.jsonl --range {range}")).ok();
+    shell.write("leaked.jsonl", format!("{}{}", rows[500], rows[100].replace("\":", "\" : ")));
+    let answer = asked(&mut shell, "strongroom --home lab audit match leaked.jsonl acme/rlhf --output json");
+    assert_eq!((&answer["exact"], &answer["normalised"]), (&json!(1), &json!(1)), "{answer}");
+    assert_eq!((&answer["objects_found"], vendors(&answer)), (&json!(1), vec![("labelco".to_owned(), 1)]));
+    let answer = asked(&mut shell, "strongroom --home lab audit match long.jsonl acme/rlhf --output json");
+    assert_eq!((&answer["different"], &answer["exact"]), (&json!(601), &json!(601)), "600 lines, and all of it");
+}
