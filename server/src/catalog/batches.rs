@@ -51,16 +51,6 @@ pub(crate) enum Half {
     Private,
 }
 
-/// A batch to append.
-pub(crate) struct NewBatch {
-    pub(crate) first: Index,
-    /// The size of the ledger after it, and the root over all entries up to there.
-    pub(crate) size: Index,
-    pub(crate) tip: Digest,
-    pub(crate) entries: Vec<u8>,
-    pub(crate) parts: Vec<u8>,
-}
-
 /// What the batches say about the root that the ledger had at some size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Boundary {
@@ -243,18 +233,6 @@ impl Tx {
             let query = sqlx::query(self.sql(sql)).bind(&tenant.as_bytes()[..]);
             query.bind(signed(from.0)).bind(signed(to.0)).execute(self.connection()).await?;
         }
-        Ok(())
-    }
-
-    /// Appends a batch.
-    pub(crate) async fn insert_batch(&mut self, tenant: &TenantId, batch: NewBatch) -> Result<(), CatalogError> {
-        let sql = self.sql("INSERT INTO batches (tenant, size, first, tip, entries) VALUES ($1, $2, $3, $4, $5)");
-        let query =
-            sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(batch.size.0)).bind(signed(batch.first.0));
-        query.bind(&batch.tip.as_bytes()[..]).bind(batch.entries).execute(self.connection()).await?;
-        let sql = self.sql("INSERT INTO privates (tenant, size, parts) VALUES ($1, $2, $3)");
-        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(signed(batch.size.0));
-        query.bind(batch.parts).execute(self.connection()).await?;
         Ok(())
     }
 }

@@ -3,7 +3,8 @@
 //! Statements are written once, as SQLite reads them: `jsonb_each($n)` for the rows of a JSON parameter (first in a `CROSS JOIN`,
 //! with an `ON` and an alias, or SQLite turns the join around; PostgreSQL reads a `LATERAL` subquery), `unhex(x)` for bytes in it, and in `/*postgres …*/`, a comment to SQLite, what PostgreSQL
 //! needs beside: locks of rows, where SQLite's one writer has the lock of all. `CAST(x AS BLOB)` makes bytes of bytes: SQLite joins
-//! them to what it calls a text.
+//! them to what it calls a text. Statements with `; ` between them go to the database at once, with parameters in common: PostgreSQL
+//! reads all but the last as a `WITH`, so none may look at what another does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -127,7 +128,14 @@ fn translate(statement: &str) -> String {
     let mut sql =
         replace_calls(statement, "jsonb_each(", |argument| format!("jsonb_array_elements({argument}::jsonb)"));
     sql = replace_calls(&sql, "unhex(", |argument| format!("decode({argument}, 'hex')"));
-    looked_up(&sql).replace("/*postgres ", "").replace("*/", "").replace(" AS BLOB)", " AS BYTEA)")
+    at_once(&looked_up(&sql)).replace("/*postgres ", "").replace("*/", "").replace(" AS BLOB)", " AS BYTEA)")
+}
+
+/// Several statements as one: PostgreSQL takes parameters for one alone.
+fn at_once(sql: &str) -> String {
+    let Some((before, last)) = sql.rsplit_once("; ") else { return sql.to_owned() };
+    let parts = before.split("; ").enumerate().map(|(at, part)| format!("s{at} AS ({part})"));
+    format!("WITH {} {last}", parts.collect::<Vec<_>>().join(", "))
 }
 
 /// What may follow a join's condition.
@@ -236,6 +244,11 @@ mod tests {
             ("SELECT a FROM t /*postgres FOR UPDATE*/", "SELECT a FROM t FOR UPDATE"),
             ("SELECT unhex(a", "SELECT unhex(a"),
             ("SELECT CAST(a || b AS BLOB) FROM t", "SELECT CAST(a || b AS BYTEA) FROM t"),
+            (
+                "INSERT INTO a VALUES ($1); DELETE FROM b WHERE x = unhex($2); UPDATE c SET y = $1",
+                "WITH s0 AS (INSERT INTO a VALUES ($1)), s1 AS (DELETE FROM b WHERE x = decode($2, 'hex')) \
+                 UPDATE c SET y = $1",
+            ),
         ];
         for (sqlite, postgres) in cases {
             assert_eq!(translate(sqlite), postgres);

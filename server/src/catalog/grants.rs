@@ -308,33 +308,6 @@ impl Tx {
         };
         rows.iter().map(usage).collect()
     }
-
-    /// Sets what has been charged to grants.
-    pub(crate) async fn set_usages(
-        &mut self,
-        tenant: &TenantId,
-        usages: impl IntoIterator<Item = (GrantId, Tally)>,
-        now: Millis,
-    ) -> Result<(), CatalogError> {
-        let mut bulk = Bulk::with_capacity(1024);
-        for (grant, Tally { total, minute, minute_bytes }) in usages {
-            bulk.row().bytes(grant.as_bytes()).number(total.bytes).number(total.objects).number(total.uses);
-            bulk.number(minute).number(minute_bytes);
-            bulk.number(now.0);
-        }
-        let sql = self.sql(
-            "INSERT INTO usages (tenant, grant_id, bytes, objects, uses, minute, minute_bytes, newest) \
-             SELECT $2, unhex(j.value->>0), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
-             CAST(j.value->>3 AS BIGINT), CAST(j.value->>4 AS BIGINT), CAST(j.value->>5 AS BIGINT), \
-             CAST(j.value->>6 AS BIGINT) FROM jsonb_each($1) j WHERE true \
-             ON CONFLICT (tenant, grant_id) DO UPDATE SET bytes = excluded.bytes, objects = excluded.objects, \
-             uses = excluded.uses, minute = excluded.minute, minute_bytes = excluded.minute_bytes, \
-             newest = excluded.newest",
-        );
-        let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
-        query.execute(self.connection()).await?;
-        Ok(())
-    }
 }
 
 fn ids(grants: &[GrantId]) -> String {

@@ -19,6 +19,7 @@
 //! - What does not fit its mark is an error that names the row, never an absent row.
 //! - The file that is open is the one that has its name: a copy moved over it stops all writing.
 
+mod append;
 mod authority;
 mod batches;
 mod bounded;
@@ -51,8 +52,9 @@ mod tx;
 pub mod uploads;
 mod wraps;
 
+pub(crate) use append::NewBatch;
 pub(crate) use authority::AuthorityRow;
-pub(crate) use batches::{BatchRow, Boundary, Half, NewBatch};
+pub(crate) use batches::{BatchRow, Boundary, Half};
 pub(crate) use checkpoints::CheckpointRow;
 pub(crate) use cosignatures::CosignatureRow;
 pub(crate) use log_keys::LogKeyRow;

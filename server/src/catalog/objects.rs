@@ -329,11 +329,12 @@ macro_rules! resolve {
             " WHERE j.value->>3 IS NULL OR CAST(j.value->>3 AS BIGINT) = p.generation",
             $($superseded)*
             " UNION ALL SELECT -1, 0, 0, h.head, '', '', 0, h.mac, h.head, h.mac, 0, h.mac, '', 0 \
-             FROM heads h WHERE h.tenant = $2"
+             FROM heads h WHERE h.tenant = $2 ORDER BY 1"
         )
     };
 }
 
+// In order, so that they come at once: from a file, each row that somebody waits for wakes them.
 const RESOLVE_NEWEST: &str = resolve!();
 
 const RESOLVE_ANY: &str = resolve!(

@@ -28,6 +28,16 @@ fn period(time: Millis) -> u64 {
     time.0 / REQUEST_LIFE
 }
 
+/// What requests did, as a parameter of the statement that remembers it.
+pub(super) fn rows(requests: &[(RequestKey, RequestRow)]) -> String {
+    let mut bulk = Bulk::with_capacity(requests.len() * 320);
+    for (key, row) in requests {
+        bulk.row().number(period(row.newest)).bytes(key).number(row.newest.0);
+        bulk.bytes(row.digest.as_bytes()).bytes(&row.done);
+    }
+    bulk.finish()
+}
+
 impl Tx {
     /// Those of `keys` that are remembered at `now`.
     pub(crate) async fn requests(
@@ -58,29 +68,6 @@ impl Tx {
             }
         }
         Ok(found)
-    }
-
-    /// Remembers what requests did.
-    pub(crate) async fn remember_requests<'a>(
-        &mut self,
-        tenant: &TenantId,
-        rows: impl IntoIterator<Item = (&'a RequestKey, &'a RequestRow)>,
-    ) -> Result<(), CatalogError> {
-        let mut bulk = Bulk::with_capacity(4096);
-        for (key, row) in rows {
-            bulk.row().number(period(row.newest)).bytes(key).number(row.newest.0);
-            bulk.bytes(row.digest.as_bytes()).bytes(&row.done);
-        }
-        let sql = self.sql(
-            "INSERT INTO requests (tenant, period, id, newest, digest, done) \
-             SELECT $2, CAST(j.value->>0 AS BIGINT), unhex(j.value->>1), CAST(j.value->>2 AS BIGINT), unhex(j.value->>3), \
-             unhex(j.value->>4) FROM jsonb_each($1) j WHERE true \
-             ON CONFLICT (tenant, period, id) DO UPDATE SET newest = excluded.newest, digest = excluded.digest, \
-             done = excluded.done",
-        );
-        let query = sqlx::query(sql).bind(bulk.finish()).bind(&tenant.as_bytes()[..]);
-        query.execute(self.connection()).await?;
-        Ok(())
     }
 
     /// Forgets up to `limit` requests whose time is over; `true` if there may be more.

@@ -418,18 +418,20 @@ async fn write(tx: &mut Tx, made: &mut Made) -> Result<(), CatalogError> {
     if let Some(new) = &writes.tenant {
         tx.insert_tenant(new).await?;
     }
-    tx.move_head(id, key, base, head).await?;
-    if head.epoch != base.epoch {
-        tx.notify(id).await?;
-    }
     let batch = NewBatch {
-        first: base.size(),
-        size: head.size(),
+        from: base,
+        to: head,
         tip: head.tip(),
         entries: std::mem::take(&mut writes.public),
         parts: std::mem::take(&mut writes.private),
+        usages: &writes.usages,
+        requests: &writes.requests,
+        now: *now,
     };
-    tx.insert_batch(id, batch).await?;
+    tx.append(id, key, batch).await?;
+    if head.epoch != base.epoch {
+        tx.notify(id).await?;
+    }
     if !writes.authority.is_empty() {
         tx.insert_authority(id, &writes.authority).await?;
     }
@@ -441,12 +443,6 @@ async fn write(tx: &mut Tx, made: &mut Made) -> Result<(), CatalogError> {
     }
     if !writes.renewals.is_empty() {
         tx.insert_renewals(id, key, &writes.renewals).await?;
-    }
-    if !writes.usages.is_empty() {
-        tx.set_usages(id, writes.usages.iter().copied(), *now).await?;
-    }
-    if !writes.requests.is_empty() {
-        tx.remember_requests(id, writes.requests.iter().map(|(key, row)| (key, row))).await?;
     }
     if !writes.objects.is_empty() {
         tx.insert_objects(id, std::mem::take(&mut writes.objects)).await?;

@@ -36,7 +36,8 @@ const AHEAD: usize = 4;
 /// Starts a read; frames come out of the receiver.
 pub(crate) fn stream(vault: Arc<Vault>, call: Arc<AcceptedCall>, skip: u64) -> cuts::Receiver<v1::GetFrame> {
     let (sender, receiver) = cuts::channel(QUEUE);
-    tokio::spawn(run(vault, call, skip, sender));
+    // In a box: a task of its size would be moved as often as it is handed on.
+    tokio::spawn(Box::pin(run(vault, call, skip, sender)));
     receiver
 }
 
