@@ -29,7 +29,7 @@ use strongroom_proto::MAX_FRAME;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::task::JoinHandle;
 
-use crate::draw::{object_id, put_id};
+use crate::draw::{object_and_put_ids, object_id};
 use crate::error::{Error, Result};
 use crate::workers::{Workers, finished};
 
@@ -199,22 +199,22 @@ pub(crate) const fn packed_len(size: usize) -> usize {
 pub(crate) fn pack(dataset: &DatasetName, condition: Condition, objects: &[(ObjectPath, Bytes)]) -> Result<Pack> {
     let random = |error: RandomError| Error::internal(error.to_string());
     let mut items = Vec::with_capacity(objects.len());
-    let mut keys = Vec::with_capacity(objects.len());
+    let keys = Key::random_many(objects.len()).map_err(random)?;
+    let ids = object_and_put_ids(objects.len())?;
     let mut sealed = Vec::with_capacity(objects.iter().map(|(_, bytes)| packed_len(bytes.len())).sum());
-    for (path, plaintext) in objects {
+    for (((path, plaintext), key), (object, put)) in objects.iter().zip(&keys).zip(ids) {
         if plaintext.len() > SEGMENT_SIZE {
             return Err(Error::internal("an object is too large for a pack"));
         }
-        let (header, key) = fresh()?;
+        let header = Header::new(object);
         sealed.extend_from_slice(&header.encode());
         let start = sealed.len();
-        segment::seal(&ObjectRoot::derive(&key, &header).leaf(0), 0, true, plaintext, &mut sealed).map_err(random)?;
+        segment::seal(&ObjectRoot::derive(key, &header).leaf(0), 0, true, plaintext, &mut sealed).map_err(random)?;
         let size = plaintext.len() as u64;
         let content = Content::from_digests(header, size, vec![segment_digest(&sealed[start..])]);
         let content_root = content.map_err(|error| Error::internal(error.to_string()))?.root;
         let (dataset, path) = (dataset.clone(), path.clone());
-        items.push(PutItem { put: put_id()?, dataset, path, condition, header, size, content_root });
-        keys.push(key);
+        items.push(PutItem { put, dataset, path, condition, header, size, content_root });
     }
     Ok(Pack { items, keys, objects: sealed.into() })
 }

@@ -48,6 +48,19 @@ impl Key {
         random_bytes().map(Key)
     }
 
+    /// So many fresh keys, drawn at once: asking the system for each takes longer than making it.
+    ///
+    /// # Errors
+    /// If the system has no randomness to give.
+    pub fn random_many(count: usize) -> Result<Vec<Key>, RandomError> {
+        let mut bytes = Zeroizing::new(vec![0; count * Key::LEN]);
+        fill_random(&mut bytes)?;
+        // Exact capacity: a vector that grows leaves copies of keys behind.
+        let mut keys = Vec::with_capacity(count);
+        keys.extend(bytes.chunks_exact(Key::LEN).filter_map(Key::try_from_slice));
+        Ok(keys)
+    }
+
     /// From its bytes, which must be uniformly random: nothing here stretches a password.
     pub const fn from_bytes(bytes: [u8; Key::LEN]) -> Key {
         Key(bytes)
@@ -113,8 +126,16 @@ pub fn scrub_stack() {
 /// If the system has no randomness to give.
 pub fn random_bytes<const N: usize>() -> Result<[u8; N], RandomError> {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| RandomError)?;
+    fill_random(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Fills `bytes` from the system's random number generator.
+///
+/// # Errors
+/// If the system has no randomness to give; what stands in `bytes` is of no use then.
+pub fn fill_random(bytes: &mut [u8]) -> Result<(), RandomError> {
+    SystemRandom::new().fill(bytes).map_err(|_| RandomError)
 }
 
 /// Seals a short message: `nonce (12, random) ‖ ciphertext ‖ tag (16)`, AES-256-GCM. `aad` is bound and not carried.
@@ -243,6 +264,10 @@ mod tests {
     fn random_keys_differ() {
         assert!(Key::random().unwrap().expose() != Key::random().unwrap().expose());
         assert!(Key::random().unwrap().duplicate().expose() != &[0; 32]);
+        let many = Key::random_many(100).unwrap();
+        let different: std::collections::HashSet<_> = many.iter().map(Key::expose).collect();
+        assert_eq!((many.len(), different.len()), (100, 100));
+        assert!(Key::random_many(0).unwrap().is_empty());
     }
 
     #[test]
