@@ -164,7 +164,20 @@ impl Call {
     /// # Errors
     /// [`ExactError::Integer`] if a size or range is over 2⁵³−1.
     pub fn bytes(&self) -> Result<Vec<u8>, ExactError> {
-        exact::to_vec(self)
+        exact::to_vec_of(self, self.size())
+    }
+
+    /// About how many bytes it has.
+    pub fn size(&self) -> usize {
+        let path = |path: &ObjectPath| path.as_str().len();
+        let items: usize = match &self.work {
+            Work::Get(items) | Work::ReleaseKeys(items) => {
+                items.iter().map(|item| 120 + item.path.as_ref().map_or(40, path) + item.dataset.as_str().len()).sum()
+            }
+            Work::Put(items) => items.iter().map(|item| 330 + path(&item.path) + item.dataset.as_str().len()).sum(),
+            Work::Delete(items) => items.iter().map(|item| 80 + path(&item.path) + item.dataset.as_str().len()).sum(),
+        };
+        160 + items
     }
 
     /// SHA-256(session id ‖ SHA-256(origin) ‖ SHA-256(bytes)).

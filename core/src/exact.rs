@@ -33,7 +33,15 @@ pub enum ExactError {
 /// # Errors
 /// [`ExactError::Integer`] if a number in it is over [`MAX_INTEGER`]; [`ExactError::Shape`] if its type cannot be written.
 pub fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, ExactError> {
-    let mut bytes = Vec::with_capacity(256);
+    to_vec_of(value, 256)
+}
+
+/// As [`to_vec`], for what is known to have about `size` bytes: a long document that outgrows its memory is copied time and again.
+///
+/// # Errors
+/// As [`to_vec`].
+pub fn to_vec_of<T: Serialize>(value: &T, size: usize) -> Result<Vec<u8>, ExactError> {
+    let mut bytes = Vec::with_capacity(size);
     write(value, &mut bytes)?;
     Ok(bytes)
 }

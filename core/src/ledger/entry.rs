@@ -417,7 +417,8 @@ impl Entry {
     /// # Errors
     /// [`EntryError`] if it has a number over 2⁵³−1, or more than 60 KiB.
     pub fn bytes(&self) -> Result<Vec<u8>, EntryError> {
-        let bytes = exact::to_vec(self)?;
+        let size = 1024 + 110 * self.puts.len() + 32 * self.objects.len();
+        let bytes = exact::to_vec_of(self, size)?;
         if bytes.len() > MAX_ENTRY { Err(EntryError::Length) } else { Ok(bytes) }
     }
 

@@ -25,6 +25,11 @@ impl Bulk {
         Self { text, rows: 0, fresh: true }
     }
 
+    /// Makes room for about this many bytes more.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.text.reserve(bytes);
+    }
+
     /// How many rows it has.
     pub(super) fn rows(&self) -> usize {
         self.rows

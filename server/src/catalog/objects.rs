@@ -25,6 +25,8 @@ pub use super::listing::ListPage;
 const TABLE: &str = "object";
 /// Header, size, content root, holder, time, canary: what no statement looks at.
 const FIXED_LEN: usize = HEADER_LEN + 8 + 32 + 32 + 8 + 1;
+/// About how long a row is as a parameter, without its names.
+const ROW_LEN: usize = 720;
 
 /// One generation of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +170,11 @@ pub(crate) struct ObjectWrites {
 impl ObjectWrites {
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.rows() == 0
+    }
+
+    /// Makes room for so many more, whose names have so many bytes in all.
+    pub(crate) fn reserve(&mut self, objects: usize, names: usize) {
+        self.rows.reserve(objects * ROW_LEN + names);
     }
 
     /// Adds one: its facts, how its key is wrapped, and where it lies. With `many`, its entry puts others, too.
@@ -366,8 +373,9 @@ impl Tx {
         key: &LedgerKey,
         puts: impl IntoIterator<Item = &'a PutId>,
     ) -> Result<Vec<ObjectRow>, CatalogError> {
-        let mut bulk = Bulk::with_capacity(4096);
-        puts.into_iter().for_each(|put| {
+        let puts = puts.into_iter();
+        let mut bulk = Bulk::with_capacity(puts.size_hint().0 * 40);
+        puts.for_each(|put| {
             bulk.row().bytes(put.as_bytes());
         });
         let sql = self.sql(concat!(
@@ -386,8 +394,9 @@ impl Tx {
         tenant: &TenantId,
         ids: impl IntoIterator<Item = &'a ObjectId>,
     ) -> Result<Vec<ObjectId>, CatalogError> {
-        let mut bulk = Bulk::with_capacity(4096);
-        ids.into_iter().for_each(|id| {
+        let ids = ids.into_iter();
+        let mut bulk = Bulk::with_capacity(ids.size_hint().0 * 40);
+        ids.for_each(|id| {
             bulk.row().bytes(id.as_bytes());
         });
         let sql = self.sql(

@@ -83,8 +83,8 @@ impl PathWrites {
 }
 
 /// The places of a batch, as a parameter.
-fn places<'a>(places: impl IntoIterator<Item = (DatasetId, &'a str)>) -> String {
-    let mut bulk = Bulk::with_capacity(4096);
+fn places(places: &[(DatasetId, &str)]) -> String {
+    let mut bulk = Bulk::with_capacity(places.iter().map(|(_, path)| path.len() + 56).sum());
     for (at, (dataset, path)) in (0..).zip(places) {
         bulk.row().number(at).bytes(dataset.as_bytes()).text(path);
     }
@@ -100,7 +100,7 @@ impl Tx {
              LEFT JOIN tombstones t ON t.dataset = unhex(j.value->>1) AND t.path = j.value->>2 \
              WHERE p.generation IS NOT NULL OR t.through IS NOT NULL",
         );
-        let query = sqlx::query(sql).bind(places(wanted.iter().copied()));
+        let query = sqlx::query(sql).bind(places(wanted));
         let mut found = vec![PathRow::default(); wanted.len()];
         for row in query.fetch_all(self.connection()).await? {
             let at = usize::try_from(number(&row, 0)?).unwrap_or(usize::MAX);

@@ -44,7 +44,8 @@ impl Content<'_> {
     /// The exact bytes, with a fresh salt.
     pub(super) fn write(self) -> Result<Part, PartError> {
         let salt = HEXLOWER.encode(&random_bytes::<16>()?);
-        let bytes = exact::to_vec(&Content { salt: &salt, ..self })?;
+        let size = 512 + self.call.map_or(0, |call| call.call.size());
+        let bytes = exact::to_vec_of(&Content { salt: &salt, ..self }, size)?;
         let hash = Private::hash(&bytes);
         Ok(Part { bytes, hash })
     }

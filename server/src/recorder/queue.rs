@@ -83,6 +83,20 @@ impl Waiting {
         Ok(Self { tenant, attempt, part, request, answer })
     }
 
+    /// About how many bytes its entries have.
+    pub(super) fn public_size(&self) -> usize {
+        match &self.attempt {
+            Attempt::Put(put) => 1024 + 110 * put.objects.len(),
+            Attempt::Release(release) => 1024 + 32 * release.parts.len(),
+            _ => 1024,
+        }
+    }
+
+    /// And its private parts, but for what comes with them: a session, or a later entry.
+    pub(super) fn private_size(&self) -> usize {
+        self.part.as_ref().map_or(0, |part| part.bytes.len() + 64)
+    }
+
     /// About how many objects it deals with.
     fn weight(&self) -> usize {
         match &self.attempt {

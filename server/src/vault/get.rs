@@ -269,12 +269,14 @@ impl Data<'_> {
     }
 
     async fn small(&self, parts: &[ReleasePart]) -> Result<v1::GetFrame, Error> {
-        let mut data = Vec::with_capacity(MAX_FRAME);
         let mut ranges = Vec::with_capacity(parts.len());
+        let mut length = 0;
         for part in parts {
             let (start, end) = sealed_bytes(part)?;
             ranges.push(part.object.offset + start..part.object.offset + end);
+            length += end - start;
         }
+        let mut data = Vec::with_capacity(usize::try_from(length).unwrap_or(MAX_FRAME).min(MAX_FRAME));
         for segment in self.vault.blobs.ranges(&parts[0].object.blob, &ranges).await? {
             data.extend_from_slice(&segment);
         }

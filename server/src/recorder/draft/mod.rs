@@ -179,8 +179,8 @@ impl<'a> Draft<'a> {
             blobs: BTreeMap::new(),
             marks: Marks::default(),
             writes: Writes {
-                public: Vec::with_capacity(64 * 1024),
-                private: Vec::with_capacity(64 * 1024),
+                public: Vec::new(),
+                private: Vec::new(),
                 tenant: None,
                 authority: Vec::new(),
                 orders: Vec::new(),
@@ -212,6 +212,8 @@ impl<'a> Draft<'a> {
             self.sum_up(more)?;
         }
         self.pass_over_shredded();
+        self.writes.public.reserve(waiting.iter().map(Waiting::public_size).sum());
+        self.writes.private.reserve(waiting.iter().map(Waiting::private_size).sum());
         let first = |at: &usize| match &waiting[*at].attempt {
             Attempt::Order(order) => takes_away(&order.verified.order().instruction),
             _ => false,

@@ -203,6 +203,8 @@ impl<'a> Draft<'a> {
         let event = if call.signed.call.rekeys() { Event::ObjectRekeyed } else { Event::ObjectPut };
         let first = self.head.size();
         let mut facts: Vec<PutFact> = Vec::new();
+        let names = put.objects.iter().map(|object| object.path.as_str().len() + object.dataset_name.as_str().len());
+        self.writes.objects.reserve(put.objects.len(), names.sum());
         let mut fresh = plans.iter().filter(|plan| matches!(plan, Plan::Becomes(_))).count();
         let mut part = Some(part);
         for (plan, object) in plans.into_iter().zip(&put.objects) {
