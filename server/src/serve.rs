@@ -157,7 +157,7 @@ impl Server {
         // Nobody is let in before it is known which keys are blocked.
         blocks::find(&vault).await?;
         // Nor before the other nodes know which root keys this one has.
-        crate::vault::root::announce(&vault).await?;
+        crate::vault::root::announce(&vault, &vault.rotations.roots.newest().id()).await?;
         let listen = options.listen.unwrap_or(config.listen);
         Ok(Self {
             vault: Arc::new(vault),

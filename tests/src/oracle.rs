@@ -239,7 +239,7 @@ pub fn config(folder: &Path) -> Config {
 }
 
 /// The catalog, opened beside whoever else has it open.
-pub(crate) async fn open(folder: &Path) -> AnyConnection {
+pub async fn open(folder: &Path) -> AnyConnection {
     sqlx::any::install_default_drivers();
     match config(folder).catalog {
         CatalogUrl::Sqlite(path) => {

@@ -102,11 +102,11 @@ impl Rotations {
         self.progress.subscribe()
     }
 
-    /// From now on the newest root key wraps.
-    async fn switch(&self) {
+    /// From now on this root key wraps.
+    async fn switch(&self, root: &str) {
         // What was wrapped with the old key is committed first.
         let _alone = self.gate.write().await;
-        self.roots.switch();
+        self.roots.switch(root);
     }
 
     /// Makes a new root key, and has it take over.
@@ -209,27 +209,26 @@ pub(crate) async fn run(vault: Arc<Vault>, stop: CancellationToken) {
     }
 }
 
-/// Says which root keys this node has, and has the newest wrap if every other node has it too. The nodes that do not have it, and those that do
-/// not wrap with it yet. Before a node serves it does this once.
-pub(crate) async fn announce(vault: &Vault) -> Result<(Vec<NodeId>, Vec<NodeId>), Error> {
+/// Says that this is the newest root key of this node, and has it wrap if every other node has it too. The nodes that do not have it, and
+/// those that do not wrap with it yet. Before a node serves it does this once.
+pub(crate) async fn announce(vault: &Vault, newest: &str) -> Result<(Vec<NodeId>, Vec<NodeId>), Error> {
     // A file is one node's.
     if !vault.catalog.is_shared() {
-        vault.rotations.switch().await;
+        vault.rotations.switch(newest).await;
         return Ok(Default::default());
     }
     let roots = &vault.rotations.roots;
-    let newest = roots.newest().id();
     loop {
         let wraps = roots.id();
         let now = vault.recorder.now();
         let until = Millis(now.0.saturating_add(HOLDS));
-        let others = vault.catalog.tell_root(&vault.node, (&wraps, &newest), now, until).await?;
+        let others = vault.catalog.tell_root(&vault.node, (&wraps, newest), now, until).await?;
         let nodes = |lacks: fn(&OtherNode, &str) -> bool| -> Vec<NodeId> {
-            others.iter().filter(|other| lacks(other, &newest)).map(|other| other.node).collect()
+            others.iter().filter(|other| lacks(other, newest)).map(|other| other.node).collect()
         };
         let without = nodes(|other, newest| other.newest != newest && other.wraps != newest);
         if without.is_empty() && wraps != newest {
-            vault.rotations.switch().await;
+            vault.rotations.switch(newest).await;
             continue;
         }
         return Ok((without, nodes(|other, newest| other.wraps != newest)));
@@ -239,11 +238,16 @@ pub(crate) async fn announce(vault: &Vault) -> Result<(Vec<NodeId>, Vec<NodeId>)
 async fn work(vault: &Vault, stop: &CancellationToken) -> Result<(), Error> {
     let rotations = &vault.rotations;
     let root = rotations.roots.newest();
-    let (without, behind) = announce(vault).await?;
-    if !rotations.progress.borrow().rotating {
-        return Ok(());
+    let id = root.id();
+    let (without, behind) = announce(vault, &id).await?;
+    {
+        // Another may have begun to take over meanwhile: of that one no node has said anything yet.
+        let progress = rotations.progress.borrow();
+        if !progress.rotating || progress.root != id {
+            return Ok(());
+        }
     }
-    let signpost = signpost(&root.id());
+    let signpost = signpost(&id);
     let (total, left) = vault.catalog.count_wrapped(&signpost).await?;
     let waiting_for = without.iter().map(ToString::to_string).collect();
     rotations.progress.send_modify(|progress| {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sqlx::Connection;
 use strongroom_client::{Connect, GetOptions, Identity};
 use strongroom_server::config::RootProvider;
 use strongroom_test_services::{Engine, Moto, Postgres, on_each_engine, on_moto, on_postgres_alone};
@@ -193,6 +194,38 @@ async fn a_server_that_is_killed_at_random_goes_on() {
     }
 }
 
+/// A root key begins to take over just while its node says which one it has: that was about the one before.
+async fn what_a_node_says_of_one_root_key_is_not_about_the_next() {
+    let url = Postgres::shared().database();
+    let cluster = Cluster::start(STRONGROOM, Stores { catalog: Some(&url), bucket: None }, "", 1).await;
+    let admin = Identity::generate().unwrap();
+    let (node, here) = (&cluster.nodes()[0], cluster.beside());
+    let connect = |identity: &Identity| {
+        let address = node.address().to_string();
+        Connect::to(address, cluster.vault_key(), strongroom_tests::copy(identity)).open()
+    };
+    let tenant = "acme".parse().unwrap();
+    let operator = cluster.operator();
+    connect(&operator).await.unwrap().create_tenant(&tenant, &[admin.fingerprint()]).await.unwrap();
+
+    let mut database = strongroom_tests::oracle::open(&cluster.folder()).await;
+    let mut lock = database.begin().await.unwrap();
+    sqlx::query("LOCK TABLE root_nodes").execute(&mut *lock).await.unwrap();
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'root_nodes'::regclass";
+    while tamper::number(&cluster.folder(), waiting).await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    command(here, "root rotate node0 --to file --detach").await.ok();
+    lock.rollback().await.unwrap();
+
+    assert_eq!(rotated(here, "node0").await["error"], serde_json::Value::Null);
+    destroy_first(&here.join("node0"));
+    node.kill();
+    node.try_start().unwrap();
+    connect(&admin).await.unwrap().rotate_key(&tenant).await.unwrap();
+    cluster.ledger("acme").await;
+}
+
 async fn no_key_is_wrapped_anew_before_every_node_has_the_new_root_key() {
     let url = Postgres::shared().database();
     let cluster = Cluster::start(STRONGROOM, Stores { catalog: Some(&url), bucket: None }, "", 2).await;
@@ -253,7 +286,10 @@ on_each_engine!((flavor = "multi_thread")
     a_server_that_is_killed_at_random_goes_on,
 );
 
-on_postgres_alone!((flavor = "multi_thread") no_key_is_wrapped_anew_before_every_node_has_the_new_root_key);
+on_postgres_alone!((flavor = "multi_thread")
+    no_key_is_wrapped_anew_before_every_node_has_the_new_root_key,
+    what_a_node_says_of_one_root_key_is_not_about_the_next,
+);
 
 on_moto! {
     #[tokio::test(flavor = "multi_thread")]

@@ -77,9 +77,12 @@ impl Roots {
         *ring = Ring { keys, wraps: ring.wraps + 1 };
     }
 
-    /// From now on the newest wraps.
-    pub(crate) fn switch(&self) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).wraps = 0;
+    /// From now on the one of this id wraps, if it is still there.
+    pub(crate) fn switch(&self, id: &str) {
+        let mut ring = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = ring.keys.iter().position(|root| root.id() == id) {
+            ring.wraps = place;
+        }
     }
 
     /// Lets go of all but the newest.
@@ -146,7 +149,7 @@ mod tests {
         assert!(old.starts_with(&signpost(&first.id())) && without_signpost(&old).len() == bare.len());
         roots.add(second.clone());
         assert!(roots.id() == first.id() && roots.newest().id() == second.id());
-        roots.switch();
+        roots.switch(&second.id());
         let new = roots.wrap(&place("acme"), &secret).await.unwrap();
         assert!(new.starts_with(&signpost(&second.id())) && roots.id() == second.id());
         for wrapped in [&bare, &old, &new] {
