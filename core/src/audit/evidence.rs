@@ -371,7 +371,7 @@ impl Archive {
             if entry.session != Some(session) || opening.key.fingerprint() != entry.actor.key {
                 return Err("the opening beside it is another one's".to_owned());
             }
-            self.sessions.insert(session, (entry.actor.key, opening.opening.call_key.clone()));
+            self.sessions.insert(session, (entry.actor.key, opening.opening.call_key));
             self.proven.signatures += 1;
         }
         if let (Some(call), Some(session)) = (&private.call, entry.session) {
