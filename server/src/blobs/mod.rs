@@ -285,7 +285,9 @@ impl Blobs {
         }
         match (found.payload, &self.place) {
             (GetResultPayload::File(file, _), _) => Ok(read_file(file, range, blob.to_owned())),
-            (GetResultPayload::Stream(body), Place::Bucket(bucket)) => Ok(bucket.clone().stream(path, range, body)),
+            (GetResultPayload::Stream(body), Place::Bucket(bucket)) => {
+                Ok(bounded(bucket.clone().stream(path, range, body)))
+            }
             (GetResultPayload::Stream(body), Place::Disk(_)) => {
                 Ok(body.map(|chunk| chunk.map_err(|error| BlobError::unavailable("read", error))).boxed())
             }
@@ -315,6 +317,24 @@ impl Blobs {
             _ => BlobError::unavailable("read", error),
         }
     }
+}
+
+/// A bucket sends chunks as they come: none goes on larger than those of a file.
+fn bounded(chunks: BoxStream<'static, Result<Bytes, BlobError>>) -> BoxStream<'static, Result<Bytes, BlobError>> {
+    let pieces = |chunk: Result<Bytes, BlobError>| {
+        let mut pieces = Vec::with_capacity(1);
+        match chunk {
+            Err(error) => pieces.push(Err(error)),
+            Ok(mut rest) => {
+                while rest.len() as u64 > CHUNK {
+                    pieces.push(Ok(rest.split_to(CHUNK as usize)));
+                }
+                pieces.push(Ok(rest));
+            }
+        }
+        stream::iter(pieces)
+    };
+    chunks.flat_map(pieces).boxed()
 }
 
 /// Reads a range of a file chunk by chunk, one ahead of its consumer and one at a time: the file has one position.
