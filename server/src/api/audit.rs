@@ -1,6 +1,5 @@
 //! `Audit`: the ledger, read. To admins of the tenant; to others, what they were released themselves.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use strongroom_core::grant::Refusal;
@@ -10,17 +9,16 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::{Request, Response, Status};
 
+use super::streams::{QUEUE, Stop, end};
 use super::{answer, caller, cosign, extracts, ledgers, log, optional, page_size, parse, picks, tenant_name};
 use crate::answer::{refuse, seen_message};
-use crate::cuts::{self, Gone};
+use crate::cuts;
 use crate::error::Error;
 use crate::tenants::Tenant;
 use crate::vault::audit::{Filter, Line, page};
 use crate::vault::own::{Asked, Own, Whose, own_releases};
 use crate::vault::{Vault, session, standing};
 
-/// Frames that may wait for the reader.
-const QUEUE: usize = 4;
 /// A frame is sent when it has about this many bytes.
 const FRAME: usize = 1024 * 1024;
 
@@ -94,10 +92,8 @@ impl v1::audit_server::Audit for AuditApi {
         let query = begin(&vault, &request).await.map_err(|error| refuse(&error, None))?;
         let (sender, receiver) = cuts::channel(QUEUE);
         tokio::spawn(async move {
-            match run(&vault, query, &sender).await {
-                Ok(()) | Err(Stop::Gone) => {}
-                Err(Stop::Failed(error)) => sender.fail(refuse(&error, None)).await,
-            }
+            let worked = run(&vault, query, &sender).await;
+            end(sender, worked).await;
         });
         Ok(Response::new(receiver))
     }
@@ -164,9 +160,7 @@ async fn begin(vault: &Vault, request: &Request<v1::QueryRequest>) -> Result<Que
             Some(found.ok_or_else(|| Refusal::new(Reason::NotFound, "no such vendor"))?)
         }
     };
-    if let Some(unknown) = message.events.iter().find(|name| Event::ALL.iter().all(|event| event.name() != *name)) {
-        return Err(Error::Invalid(format!("there is no event {unknown}").into()));
-    }
+    let mut events = extracts::events(&message.events)?;
     let outcome = match message.outcome.as_str() {
         "" => None,
         "done" => Some(Outcome::Done),
@@ -178,10 +172,9 @@ async fn begin(vault: &Vault, request: &Request<v1::QueryRequest>) -> Result<Que
         return Err(Error::Invalid("a prefix is of a dataset: name it too".into()));
     }
     let incident = optional("the incident", &message.incident)?;
-    let mut events: BTreeSet<String> = message.events.iter().cloned().collect();
     if incident.is_some() && events.is_empty() {
         // Of most entries it is clear that they belong to none.
-        events.extend(Event::ALL.into_iter().filter(|event| !event.is_of_call()).map(|event| event.name().to_owned()));
+        events.extend(Event::ALL.into_iter().filter(|event| !event.is_of_call()));
     }
     let filter = Filter {
         since: (message.since != 0).then_some(Millis(message.since)),
@@ -202,28 +195,16 @@ async fn begin(vault: &Vault, request: &Request<v1::QueryRequest>) -> Result<Que
     Ok(Query { tenant, from: Index(message.from), to, limit, offset, filter, key: caller.key })
 }
 
-/// Why a stream ends before its end.
-pub(super) enum Stop {
-    Gone,
-    Failed(Error),
-}
-
-impl From<Gone> for Stop {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
-}
-
 async fn run(vault: &Vault, query: Query, sender: &cuts::Sender<v1::QueryFrame>) -> Result<(), Stop> {
     let Query { tenant, mut from, to, mut limit, mut offset, filter, key } = query;
     let mut search = filter.search();
     let mut entries = Vec::new();
     let mut bytes = 0;
     while from < to && limit > 0 {
-        vault.recorder.operators().blocked().admit_key(&key).map_err(|refusal| Stop::Failed(refusal.into()))?;
-        let (lines, next) = page(vault, &tenant, from, to, &filter, &mut search).await.map_err(Stop::Failed)?;
+        vault.recorder.operators().blocked().admit_key(&key)?;
+        let (lines, next) = page(vault, &tenant, from, to, &filter, &mut search).await?;
         if next <= from {
-            return Err(Stop::Failed(Error::Integrity("the ledger ends before its head".into())));
+            return Err(Error::Integrity("the ledger ends before its head".into()).into());
         }
         from = next;
         for Line { public, private, names } in lines {
@@ -243,7 +224,7 @@ async fn run(vault: &Vault, query: Query, sender: &cuts::Sender<v1::QueryFrame>)
             }
         }
     }
-    let view = vault.recorder.view(&tenant).await.map_err(|error| Stop::Failed(error.into()))?;
+    let view = vault.recorder.view(&tenant).await?;
     sender.send(v1::QueryFrame { entries, seen: Some(seen_message(view.seen)) }).await?;
     Ok(())
 }

@@ -12,17 +12,15 @@ use strongroom_core::ledger::extract::{Doers, MAX_GRANTS, MAX_KEYS, MAX_VENDORS,
 use strongroom_proto::v1;
 use tonic::Request;
 
-use super::audit::Stop;
+use super::streams::{QUEUE, Stop, end};
 use super::{bytes_id, caller, tenant_name};
-use crate::answer::{refuse, seen_message};
+use crate::answer::seen_message;
 use crate::cuts;
 use crate::error::Error;
 use crate::recorder::{Extracted, Extracts};
 use crate::tenants::Tenant;
 use crate::vault::{Vault, standing};
 
-/// Frames that may wait for the reader.
-const QUEUE: usize = 4;
 /// A frame is sent when it has about this many bytes.
 const FRAME: usize = 512 * 1024;
 
@@ -45,10 +43,8 @@ pub(super) async fn extract(
     let (sender, receiver) = cuts::channel(QUEUE);
     let vault = vault.clone();
     tokio::spawn(async move {
-        match run(&vault, &tenant, extracts, &caller.key, &sender).await {
-            Ok(()) | Err(Stop::Gone) => {}
-            Err(Stop::Failed(error)) => sender.fail(refuse(&error, None)).await,
-        }
+        let worked = run(&vault, &tenant, extracts, &caller.key, &sender).await;
+        end(sender, worked).await;
     });
     Ok(receiver)
 }
@@ -60,11 +56,10 @@ async fn run(
     key: &Fingerprint,
     sender: &cuts::Sender<v1::ExtractFrame>,
 ) -> Result<(), Stop> {
-    let failed = |error: Error| Stop::Failed(error);
     let mut frame = Frame::default();
-    while let Some(some) = extracts.next().await.map_err(|error| failed(error.into()))? {
+    while let Some(some) = extracts.next().await? {
         // A key that is blocked meanwhile reads no further.
-        vault.recorder.operators().blocked().admit_key(key).map_err(|refusal| failed(refusal.into()))?;
+        vault.recorder.operators().blocked().admit_key(key)?;
         for Extracted { facts, entries, end } in some {
             if facts.is_none() && entries.is_empty() {
                 continue;
@@ -84,7 +79,7 @@ async fn run(
             }
         }
     }
-    let view = vault.recorder.view(tenant).await.map_err(|error| failed(error.into()))?;
+    let view = vault.recorder.view(tenant).await?;
     let mut last = frame.take();
     last.seen = Some(seen_message(view.seen));
     sender.send(last).await?;
@@ -124,7 +119,8 @@ impl Frame {
     }
 }
 
-fn events(names: &[String]) -> Result<BTreeSet<Event>, Error> {
+/// Events by their names.
+pub(super) fn events(names: &[String]) -> Result<BTreeSet<Event>, Error> {
     let event = |name: &String| {
         let found = Event::ALL.into_iter().find(|event| event.name() == name);
         found.ok_or_else(|| Error::Invalid(format!("there is no event {name}").into()))

@@ -11,6 +11,7 @@ mod log;
 mod picks;
 mod sessions;
 mod state;
+mod streams;
 mod vault;
 mod vendors;
 

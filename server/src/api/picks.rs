@@ -9,16 +9,13 @@ use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
 use tonic::Request;
 
-use super::audit::Stop;
+use super::streams::{QUEUE, Stop, end};
 use super::{caller, tenant_name};
-use crate::answer::refuse;
 use crate::cuts;
 use crate::error::Error;
 use crate::recorder::{Picked, Picks};
 use crate::vault::{Vault, standing};
 
-/// Frames that may wait for the reader.
-const QUEUE: usize = 4;
 /// A frame is sent when it has about this many bytes.
 const FRAME: usize = 512 * 1024;
 /// The most entries that are asked for at once.
@@ -47,10 +44,8 @@ pub(super) async fn pick(
     let (sender, receiver) = cuts::channel(QUEUE);
     let vault = vault.clone();
     tokio::spawn(async move {
-        match run(&vault, picks, &caller.key, &sender).await {
-            Ok(()) | Err(Stop::Gone) => {}
-            Err(Stop::Failed(error)) => sender.fail(refuse(&error, None)).await,
-        }
+        let worked = run(&vault, picks, &caller.key, &sender).await;
+        end(sender, worked).await;
     });
     Ok(receiver)
 }
@@ -62,10 +57,9 @@ async fn run(
     sender: &cuts::Sender<v1::PickFrame>,
 ) -> Result<(), Stop> {
     let (mut entries, mut bytes) = (Vec::new(), 0);
-    while let Some(some) = picks.next().await.map_err(|error| Stop::Failed(error.into()))? {
+    while let Some(some) = picks.next().await? {
         // A key that is blocked meanwhile reads no further.
-        let admitted = vault.recorder.operators().blocked().admit_key(key);
-        admitted.map_err(|refusal| Stop::Failed(refusal.into()))?;
+        vault.recorder.operators().blocked().admit_key(key)?;
         for Picked { public, private, siblings } in some {
             bytes += public.len() + private.len() + siblings.len();
             entries.push(v1::PickedEntry { public, private, siblings });

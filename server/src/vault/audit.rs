@@ -24,7 +24,7 @@ use crate::vault::Vault;
 pub(crate) struct Filter {
     pub(crate) since: Option<Millis>,
     pub(crate) until: Option<Millis>,
-    pub(crate) events: BTreeSet<String>,
+    pub(crate) events: BTreeSet<Event>,
     pub(crate) key: Option<Fingerprint>,
     pub(crate) vendor: Option<VendorId>,
     pub(crate) grant: Option<GrantId>,
@@ -38,7 +38,7 @@ impl Filter {
     /// What of it summaries can tell.
     pub(crate) fn search(&self) -> Search {
         let Self { since, until, key, vendor, grant, outcome, .. } = *self;
-        let events = Event::ALL.into_iter().filter(|event| self.events.contains(event.name())).collect();
+        let events = self.events.clone();
         Search::new(Wanted { since, until, events, key, vendor, grant, dataset: self.dataset.clone(), outcome })
     }
 }
@@ -68,7 +68,8 @@ pub(crate) async fn page(
     let mut lines = Vec::new();
     for (public, private) in entries {
         // Most are told apart by their event alone, without being read.
-        if !filter.events.is_empty() && peek_event(&public).is_some_and(|event| !filter.events.contains(event)) {
+        let is_wanted = |name: &str| filter.events.iter().any(|event| event.name() == name);
+        if !filter.events.is_empty() && peek_event(&public).is_some_and(|name| !is_wanted(name)) {
             continue;
         }
         let entry = Entry::from_bytes(&public).map_err(|error| Error::Integrity(error.to_string().into()))?;
@@ -97,7 +98,7 @@ pub(crate) async fn page(
 fn passes(filter: &Filter, entry: &Entry, private: Option<&Private>) -> bool {
     filter.since.is_none_or(|since| entry.time >= since)
         && filter.until.is_none_or(|until| entry.time < until)
-        && (filter.events.is_empty() || filter.events.contains(entry.event.name()))
+        && (filter.events.is_empty() || filter.events.contains(&entry.event))
         && filter.key.is_none_or(|key| entry.actor.key == key)
         && filter.grant.is_none_or(|grant| entry.grants.contains(&grant))
         && filter.incident.is_none_or(|incident| belongs(incident, entry, private))
