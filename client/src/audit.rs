@@ -249,27 +249,31 @@ impl Reading {
     }
 
     /// Checks an entry's form, place and private part.
-    fn line(&self, entry: v1::LedgerEntry) -> Result<LedgerLine> {
-        let v1::LedgerEntry { public, private, names } = entry;
-        let parsed = Entry::from_bytes(&public).map_err(|error| Error::integrity(error.to_string()))?;
-        let place = |what: &str| Error::integrity(format!("entry {} of the ledger {what}", parsed.index));
-        let ended = self.query.to.is_some_and(|to| parsed.index >= to) || self.query.limit == Some(0);
-        if parsed.index < self.query.from || ended {
-            return Err(place("came where it was not asked for"));
+    fn line(&self, line: v1::LedgerEntry) -> Result<LedgerLine> {
+        let v1::LedgerEntry { public, private, names } = line;
+        let (entry, secret) = parsed(&public, &private)?;
+        let ended = self.query.to.is_some_and(|to| entry.index >= to) || self.query.limit == Some(0);
+        if entry.index < self.query.from || ended {
+            let what = format!("entry {} of the ledger came where it was not asked for", entry.index);
+            return Err(Error::integrity(what));
         }
-        let secret = if private.is_empty() {
-            None
-        } else {
-            if Private::hash(&private) != parsed.private {
-                return Err(place("has a private part that is not its own"));
-            }
-            Some(
-                Private::from_bytes(&private)
-                    .map_err(|error| place(&format!("has a private part that is no one: {error}")))?,
-            )
-        };
-        Ok(LedgerLine { entry: parsed, private: secret, names, public_bytes: public, private_bytes: private })
+        Ok(LedgerLine { entry, private: secret, names, public_bytes: public, private_bytes: private })
     }
+}
+
+/// An entry by its bytes, with its private part.
+pub(crate) fn parsed(public: &[u8], private: &[u8]) -> Result<(Entry, Option<Private>)> {
+    let entry = Entry::from_bytes(public).map_err(|error| Error::integrity(error.to_string()))?;
+    if private.is_empty() {
+        return Ok((entry, None));
+    }
+    let wrong = |what: String| Error::integrity(format!("entry {} of the ledger {what}", entry.index));
+    if Private::hash(private) != entry.private {
+        return Err(wrong("has a private part that is not its own".to_owned()));
+    }
+    let private = Private::from_bytes(private);
+    let private = private.map_err(|error| wrong(format!("has a private part that is none: {error}")))?;
+    Ok((entry, Some(private)))
 }
 
 fn request(tenant: &TenantName, query: &Query) -> v1::QueryRequest {

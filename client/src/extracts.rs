@@ -23,6 +23,7 @@ use tonic::Streaming;
 
 use futures::TryStreamExt;
 
+use crate::audit::parsed;
 use crate::connect::Vault;
 use crate::error::{Error, Result};
 use crate::retry::{Attempts, Safety};
@@ -223,21 +224,6 @@ impl Extracting {
         });
         Ok(Extracted { facts, entries: entries.collect::<Result<_>>()?, end: Index(end) })
     }
-}
-
-/// An entry by its bytes, with its private part.
-fn parsed(public: &[u8], private: &[u8]) -> Result<(Entry, Option<Private>)> {
-    let entry = Entry::from_bytes(public).map_err(|error| Error::integrity(error.to_string()))?;
-    if private.is_empty() {
-        return Ok((entry, None));
-    }
-    let wrong = |what: String| Error::integrity(format!("entry {} of the ledger {what}", entry.index));
-    if Private::hash(private) != entry.private {
-        return Err(wrong("has a private part that is not its own".to_owned()));
-    }
-    let private = Private::from_bytes(private);
-    let private = private.map_err(|error| wrong(format!("has a private part that is none: {error}")))?;
-    Ok((entry, Some(private)))
 }
 
 /// Entries that are picked.
