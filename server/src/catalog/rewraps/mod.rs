@@ -19,10 +19,9 @@ pub(crate) use page::{Page, Step, Stored};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use strongroom_core::ids::{Index, Millis, NodeId, TenantId};
-use strongroom_core::keys::wrap::Wrapped;
 
 use super::bulk::Bulk;
-use super::wraps::{SLOTS, apart};
+use super::wraps::apart;
 use super::{Catalog, CatalogError, Tx, number, signed};
 use crate::failpoint;
 
@@ -203,17 +202,8 @@ impl Catalog {
         step: &Step,
         lease: Millis,
     ) -> Result<Stored, CatalogError> {
-        // The tenant stands in the rows, too: so they are looked up one by one, and the table is not read for each.
-        let mut rows = Bulk::with_capacity(step.rows.len() * (2 * Wrapped::LEN + 80));
-        for (entry, ordinal, version, wrapped) in &step.rows {
-            rows.row().bytes(tenant.as_bytes()).number(*entry).number(u64::from(*ordinal));
-            rows.number(u64::from(*version)).bytes(wrapped.as_bytes());
-        }
-        let mut chunks = Bulk::with_capacity(step.chunks.len() * (2 * SLOTS as usize * Wrapped::LEN + 80));
-        for (entry, chunk, version, bytes) in &step.chunks {
-            chunks.row().bytes(tenant.as_bytes()).number(*entry).number(u64::from(*chunk));
-            chunks.number(u64::from(*version)).bytes(bytes);
-        }
+        let rows = rewrapped(tenant, &step.rows, |wrapped| wrapped.as_bytes());
+        let chunks = rewrapped(tenant, &step.chunks, |bytes| bytes);
         let mut tx = self.begin().await?;
         let now = tx.rewrap(tenant).await?;
         if !now.is_some_and(|now| now.version == step.version && now.place == step.from && now.finished.is_none()) {
@@ -226,7 +216,7 @@ impl Catalog {
                  WHERE wraps.tenant = unhex(j.value->>0) AND wraps.entry = CAST(j.value->>1 AS BIGINT) \
                  AND wraps.chunk = CAST(j.value->>2 AS BIGINT) AND wraps.version = CAST(j.value->>3 AS BIGINT)",
             );
-            let query = sqlx::query(sql).bind(chunks.finish()).bind(i64::from(step.version));
+            let query = sqlx::query(sql).bind(chunks).bind(i64::from(step.version));
             // A row that is gone: an object in it expired, and how the others are wrapped stands in their own rows now.
             if query.execute(tx.connection()).await?.rows_affected() != step.chunks.len() as u64 {
                 return Ok(Stored::Moved);
@@ -238,7 +228,7 @@ impl Catalog {
                  WHERE objects.tenant = unhex(j.value->>0) AND objects.entry = CAST(j.value->>1 AS BIGINT) \
                  AND objects.ordinal = CAST(j.value->>2 AS BIGINT) AND objects.key_version = CAST(j.value->>3 AS BIGINT)",
             );
-            let query = sqlx::query(sql).bind(rows.finish()).bind(i64::from(step.version));
+            let query = sqlx::query(sql).bind(rows).bind(i64::from(step.version));
             done += query.execute(tx.connection()).await?.rows_affected();
         }
         let sql = tx.sql(
@@ -281,6 +271,18 @@ impl Catalog {
         tx.commit().await?;
         Ok(finished)
     }
+}
+
+/// Rows by entry, place in there and the version they were under, each with its new bytes. The tenant stands in the rows, too: so they
+/// are looked up one by one, and the table is not read for each.
+fn rewrapped<T>(tenant: &TenantId, rows: &[(u64, u32, u32, T)], bytes: impl Fn(&T) -> &[u8]) -> String {
+    let long = rows.first().map_or(0, |(.., first)| bytes(first).len());
+    let mut bulk = Bulk::with_capacity(rows.len() * (2 * long + 80));
+    for (entry, place, version, new) in rows {
+        bulk.row().bytes(tenant.as_bytes()).number(*entry).number(u64::from(*place));
+        bulk.number(u64::from(*version)).bytes(bytes(new));
+    }
+    bulk.finish()
 }
 
 fn rewrap(row: &AnyRow) -> Result<Rewrap, CatalogError> {
