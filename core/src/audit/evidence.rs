@@ -474,8 +474,11 @@ pub struct Told {
     /// [`Proven::bytes_total`].
     pub bytes_total: u64,
     /// By put index and ordinal: the segments that were released, and their plaintext bytes.
-    pub read: BTreeMap<(Index, u32), (Vec<(u32, u32)>, u64)>,
+    pub read: BTreeMap<(Index, u32), Released>,
 }
+
+/// The segments of an object that were released: each range's first, and one past its last; and their plaintext bytes.
+pub type Released = (Vec<(u32, u32)>, u64);
 
 impl Report {
     /// The report as it may be shown to others: without the folders of which nothing was released, and without the words of orders

@@ -33,6 +33,9 @@ pub struct BundleFiles<'a> {
     pub hashes: &'a [u8],
 }
 
+/// An entry's public bytes, and those of its private part: empty if it was erased.
+pub type EntryParts<'a> = (&'a [u8], &'a [u8]);
+
 impl Outline {
     /// Reads it: all files must be there, and no others; those of bundles are not read.
     ///
@@ -87,11 +90,7 @@ impl Outline {
     ///
     /// # Errors
     /// What is wrong with the files.
-    pub fn bundle<'a, E>(
-        &self,
-        entries: Tile,
-        files: BundleFiles<'a>,
-    ) -> Result<Vec<(&'a [u8], &'a [u8])>, LogFinding<E>> {
+    pub fn bundle<'a, E>(&self, entries: Tile, files: BundleFiles<'a>) -> Result<Vec<EntryParts<'a>>, LogFinding<E>> {
         let (private, hashes) = (entries.beside(Kind::Private), entries.beside(Kind::Hashes(0)));
         let wrong = |tile: Tile| move |error: TileError| LogFinding::Tile { tile, error };
         let publics = entries.parts(files.entries).map_err(wrong(entries))?;

@@ -159,7 +159,7 @@ impl Scene {
         let mut ask = self.ledger.ask_get(&self.session, Some(self.grants[grant].id), &[PATHS[theft.object]]);
         let windows = [(start, end.min(1024)), (1024, end)];
         for (at, (from, to)) in windows.into_iter().enumerate() {
-            if from >= to || (at == 1 && !(theft.goes_on && !stolen.is_empty())) {
+            if from >= to || (at == 1 && (stolen.is_empty() || !theft.goes_on)) {
                 continue;
             }
             let part = put.part(0, from, to);

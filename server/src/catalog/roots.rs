@@ -37,27 +37,27 @@ pub(crate) struct OtherNode {
 /// Where to go on: after this one.
 pub(crate) type Place = (TenantId, u32);
 
-/// What a cell is, in the order in which they are dealt with.
+/// Which key a cell holds, in the order in which they are dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    LedgerKey,
+    Ledger,
     /// The first log key of a tenant.
-    LogKey,
+    Log,
     /// A log key that came after the first.
-    LaterLogKey,
-    TenantKey,
+    LaterLog,
+    Tenant,
 }
 
 /// All kinds.
-pub(crate) const KINDS: [Kind; 4] = [Kind::LedgerKey, Kind::LogKey, Kind::LaterLogKey, Kind::TenantKey];
+pub(crate) const KINDS: [Kind; 4] = [Kind::Ledger, Kind::Log, Kind::LaterLog, Kind::Tenant];
 
 impl Kind {
     /// What its cells are for.
     pub(crate) fn purpose(self) -> Purpose {
         match self {
-            Self::LedgerKey => Purpose::LedgerKey,
-            Self::LogKey | Self::LaterLogKey => Purpose::LogKey,
-            Self::TenantKey => Purpose::TenantKey,
+            Self::Ledger => Purpose::LedgerKey,
+            Self::Log | Self::LaterLog => Purpose::LogKey,
+            Self::Tenant => Purpose::TenantKey,
         }
     }
 }
@@ -72,20 +72,20 @@ impl Catalog {
         limit: u32,
     ) -> Result<Vec<Cell>, CatalogError> {
         let sql = match kind {
-            Kind::LedgerKey => {
+            Kind::Ledger => {
                 "SELECT id, name, 1, ledger_key FROM tenants WHERE (id > $1 OR (id = $1 AND 1 > $2)) \
                  AND substr(ledger_key, 1, 12) <> $3 ORDER BY id LIMIT $4"
             }
-            Kind::LogKey => {
+            Kind::Log => {
                 "SELECT id, name, 1, log_key FROM tenants WHERE (id > $1 OR (id = $1 AND 1 > $2)) \
                  AND substr(log_key, 1, 12) <> $3 ORDER BY id LIMIT $4"
             }
-            Kind::LaterLogKey => {
+            Kind::LaterLog => {
                 "SELECT k.tenant, t.name, k.version, k.wrapped FROM log_keys k JOIN tenants t ON t.id = k.tenant \
                  WHERE (k.tenant, k.version) > ($1, $2) AND substr(k.wrapped, 1, 12) <> $3 \
                  ORDER BY k.tenant, k.version LIMIT $4"
             }
-            Kind::TenantKey => {
+            Kind::Tenant => {
                 // A version that was destroyed is an empty row.
                 "SELECT k.tenant, t.name, k.version, k.wrapped FROM tenant_keys k JOIN tenants t ON t.id = k.tenant \
                  WHERE (k.tenant, k.version) > ($1, $2) AND length(k.wrapped) > 0 AND substr(k.wrapped, 1, 12) <> $3 \
@@ -128,20 +128,20 @@ impl Catalog {
             bulk.row().bytes(cell.tenant.as_bytes()).number(u64::from(cell.version)).bytes(&cell.wrapped).bytes(new);
         }
         let sql = match kind {
-            Kind::LedgerKey => {
+            Kind::Ledger => {
                 "UPDATE tenants SET ledger_key = unhex(j.value->>3) FROM jsonb_each($1) j \
                  WHERE tenants.id = unhex(j.value->>0) AND tenants.ledger_key = unhex(j.value->>2)"
             }
-            Kind::LogKey => {
+            Kind::Log => {
                 "UPDATE tenants SET log_key = unhex(j.value->>3) FROM jsonb_each($1) j \
                  WHERE tenants.id = unhex(j.value->>0) AND tenants.log_key = unhex(j.value->>2)"
             }
-            Kind::LaterLogKey => {
+            Kind::LaterLog => {
                 "UPDATE log_keys SET wrapped = unhex(j.value->>3) FROM jsonb_each($1) j \
                  WHERE log_keys.tenant = unhex(j.value->>0) AND log_keys.version = CAST(j.value->>1 AS BIGINT) \
                  AND log_keys.wrapped = unhex(j.value->>2)"
             }
-            Kind::TenantKey => {
+            Kind::Tenant => {
                 "UPDATE tenant_keys SET wrapped = unhex(j.value->>3) FROM jsonb_each($1) j \
                  WHERE tenant_keys.tenant = unhex(j.value->>0) AND tenant_keys.version = CAST(j.value->>1 AS BIGINT) \
                  AND tenant_keys.wrapped = unhex(j.value->>2)"

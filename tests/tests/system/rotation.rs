@@ -307,7 +307,6 @@ async fn a_rotation_that_is_killed_at_random_leaves_nothing_behind() {
         "seed {seed}: {count} objects, {times} kills, {interrupted} of them amid a rotation, {reads} reads and {} writes meanwhile",
         written.len()
     );
-    println!("{told}; {rotation:?}");
     assert!(interrupted > 0, "no kill came in time ({told})");
     assert!(reads > 0 && !written.is_empty(), "{told}");
     assert_eq!((rotation.version, rotation.skipped), (version, 0), "{told}");
