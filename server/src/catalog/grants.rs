@@ -5,8 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{Row, SqlStr};
 use strongroom_core::exact;
 use strongroom_core::grant::{Grant, Holder, Renewal, Tally, Usage};
 use strongroom_core::identity::Fingerprint;
@@ -86,10 +86,7 @@ impl Catalog {
             renewed!(),
             " WHERE g.tenant = $1 AND g.holder = $2 AND g.issued < $3 ORDER BY g.issued DESC LIMIT $4",
         ));
-        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(holder_bytes(holder));
-        let query = query.bind(before.map_or(i64::MAX, signed)).bind(i64::from(limit));
-        let rows = query.fetch_all(self.reader()).await?;
-        let grants: Vec<Grant> = rows.iter().map(|row| checked(row, key)).collect::<Result<_, _>>()?;
+        let grants = self.newest(sql, tenant, key, &holder_bytes(holder), before, limit).await?;
         match grants.iter().find(|grant| grant.terms.holder != *holder) {
             Some(other) => Err(CatalogError::integrity(format!("the row of grant {} names another holder", other.id))),
             None => Ok(grants),
@@ -113,14 +110,27 @@ impl Catalog {
             renewed!(),
             " WHERE g.tenant = $1 AND g.parent = $2 AND g.issued < $3 ORDER BY g.issued DESC LIMIT $4",
         ));
-        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(&parent.as_bytes()[..]);
-        let query = query.bind(before.map_or(i64::MAX, signed)).bind(i64::from(limit));
-        let rows = query.fetch_all(self.reader()).await?;
-        let grants: Vec<Grant> = rows.iter().map(|row| checked(row, key)).collect::<Result<_, _>>()?;
+        let grants = self.newest(sql, tenant, key, parent.as_bytes(), before, limit).await?;
         match grants.iter().find(|grant| grant.terms.parent != Some(*parent)) {
             Some(other) => Err(CatalogError::integrity(format!("the row of grant {} names another parent", other.id))),
             None => Ok(grants),
         }
+    }
+
+    /// The grants that a statement finds by one of their columns.
+    async fn newest(
+        &self,
+        sql: SqlStr,
+        tenant: &TenantId,
+        key: &LedgerKey,
+        column: &[u8],
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, CatalogError> {
+        let query = sqlx::query(sql).bind(&tenant.as_bytes()[..]).bind(column);
+        let query = query.bind(before.map_or(i64::MAX, signed)).bind(i64::from(limit));
+        let rows = query.fetch_all(self.reader()).await?;
+        rows.iter().map(|row| checked(row, key)).collect()
     }
 
     /// When each of these was issued and, if ever, last used: by the rows' own word, which decides nothing.
