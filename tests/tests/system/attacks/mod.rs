@@ -8,28 +8,11 @@ mod rollback;
 mod table;
 mod wire;
 
-use strongroom_client::{Error, Reason};
-use strongroom_proto::status::Failure;
+use strongroom_client::Reason;
 use strongroom_proto::v1::get_frame::Frame;
 use strongroom_tests::raw::Raw;
 
-/// Why the SDK's call failed.
-#[track_caller]
-fn reason<T>(result: Result<T, Error>) -> Reason {
-    match result {
-        Ok(_) => panic!("it was not refused"),
-        Err(error) => error.reason(),
-    }
-}
-
-/// Why a call without the SDK failed.
-#[track_caller]
-fn refusal<T>(result: Result<T, Failure>) -> Reason {
-    match result {
-        Ok(_) => panic!("it was not refused"),
-        Err(failure) => failure.reason,
-    }
-}
+use crate::bad_input::{reason, refusal};
 
 /// The frames of a read that came before its end, and how it ended.
 pub(crate) async fn frames(raw: &Raw, call: strongroom_proto::v1::SignedCall) -> (Vec<Frame>, Result<(), Reason>) {

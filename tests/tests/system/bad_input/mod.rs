@@ -23,7 +23,7 @@ pub(crate) fn reason<T>(result: Result<T, Error>) -> Reason {
 
 /// Why a call without the SDK failed.
 #[track_caller]
-fn refusal<T>(result: Result<T, Failure>) -> Reason {
+pub(crate) fn refusal<T>(result: Result<T, Failure>) -> Reason {
     match result {
         Ok(_) => panic!("it was not refused"),
         Err(failure) => failure.reason,
