@@ -32,7 +32,7 @@ pub(crate) fn azurite() -> Option<PathBuf> {
     is_program(&installed().join("azurite/node_modules/.bin/azurite-blob")).or_else(|| program("azurite-blob"))
 }
 
-/// A Python with what reads exports: DuckDB, and the schemas of OCSF, as `tests/services/install` installed it.
+/// A Python with what reads exports: DuckDB, pandas and the schemas of OCSF, as `tests/services/install` installed it.
 pub(crate) fn readers() -> Option<PathBuf> {
     is_program(&installed().join("readers/bin/python"))
 }

@@ -117,18 +117,18 @@ macro_rules! on_python {
     ($($test:item)*) => { $(#[ignore = "needs Python: apt-get install python3"] $test)* };
 }
 
-/// Tests that need what reads exports, DuckDB and the schemas of OCSF: ignored, with what to install, where it is missing.
+/// Tests that need what reads exports, DuckDB, pandas and the schemas of OCSF: ignored, with what to install, where it is missing.
 #[cfg(has_readers)]
 #[macro_export]
 macro_rules! on_readers {
     ($($test:item)*) => { $($test)* };
 }
 
-/// Tests that need what reads exports, DuckDB and the schemas of OCSF: ignored, with what to install, where it is missing.
+/// Tests that need what reads exports, DuckDB, pandas and the schemas of OCSF: ignored, with what to install, where it is missing.
 #[cfg(not(has_readers))]
 #[macro_export]
 macro_rules! on_readers {
-    ($($test:item)*) => { $(#[ignore = "needs DuckDB and OCSF's schemas: tests/services/install"] $test)* };
+    ($($test:item)*) => { $(#[ignore = "needs DuckDB, pandas and OCSF's schemas: tests/services/install"] $test)* };
 }
 
 /// Tests that need Chromium, and Python to drive it: ignored, with what to install, where it is missing.

@@ -1,12 +1,14 @@
 """Reads NAME.jsonl, NAME.csv, NAME.parquet and NAME.ocsf with programs that share no code with strongroom, and compares them.
 
-DuckDB reads the first three; the events of the last are validated against OCSF's own schema of their class and version.
+DuckDB reads the first three, pandas Parquet and CSV; the events of the last are validated against OCSF's own schema of their class and
+version.
 """
 
 import json
 import sys
 
 import duckdb
+import pandas
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
@@ -58,6 +60,33 @@ for form, source in sources.items():
         assert row == wanted, (form, row, wanted)
 by_event = dict(connection.execute(f"SELECT event, count(DISTINCT \"index\") FROM {sources['parquet']} GROUP BY event").fetchall())
 assert by_event["release"] == sum(entry["event"] == "release" for entry in entries), by_event
+
+# pandas, as its users call it: a frame of the same rows, times with their zone, and sums over a column.
+frames = {
+    "parquet": pandas.read_parquet(f"{name}.parquet"),
+    "csv": pandas.read_csv(f"{name}.csv", parse_dates=["time"], keep_default_na=False, na_values=[""],
+                           dtype={column: "str" for column, kind in types.items() if kind == "VARCHAR"}),
+}
+for form, frame in frames.items():
+    assert list(frame.columns) == list(expected[0]), (form, list(frame.columns))
+    assert len(frame) == len(expected), (form, len(frame))
+    assert str(frame["time"].dt.tz) == "UTC", (form, frame["time"].dtype)
+    for column, dtype in frame.dtypes.items():
+        wanted = [row[column] for row in expected]
+        if column == "time":
+            found = [time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z" for time in frame[column]]
+        elif all(value is None for value in wanted):
+            # A column of nothing has any type.
+            found = [None if pandas.isna(value) or value == "" else value for value in frame[column]]
+        elif types[column] == "BIGINT":
+            assert pandas.api.types.is_numeric_dtype(dtype), (form, column, dtype)
+            found = [None if pandas.isna(value) else int(value) for value in frame[column]]
+        else:
+            found = [None if pandas.isna(value) or value == "" else str(value) for value in frame[column]]
+            found = [value[1:] if form == "csv" and value and value.startswith("'") else value for value in found]
+        assert found == wanted, (form, column, [pair for pair in zip(found, wanted) if pair[0] != pair[1]][:3])
+read = frames["parquet"].query("event == 'release'").groupby("key")["bytes"].sum()
+assert read.sum() == sum(row["bytes"] or 0 for row in expected if row["event"] == "release"), read
 
 with open(f"{name}.ocsf") as file:
     events = [json.loads(line) for line in file]
