@@ -41,26 +41,9 @@ impl Vault {
         Ok(self.folded(tenant, question, size).await?.report(size, now))
     }
 
-    /// The fold of a tenant's first `size` entries. To admins.
-    ///
-    /// # Errors
-    /// As [`Vault::exposure`].
-    pub async fn folded(&self, tenant: &TenantName, question: Question, size: Index) -> Result<Fold> {
-        self.fold(tenant, question, size, false).await
-    }
-
-    /// As [`Vault::folded`], with what evidence is made of. To admins.
-    ///
-    /// # Errors
-    /// As [`Vault::exposure`].
-    pub async fn folded_for_evidence(&self, tenant: &TenantName, question: Question, size: Index) -> Result<Fold> {
-        self.fold(tenant, question, size, true).await
-    }
-
-    async fn fold(&self, tenant: &TenantName, question: Question, size: Index, evidence: bool) -> Result<Fold> {
-        let roster = self.roster(tenant, Some(size)).await?;
-        let fold = Fold::new(roster, question)?;
-        let mut fold = if evidence { fold.for_evidence() } else { fold };
+    /// The fold of a tenant's first `size` entries.
+    async fn folded(&self, tenant: &TenantName, question: Question, size: Index) -> Result<Fold> {
+        let mut fold = Fold::new(self.roster(tenant, Some(size)).await?, question)?;
         let mut extracts = self.extracts(tenant, &fold.needs(), Index(0), Some(size));
         while let Some(extracted) = extracts.try_next().await? {
             fold.feed_extract(&extracted.facts, &extracted.entries)?;

@@ -87,8 +87,11 @@ impl Vault {
         Ok(all.into_values().collect())
     }
 
-    /// The orders of a tenant's ledger, before an index.
-    pub(crate) async fn roster(&self, tenant: &TenantName, to: Option<Index>) -> Result<Roster> {
+    /// Who is who by the orders of a tenant's ledger, before an index. To admins.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no admin; `INTEGRITY` if what comes is no ledger.
+    pub async fn roster(&self, tenant: &TenantName, to: Option<Index>) -> Result<Roster> {
         let mut roster = Roster::default();
         let mut orders = self.query(tenant, Query { to, events: Roster::EVENTS.to_vec(), ..Query::default() });
         while let Some(line) = orders.try_next().await? {

@@ -122,16 +122,7 @@ pub(crate) async fn of_incident(
     incident: IncidentId,
     size: strongroom_core::ids::Index,
 ) -> Outcome<Question> {
-    use strongroom_core::audit::roster::Roster;
-    let mut roster = Roster::default();
-    ledger
-        .walk(size, &Roster::EVENTS, |shown| {
-            let fed = roster.feed(&shown.entry, shown.private.as_ref());
-            fed.map_err(|error| {
-                Failure::new(Reason::Integrity, error.to_string(), "verify it: strongroom audit verify DIR")
-            })
-        })
-        .await?;
+    let roster = ledger.roster(size).await?;
     let none = || {
         Failure::new(
             Reason::NotFound,

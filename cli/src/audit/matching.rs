@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use strongroom_client::PrefixName;
-use strongroom_core::audit::Roster;
 use strongroom_core::audit::matching::{Candidate, Holders, Likeness, MAX_NORMAL, Sample, Who};
 use strongroom_core::ids::Index;
 use strongroom_core::keys::secret::random_bytes;
@@ -27,7 +26,6 @@ use crate::grant::short_grant;
 use crate::name;
 use crate::name::short_key;
 use crate::output::{Format, Row, write_json, write_table};
-use crate::progress::Progress;
 use crate::when;
 
 /// The flags of `audit match`.
@@ -142,13 +140,13 @@ impl Match {
         }
         globals.with_vault(async |vault| {
             let mut ledger = match &self.ledger {
-                None => Ledger::Vault { vault, tenant: tenant.clone() },
+                None => Ledger::vault(vault, tenant.clone(), globals),
                 Some(folder) => Ledger::folder(folder, globals)?,
             };
             // First of all: the reads that follow are no answer.
-            let size = ledger.size().await?;
+            let size = ledger.size_to_fold().await?;
             let (sample, found) = reading::look(vault, globals, &self.names, sample).await?;
-            let holders = holders(&mut ledger, size, globals, &found).await?;
+            let holders = holders(&mut ledger, size, &found).await?;
             let answer = self.answer(tenant.clone(), &sample, &found, &holders, size.0);
             tell(globals, &self.sample, &self.names, &answer)?;
             found.complete()
@@ -254,23 +252,12 @@ impl Match {
 }
 
 /// Who was released what of the objects that something was found in, by the first `size` entries.
-async fn holders(ledger: &mut Ledger<'_>, size: Index, globals: &Globals, found: &Found) -> Outcome<Holders> {
-    // A folder has a bar of its own.
-    let bar = matches!(ledger, Ledger::Vault { .. }).then(|| Progress::of(globals, "who had it", size.0, "entries"));
-    let mut roster = Roster::default();
+async fn holders(ledger: &mut Ledger<'_>, size: Index, found: &Found) -> Outcome<Holders> {
+    let mut holders = Holders::new(ledger.roster(size).await?, found.objects());
+    let needs = holders.needs();
     ledger
-        .walk(size, &Roster::EVENTS, |shown| {
-            let fed = roster.feed(&shown.entry, shown.private.as_ref());
-            fed.map_err(|error| {
-                Failure::new(Reason::Integrity, error.to_string(), "export the ledger, and verify that")
-            })
-        })
-        .await?;
-    let mut holders = Holders::new(roster, found.objects());
-    ledger
-        .walk(size, &Holders::EVENTS, |shown| {
-            holders.feed(&shown.entry);
-            bar.iter().for_each(|bar| bar.set(shown.entry.index.0, size.0));
+        .extract(size, &needs, |facts, entries| {
+            holders.feed_extract(facts, entries);
             Ok(())
         })
         .await?;

@@ -17,6 +17,8 @@ use strongroom_core::audit::report::Report;
 use strongroom_core::audit::roster::Roster;
 use strongroom_core::ids::{Digest, Index, Millis};
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
+use strongroom_core::ledger::extract::Needs;
+use strongroom_core::ledger::facts::Facts;
 use strongroom_core::ledger::log_keys::LogKeys;
 use strongroom_core::ledger::{Entry, Event, Private};
 use strongroom_core::names::TenantName;
@@ -25,6 +27,7 @@ use super::evidence::question_of;
 use crate::args::Globals;
 use crate::connection::block_on;
 use crate::exit::{Failure, Outcome};
+use crate::progress::Progress;
 use folder::{Folder, no_ledger, not_answered};
 
 /// A tenant's ledger in the vault, or its export: `acme`, `./acme-ledger/`.
@@ -72,7 +75,7 @@ impl Source {
     ) -> Outcome<T> {
         match self {
             Self::Tenant(tenant) => {
-                globals.with_vault(async |vault| work(&mut Ledger::Vault { vault, tenant: tenant.clone() }).await)
+                globals.with_vault(async |vault| work(&mut Ledger::vault(vault, tenant.clone(), globals)).await)
             }
             Self::Folder(path) => {
                 let mut ledger = Ledger::folder(path, globals)?;
@@ -99,6 +102,8 @@ pub(crate) enum Ledger<'a> {
         vault: &'a Vault,
         /// Whose ledger.
         tenant: TenantName,
+        /// Whether a bar is shown.
+        globals: &'a Globals,
     },
     /// As it lies in a folder.
     Folder(Folder<'a>),
@@ -114,6 +119,11 @@ pub(crate) struct Signed {
 }
 
 impl<'a> Ledger<'a> {
+    /// The one in the vault.
+    pub(crate) fn vault(vault: &'a Vault, tenant: TenantName, globals: &'a Globals) -> Self {
+        Self::Vault { vault, tenant, globals }
+    }
+
     /// The one in a folder.
     ///
     /// # Errors
@@ -128,7 +138,7 @@ impl<'a> Ledger<'a> {
     /// How many entries it has; an export's form is checked for it: signature, hashes and files.
     pub(crate) async fn size(&mut self) -> Outcome<Index> {
         match self {
-            Self::Vault { vault, tenant } => Ok(vault.ledger_size(tenant).await?),
+            Self::Vault { vault, tenant, .. } => Ok(vault.ledger_size(tenant).await?),
             Self::Folder(folder) => folder.check(false),
         }
     }
@@ -136,33 +146,56 @@ impl<'a> Ledger<'a> {
     /// As [`Ledger::size`], where a fold follows: an export is read once for both.
     pub(crate) async fn size_to_fold(&mut self) -> Outcome<Index> {
         match self {
-            Self::Vault { vault, tenant } => Ok(vault.ledger_size(tenant).await?),
+            Self::Vault { vault, tenant, .. } => Ok(vault.ledger_size(tenant).await?),
             Self::Folder(folder) => folder.check(true),
         }
     }
 
     /// The fold of its first `size` entries.
     pub(crate) async fn fold(&mut self, question: Question, size: Index, purpose: Purpose) -> Outcome<Fold> {
-        let folder = match self {
-            Self::Folder(folder) => folder,
-            Self::Vault { vault, tenant } => {
-                return Ok(match purpose {
-                    Purpose::Answer => vault.folded(tenant, question, size).await?,
-                    Purpose::Evidence => vault.folded_for_evidence(tenant, question, size).await?,
-                });
-            }
-        };
-        let mut roster = Roster::default();
-        folder.orders(|shown| {
-            let fed = roster.feed(&shown.entry, shown.private.as_ref());
-            fed.map_err(|error| no_ledger(error.to_string()))
-        })?;
-        let mut fold = Fold::new(roster, question).map_err(not_answered)?;
+        let mut fold = Fold::new(self.roster(size).await?, question).map_err(not_answered)?;
         if matches!(purpose, Purpose::Evidence) {
             fold = fold.for_evidence();
         }
-        folder.feed(&mut fold)?;
+        let needs = fold.needs();
+        self.extract(size, &needs, |facts, entries| fold.feed_extract(facts, entries).map_err(not_answered)).await?;
         Ok(fold)
+    }
+
+    /// Who is who by its first `size` entries.
+    pub(crate) async fn roster(&mut self, size: Index) -> Outcome<Roster> {
+        match self {
+            Self::Vault { vault, tenant, .. } => Ok(vault.roster(tenant, Some(size)).await?),
+            Self::Folder(folder) => {
+                let mut roster = Roster::default();
+                folder.orders(|shown| {
+                    let fed = roster.feed(&shown.entry, shown.private.as_ref());
+                    fed.map_err(|error| no_ledger(error.to_string()))
+                })?;
+                Ok(roster)
+            }
+        }
+    }
+
+    /// Shows what a fold needs of its first `size` entries: releases, and entries, each in their order.
+    pub(crate) async fn extract(
+        &mut self,
+        size: Index,
+        needs: &Needs,
+        mut each: impl FnMut(&Facts, &[(Entry, Option<Private>)]) -> Outcome,
+    ) -> Outcome {
+        match self {
+            Self::Vault { vault, tenant, globals } => {
+                let bar = Progress::of(globals, "reading", size.0, "entries");
+                let mut extracts = vault.extracts(tenant, needs, Index(0), Some(size));
+                while let Some(found) = extracts.try_next().await? {
+                    each(&found.facts, &found.entries)?;
+                    bar.set(found.end.0, size.0);
+                }
+                Ok(())
+            }
+            Self::Folder(folder) => folder.extract(needs, each),
+        }
     }
 
     /// Shows entries by their indices, which are sorted and below the checkpoint's size, each with the proof that it is under it.
@@ -173,7 +206,7 @@ impl<'a> Ledger<'a> {
         mut each: impl FnMut(Shown<'_>, &[Digest]) -> Outcome,
     ) -> Outcome {
         match self {
-            Self::Vault { vault, tenant } => {
+            Self::Vault { vault, tenant, .. } => {
                 let mut picked = vault.picked(tenant, indices, checkpoint.clone());
                 while let Some(found) = picked.try_next().await? {
                     let (public, secret) = (&found.public_bytes[..], &found.private_bytes[..]);
@@ -193,7 +226,7 @@ impl<'a> Ledger<'a> {
         mut each: impl FnMut(Shown<'_>) -> Outcome,
     ) -> Outcome {
         match self {
-            Self::Vault { vault, tenant } => {
+            Self::Vault { vault, tenant, .. } => {
                 let query = Query { to: Some(size), events: events.to_vec(), ..Query::default() };
                 let mut lines = vault.query(tenant, query);
                 while let Some(line) = lines.try_next().await? {
@@ -209,7 +242,7 @@ impl<'a> Ledger<'a> {
     /// Its checkpoint, of at least `size` entries.
     pub(crate) async fn checkpoint(&mut self, size: Index) -> Outcome<Signed> {
         match self {
-            Self::Vault { vault, tenant } => {
+            Self::Vault { vault, tenant, .. } => {
                 let found = vault.checkpoint(tenant, Cover::Entries(size)).await?;
                 Ok(Signed { checkpoint: found.checkpoint, key: found.key, keys: found.keys, note: found.note.to_vec() })
             }

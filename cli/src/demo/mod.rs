@@ -64,7 +64,7 @@ impl Demo {
             runtime.map_err(|error| Failure::new(Reason::Internal, format!("no runtime: {error}"), "try again"))?;
         let done = runtime.block_on(async {
             tokio::select! {
-                done = self.play(&folder, Tell::new(globals.output)) => done,
+                done = self.play(globals, &folder) => done,
                 () = interrupted() => Err(Failure::interrupted()),
             }
         });
@@ -72,11 +72,12 @@ impl Demo {
         done
     }
 
-    async fn play(&self, folder: &Path, mut tell: Tell) -> Outcome {
+    async fn play(&self, globals: &Globals, folder: &Path) -> Outcome {
+        let mut tell = Tell::new(globals.output);
         let start = Instant::now();
         let items = data::Items::new(self.data.as_deref())?;
         let stage = Stage::set(folder).await?;
-        story::tell(&mut tell, &stage, &items).await?;
+        story::tell(globals, &mut tell, &stage, &items).await?;
         let address = stage.address;
         stage.strike().await?;
         tell.note(&format!("\nAll of this took {:.1} s.", start.elapsed().as_secs_f64()))?;

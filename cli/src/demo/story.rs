@@ -20,6 +20,7 @@ use super::stage::Stage;
 use super::tell::{Tell, paced};
 use super::theft;
 use crate::amount::{Size, counted};
+use crate::args::Globals;
 use crate::audit;
 use crate::audit::names::Names;
 use crate::exit::{Failure, Outcome};
@@ -43,17 +44,18 @@ pub(super) struct Cast<'a> {
     pub(super) items: &'a Items,
     pub(super) lab: Vault,
     pub(super) labelco: Vault,
+    pub(super) globals: &'a Globals,
 }
 
 /// What the vendor must get, and nothing else: the SHA-256 of each item.
 type Stored = BTreeMap<ObjectPath, [u8; 32]>;
 
 /// Tells it.
-pub(super) async fn tell(tell: &mut Tell, stage: &Stage, items: &Items) -> Outcome {
+pub(super) async fn tell(globals: &Globals, tell: &mut Tell, stage: &Stage, items: &Items) -> Outcome {
     tell.note(
         "A lab keeps a dataset in a vault, lets a vendor read a part of it, and stops the vendor in the middle of a read. Then a key is stolen.",
     )?;
-    let cast = open(tell, stage, items).await?;
+    let cast = open(globals, tell, stage, items).await?;
     let (stored, probes) = store(tell, &cast).await?;
     look(tell, stage, &stored, probes).await?;
     let (vendor, root) = grant(tell, &cast).await?;
@@ -67,7 +69,7 @@ pub(super) async fn tell(tell: &mut Tell, stage: &Stage, items: &Items) -> Outco
 }
 
 /// A vault, a tenant, a lab and a vendor with a key each.
-async fn open<'a>(tell: &mut Tell, stage: &Stage, items: &'a Items) -> Outcome<Cast<'a>> {
+async fn open<'a>(globals: &'a Globals, tell: &mut Tell, stage: &Stage, items: &'a Items) -> Outcome<Cast<'a>> {
     tell.step("A vault, and a lab that it has as a tenant")?;
     tell.fact(&format!("the server listens on {}, in this process; TLS 1.3, its key is pinned:", stage.address))?;
     tell.fact(&format!("vault key    {}", stage.vault_key))?;
@@ -80,7 +82,7 @@ async fn open<'a>(tell: &mut Tell, stage: &Stage, items: &'a Items) -> Outcome<C
     let dataset = DatasetRef { tenant: tenant.clone(), dataset: name("rlhf")? };
     lab.create_dataset(&dataset).await?;
     let transcript = dataset.object(name("transcripts/big.txt")?);
-    Ok(Cast { tenant, dataset, vendor: name("labelco")?, transcript, items, lab, labelco })
+    Ok(Cast { tenant, dataset, vendor: name("labelco")?, transcript, items, lab, labelco, globals })
 }
 
 fn name<T: std::str::FromStr<Err = strongroom_core::names::NameError>>(text: &str) -> Outcome<T> {

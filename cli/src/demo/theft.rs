@@ -67,7 +67,7 @@ pub(super) async fn tell(tell: &mut Tell, stage: &Stage, cast: &Cast<'_>, root: 
     let vendor = VendorRef { tenant: cast.tenant.clone(), vendor: cast.vendor.clone() };
     tell.fact(&format!("$ strongroom incident open {vendor} --since {}", when::rfc3339(since)))?;
     let plan = Plan { vendor, since: Some(since), note: Some("a worker's key was stolen".to_owned()), dry_run: false };
-    let response = respond(&cast.lab, &plan).await?;
+    let response = respond(cast.globals, &cast.lab, &plan).await?;
     for line in response.answer.words(&response.found.own).lines() {
         tell.fact(line)?;
     }

@@ -103,7 +103,7 @@ impl Open {
         }
         let since = self.since.map(|since| since.millis(when::now()));
         let plan = Plan { vendor: self.vendor, since, note: self.note, dry_run: self.dry_run };
-        let Response { mut answer, found, size } = respond(vault, &plan).await?;
+        let Response { mut answer, found, size } = respond(globals, vault, &plan).await?;
         let folder = self.folder.unwrap_or_else(|| match &answer.incident {
             Some((incident, _)) => PathBuf::from(format!("incident-{incident}")),
             None => PathBuf::from(format!("dry-run-{}", found.own.exposure.now)),
@@ -128,7 +128,7 @@ impl Open {
         io::stdout().flush().map_err(|error| Failure::stdio(&error))?;
         // The vendor is stopped and the answer is told, whatever becomes of the folder. What proves it can be much: nobody waits for it.
         keep(&folder, &found.own, &words)?;
-        let mut ledger = Ledger::Vault { vault, tenant: plan.vendor.tenant.clone() };
+        let mut ledger = Ledger::vault(vault, plan.vendor.tenant.clone(), globals);
         prove(&folder, &gather(&mut ledger, found, size).await)
     }
 }
@@ -137,7 +137,7 @@ impl Open {
 ///
 /// # Errors
 /// The caller is no admin, or there is no such vendor; or something was released after the suspension, which cannot be.
-pub(crate) async fn respond(vault: &Vault, plan: &Plan) -> Outcome<Response> {
+pub(crate) async fn respond(globals: &Globals, vault: &Vault, plan: &Plan) -> Outcome<Response> {
     let VendorRef { tenant, vendor } = &plan.vendor;
     let info = vault.vendor(tenant, vendor).await?;
     let (incident, stopped) =
@@ -145,7 +145,7 @@ pub(crate) async fn respond(vault: &Vault, plan: &Plan) -> Outcome<Response> {
     let entry = stopped.entry();
     let keys = info.keys.len() as u64;
     let answer = Answer { vendor: plan.vendor.clone(), since: plan.since, incident, stopped, keys, folder: None };
-    let response = look(vault, plan, answer).await;
+    let response = look(globals, vault, plan, answer).await;
     if let (Err(_), Some(entry)) = (&response, entry) {
         note(&format!("note: {} is stopped (entry {entry}); it is the answer that failed: ask again", plan.vendor));
     }
@@ -153,7 +153,7 @@ pub(crate) async fn respond(vault: &Vault, plan: &Plan) -> Outcome<Response> {
 }
 
 /// What the vendor had, once all is still.
-async fn look(vault: &Vault, plan: &Plan, answer: Answer) -> Outcome<Response> {
+async fn look(globals: &Globals, vault: &Vault, plan: &Plan, answer: Answer) -> Outcome<Response> {
     let VendorRef { tenant, vendor } = &plan.vendor;
     let stopped = &answer.stopped;
     let size = match stopped {
@@ -161,7 +161,7 @@ async fn look(vault: &Vault, plan: &Plan, answer: Answer) -> Outcome<Response> {
         _ => vault.ledger_size(tenant).await?,
     };
     let question = Question { vendor: Some(vendor.clone()), since: plan.since, ..Question::default() };
-    let mut ledger = Ledger::Vault { vault, tenant: tenant.clone() };
+    let mut ledger = Ledger::vault(vault, tenant.clone(), globals);
     let still = async {
         if matches!(stopped, Stopped::Now(_)) {
             tokio::time::sleep(STILL_AFTER).await;

@@ -78,7 +78,7 @@ pub(super) async fn exposed(
     since: Option<Moment>,
 ) -> Outcome {
     let now = when::now();
-    let mut ledger = Ledger::Vault { vault, tenant: tenant.clone() };
+    let mut ledger = Ledger::vault(vault, tenant.clone(), globals);
     let size = ledger.size_to_fold().await?;
     let question = match (vendor, globals.incident) {
         (Some(_), Some(_)) | (None, None) => {

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use crate::identity::Fingerprint;
 use crate::ids::{GrantId, Index, VendorId};
 use crate::ledger::entry::{Actor, Entry, Event, Private, Role, peek_event};
-use crate::ledger::facts::Facts;
+use crate::ledger::facts::{Facts, Release};
 use crate::ledger::summary::SummaryError;
 use crate::ledger::tile::WIDTH;
 
@@ -150,4 +150,28 @@ impl<'a> Extract<'a> {
     pub fn is_empty(&self) -> bool {
         self.facts.is_empty() && self.entries.is_empty()
     }
+}
+
+/// What stands at one place of a ledger, as a fold takes it.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// A release.
+    Release(Release<'a>),
+    /// An entry that is none, with its private part unless that was erased.
+    Entry(&'a Entry, Option<&'a Private>),
+}
+
+/// Releases and entries, each in their order, in the order of the ledger.
+pub fn steps<'a>(
+    facts: &'a Facts,
+    entries: &'a [(Entry, Option<Private>)],
+) -> impl Iterator<Item = Step<'a>> + use<'a> {
+    let (mut releases, mut entries) = (facts.releases().peekable(), entries.iter().peekable());
+    std::iter::from_fn(move || {
+        let release = releases.peek().map(|release| release.index);
+        match entries.next_if(|(entry, _)| release.is_none_or(|index| entry.index < index)) {
+            Some((entry, private)) => Some(Step::Entry(entry, private.as_ref())),
+            None => releases.next().map(Step::Release),
+        }
+    })
 }

@@ -102,9 +102,12 @@ impl Folder<'_> {
         Ok(())
     }
 
-    /// Feeds a fold what it needs.
-    pub(super) fn feed(&mut self, fold: &mut Fold) -> Outcome {
-        let needs = fold.needs();
+    /// Shows what a fold needs: see [`super::Ledger::extract`].
+    pub(super) fn extract(
+        &mut self,
+        needs: &Needs,
+        mut each: impl FnMut(&Facts, &[(Entry, Option<Private>)]) -> Outcome,
+    ) -> Outcome {
         let is_needed = |public: &[u8]| {
             let is_one_of = |event: &str| needs.events.iter().chain(&needs.own).any(|known| known.name() == event);
             peek_event(public).is_none_or(is_one_of)
@@ -118,10 +121,11 @@ impl Folder<'_> {
                 Some(doers) => facts.only(|actor, grants| doers.did(actor, grants)),
                 None => facts,
             });
+            let facts = facts.unwrap_or(Facts::new(Index(0)));
             let entries = entries.iter().filter(|(public, _)| is_needed(public));
             let entries = entries.map(|(public, secret)| parsed(public, secret).map_err(no_ledger));
             let entries = entries.collect::<Outcome<Vec<_>>>()?;
-            fold.feed_extract(&facts.unwrap_or(Facts::new(Index(0))), &entries).map_err(not_answered)?;
+            each(&facts, &entries)?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::audit::whose::{Act, Whose};
 use crate::call::Work;
 use crate::identity::Fingerprint;
 use crate::ids::{Generation, GrantId, Index, Millis, SegmentRange};
-use crate::ledger::extract::Needs;
+use crate::ledger::extract::{Needs, Step, steps};
 use crate::ledger::facts::{Facts, Release};
 use crate::ledger::{Entry, Event, Private, PutFact};
 use crate::names::{DatasetName, ObjectPath};
@@ -224,14 +224,10 @@ impl Fold {
     /// # Errors
     /// As [`Fold::feed`].
     pub fn feed_extract(&mut self, facts: &Facts, entries: &[(Entry, Option<Private>)]) -> Result<(), ExposureError> {
-        let mut entries = entries.iter().peekable();
-        for release in facts.releases() {
-            while let Some((entry, private)) = entries.next_if(|(entry, _)| entry.index < release.index) {
-                self.feed(entry, private.as_ref())?;
-            }
-            self.feed_release(&release)?;
-        }
-        entries.try_for_each(|(entry, private)| self.feed(entry, private.as_ref()))
+        steps(facts, entries).try_for_each(|step| match step {
+            Step::Release(release) => self.feed_release(&release),
+            Step::Entry(entry, private) => self.feed(entry, private),
+        })
     }
 
     fn step(&mut self, index: Index) -> Result<(), ExposureError> {

@@ -8,10 +8,13 @@ use serde::Serialize;
 use super::sample::ItemNo;
 use crate::audit::ranges::Ranges;
 use crate::audit::roster::{Moment, Roster};
+use crate::audit::whose::Act;
 use crate::grant::Holder;
 use crate::identity::Fingerprint;
 use crate::ids::{GrantId, Index, SegmentRange, SessionId, VendorId};
-use crate::ledger::{Entry, Event, ObjectRef, Outcome, Role};
+use crate::ledger::extract::{Needs, Step, steps};
+use crate::ledger::facts::{Facts, Release};
+use crate::ledger::{Entry, Event, Private, Role};
 use crate::sealed::layout::Layout;
 
 /// Whom something was released to, or who wrote it.
@@ -76,9 +79,6 @@ pub struct Holders {
 }
 
 impl Holders {
-    /// The events that are looked at; all others may be left out.
-    pub const EVENTS: [Event; 4] = [Event::ObjectPut, Event::ObjectRekeyed, Event::Release, Event::ReleaseRepeat];
-
     /// Of these objects, by number; `roster` is of the same ledger's orders, all of them.
     pub fn new(roster: Roster, objects: &[Object]) -> Self {
         let numbers = (0..).zip(objects).map(|(no, (put, ordinal, _))| ((*put, *ordinal), no)).collect();
@@ -86,38 +86,45 @@ impl Holders {
         Self { roster, sizes, objects: numbers, known: HashMap::new() }
     }
 
-    /// Takes in the next entry.
-    pub fn feed(&mut self, entry: &Entry) {
-        if entry.outcome != Outcome::Done {
-            return;
-        }
-        match entry.event {
-            Event::ObjectPut | Event::ObjectRekeyed => {
-                let ordinals = (0..).zip(&entry.puts).map(|(ordinal, _)| ordinal);
-                for no in ordinals
-                    .filter_map(|ordinal| self.objects.get(&(entry.index, ordinal)).copied())
-                    .collect::<Vec<_>>()
-                {
-                    self.each(entry, no, |had| had.wrote = true);
-                }
+    /// What has to be fed to it: with all else it comes to the same.
+    pub fn needs(&self) -> Needs {
+        Needs { events: [Event::ObjectPut, Event::ObjectRekeyed].into(), ..Needs::default() }
+    }
+
+    /// Takes in releases and entries, each in their order.
+    pub fn feed_extract(&mut self, facts: &Facts, entries: &[(Entry, Option<Private>)]) {
+        for step in steps(facts, entries) {
+            match step {
+                Step::Release(release) => self.release(&release),
+                Step::Entry(entry, _) => self.put(entry),
             }
-            Event::Release | Event::ReleaseRepeat => {
-                for ObjectRef(_, put, ordinal, start, end, _) in &entry.objects {
-                    let no = self.objects.get(&(*put, *ordinal)).copied();
-                    if let Some((no, range)) = no.zip(SegmentRange::new(*start, *end)) {
-                        self.each(entry, no, |had| had.read.add(range));
-                    }
-                }
-            }
-            _ => {}
         }
     }
 
-    /// Notes it for all whom the entry lets have something.
-    fn each(&mut self, entry: &Entry, no: u32, note: impl Fn(&mut Had)) {
-        let at = Moment::of(entry);
-        let is_admin = matches!(entry.actor.role, Role::Admin | Role::Operator);
-        for who in self.whom(entry) {
+    fn put(&mut self, entry: &Entry) {
+        if !matches!(entry.event, Event::ObjectPut | Event::ObjectRekeyed) {
+            return;
+        }
+        let wrote = (0..).zip(&entry.puts).filter_map(|(ordinal, _)| self.objects.get(&(entry.index, ordinal)));
+        for no in wrote.copied().collect::<Vec<_>>() {
+            self.each(&Act::of(entry), no, |had| had.wrote = true);
+        }
+    }
+
+    fn release(&mut self, release: &Release<'_>) {
+        for object in release.objects {
+            let no = self.objects.get(&(object.put, object.ordinal)).copied();
+            if let Some((no, range)) = no.zip(SegmentRange::new(object.segments.0, object.segments.1)) {
+                self.each(&Act::from(release), no, |had| had.read.add(range));
+            }
+        }
+    }
+
+    /// Notes it for all whom the act let have something.
+    fn each(&mut self, act: &Act<'_>, no: u32, note: impl Fn(&mut Had)) {
+        let at = Moment { index: act.index, time: act.time };
+        let is_admin = matches!(act.actor.role, Role::Admin | Role::Operator);
+        for who in self.whom(act) {
             let known = self.known.entry(who).or_insert_with(|| Known {
                 had: HashMap::new(),
                 first: at,
@@ -130,16 +137,16 @@ impl Holders {
         }
     }
 
-    fn whom(&self, entry: &Entry) -> Vec<Who> {
-        let key = entry.actor.key;
+    fn whom(&self, act: &Act<'_>) -> Vec<Who> {
+        let key = act.actor.key;
         let mut whom = vec![Who::Key(key)];
-        whom.extend(entry.session.map(Who::Session));
-        whom.extend(entry.grants.iter().copied().map(Who::Grant));
-        let acting = match entry.actor.role {
+        whom.extend(act.session.map(Who::Session));
+        whom.extend(act.grants.iter().copied().map(Who::Grant));
+        let acting = match act.actor.role {
             Role::Vendor(id) => Some(id),
             _ => self.roster.vendor_of(&key),
         };
-        let holders = entry.grants.iter().filter_map(|id| self.roster.holder(id));
+        let holders = act.grants.iter().filter_map(|id| self.roster.holder(id));
         let through = holders.filter_map(|holder| match holder {
             Holder::Vendor(id) => Some(id),
             Holder::Key(key) => self.roster.vendor_of(&key),
