@@ -11,6 +11,7 @@ mod exposure;
 mod formats;
 mod generated;
 mod honest;
+mod memory;
 mod model;
 mod operators;
 mod resumed;

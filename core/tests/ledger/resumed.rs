@@ -204,6 +204,7 @@ fn a_snapshot_that_was_cut_or_changed_is_refused() {
     assert!(matches!(change("\"size\":", "\"size\":1"), Err(SnapshotError::State(_))));
     assert!(matches!(change("\"blind\":false", "\"blind\":false,\"more\":1"), Err(SnapshotError::State(_))));
     assert!(matches!(change("strongroom/v1/", "strongroom/v2/"), Err(SnapshotError::Form)));
+    assert!(matches!(change("\"session\":\"", "\"session\":\"0"), Err(SnapshotError::State(_))));
 }
 
 #[test]

@@ -4,20 +4,23 @@
 //! is over when neither it nor its request had an entry for 15 minutes, and its digest is kept for ever, so that no operator can
 //! make an old call serve again. A *request* is what the caller meant: its id, unique per key, outlives the session that it began
 //! in, so a stream that resumes in another session is not charged twice.
+//!
+//! There may be a million calls of the last 15 minutes, and most have one entry. So what is kept of one is small ([`Words`]), and read
+//! again when another entry of it comes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::remembered::{Remembered, Slot};
 use super::rule::Check;
-use super::snapshot::{halves, map, shared};
+use super::words::{Said, Words};
 use super::{Proof, Replay, Rule};
 use crate::call::{Call, CallError, SignedCall, Work};
 use crate::ed25519::VerifyingKey;
 use crate::identity::{Fingerprint, sha256};
 use crate::ids::{CallDigest, Digest, Millis, RequestId, SessionId};
-use crate::ledger::charge::is_remembered;
 use crate::ledger::{Entry, Event, Private};
 use crate::session::OpeningError;
 
@@ -25,61 +28,59 @@ use crate::session::OpeningError;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Session {
-    key: Fingerprint,
+    pub(super) key: Fingerprint,
     /// None if the opening was erased.
     pub(super) call_key: Option<VerifyingKey>,
+    /// Which of all, and its key likewise: numbers that are in no snapshot.
+    #[serde(skip)]
+    pub(super) number: u32,
+    #[serde(skip)]
+    pub(super) holder: u32,
 }
 
-/// A (key, request id).
-pub(super) type RequestKey = (Fingerprint, RequestId);
+/// Whose key, and a request id.
+type RequestKey = (u32, RequestId);
 
 /// What a call's entry stands on.
 pub(super) struct Asked {
-    pub(super) digest: CallDigest,
     pub(super) key: Fingerprint,
     /// The call; none if it was erased.
     pub(super) call: Option<Arc<Call>>,
     /// Whether the call's signature was seen to hold.
     pub(super) proof: Proof,
+    request: RequestKey,
     /// SHA-256 of the call's bytes.
     request_digest: Option<Digest>,
 }
 
 /// The calls and requests that are remembered.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub(super) struct Calls {
-    #[serde(with = "map")]
-    open: HashMap<CallDigest, OpenCall>,
-    #[serde(with = "map")]
-    requests: HashMap<RequestKey, Requested>,
-    /// The first half of every call's digest, for ever.
-    #[serde(with = "halves")]
-    entered: HashSet<[u8; 16]>,
-    /// When to look whether something can be forgotten; in the order of the entries.
-    call_times: VecDeque<(Millis, CallDigest)>,
-    request_times: VecDeque<(Millis, RequestKey)>,
+    pub(super) open: Remembered<CallDigest, OpenCall>,
+    pub(super) requests: Remembered<RequestKey, Requested>,
+    /// The first half of the digest of every call that is over, for ever.
+    pub(super) over: HashSet<[u8; 16]>,
+    /// The keys that sessions were opened with, by their numbers.
+    pub(super) keys: HashMap<Fingerprint, u32>,
+    /// The calls that were read last.
+    pub(super) said: Said,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OpenCall {
-    session: SessionId,
-    key: Fingerprint,
-    request: RequestId,
-    request_digest: Option<Digest>,
-    #[serde(with = "shared")]
-    call: Option<Arc<Call>>,
-    proof: Proof,
-    newest: Millis,
+#[derive(Debug)]
+pub(super) struct OpenCall {
+    /// Session and key, by their numbers.
+    pub(super) session: u32,
+    pub(super) holder: u32,
+    pub(super) request: RequestId,
+    /// What was said; none if it was erased.
+    pub(super) words: Option<Words>,
+    pub(super) proof: Proof,
 }
 
 /// What a request has had so far.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 pub(super) struct Requested {
-    digest: Option<Digest>,
-    newest: Millis,
+    pub(super) digest: Option<Digest>,
     /// Whether an entry of it did something: its use is charged.
     pub(super) used: bool,
     /// What was released or hidden, sorted.
@@ -109,6 +110,10 @@ impl Requested {
         match self.parts.binary_search_by_key(&part.place, |part| part.place) {
             Ok(_) => false,
             Err(at) => {
+                if self.parts.len() == self.parts.capacity() {
+                    // Most have one, and none grows for long.
+                    self.parts.reserve_exact(1 + self.parts.len() / 2);
+                }
                 self.parts.insert(at, part);
                 true
             }
@@ -119,33 +124,27 @@ impl Requested {
 impl Calls {
     /// Forgets what has had no entry for 15 minutes.
     pub(super) fn forget(&mut self, now: Millis) {
-        while let Some(&(time, digest)) = self.call_times.front()
-            && !is_remembered(time, now)
-        {
-            self.call_times.pop_front();
-            let of_request =
-                |call: &OpenCall| self.requests.get(&(call.key, call.request)).map(|request| request.newest);
-            match self.open.get(&digest).map(|call| of_request(call).unwrap_or_default().max(call.newest)) {
-                Some(newest) if is_remembered(newest, now) => self.call_times.push_back((newest, digest)),
-                _ => drop(self.open.remove(&digest)),
-            }
-        }
-        while let Some(&(time, key)) = self.request_times.front()
-            && !is_remembered(time, now)
-        {
-            self.request_times.pop_front();
-            match self.requests.get(&key).map(|request| request.newest) {
-                Some(newest) if is_remembered(newest, now) => self.request_times.push_back((newest, key)),
-                _ => drop(self.requests.remove(&key)),
-            }
-        }
+        let (requests, over) = (&self.requests, &mut self.over);
+        let newest = |call: &Slot<CallDigest, OpenCall>| {
+            let of_request = requests.get(&(call.value.holder, call.value.request)).map(|request| request.newest);
+            of_request.unwrap_or_default().max(call.newest)
+        };
+        self.open.forget(now, newest, |digest| {
+            over.insert(half(&digest));
+        });
+        self.requests.forget(now, |request| request.newest, |_| ());
     }
 
-    fn half(digest: &CallDigest) -> [u8; 16] {
-        let mut half = [0; 16];
-        half.copy_from_slice(&digest.as_bytes()[..16]);
-        half
+    pub(super) fn number_of(&mut self, key: Fingerprint) -> u32 {
+        let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        *self.keys.entry(key).or_insert(next)
     }
+}
+
+fn half(digest: &CallDigest) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest.as_bytes()[..16]);
+    half
 }
 
 impl Replay {
@@ -169,7 +168,9 @@ impl Replay {
             }
         };
         self.check_actor(entry, key)?;
-        self.sessions.insert(id, Session { key, call_key });
+        let number = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
+        let holder = self.calls.number_of(key);
+        self.sessions.insert(id, Session { key, call_key, number, holder });
         Ok(Proof::whole_if(call_key.is_some() && !self.blind))
     }
 
@@ -178,28 +179,37 @@ impl Replay {
         let form = || Rule::Form.broken("the session or the call is missing");
         let (session_id, digest) = (entry.session.ok_or_else(form)?, entry.call.ok_or_else(form)?);
         let unknown = || Rule::SessionOpen.broken(format!("{session_id} was not"));
-        let key = self.sessions.get(&session_id).ok_or_else(unknown)?.key;
+        let Session { key, number, .. } = *self.sessions.get(&session_id).ok_or_else(unknown)?;
         self.check_actor(entry, key)?;
         let signed = private.and_then(|private| private.call.as_ref());
         let open = self.calls.open.get_mut(&digest);
         // A caller may send the same call again; then its words may stand there again, or for the first time.
         let says_more = signed.is_some() || open.is_none();
         if let Some(open) = open {
-            Rule::CallSession.unless(open.session == session_id, || format!("it came in {}", open.session))?;
             open.newest = entry.time;
+            let session = open.value.session;
+            Rule::CallSession.unless(session == number, || format!("it came in {}", self.session_of(session)))?;
         } else {
-            let is_new = self.calls.entered.insert(Calls::half(&digest));
+            let is_new = !self.calls.over.contains(&half(&digest));
             Rule::CallOver.unless(is_new, || format!("{digest} was entered before"))?;
-            self.calls.call_times.push_back((entry.time, digest));
         }
         if says_more {
-            let open = self.enter(entry, session_id, private.is_none(), signed)?;
-            self.calls.open.insert(digest, open);
+            let value = self.enter(entry, session_id, private.is_none(), signed)?;
+            match self.calls.open.get_mut(&digest) {
+                Some(open) => open.value = value,
+                None => self.calls.open.insert(Slot { key: digest, look: entry.time, newest: entry.time, value }),
+            }
         }
-        let open = &self.calls.open[&digest];
+        let unknown = || Rule::CallForm.broken("it is not remembered");
+        let open = &self.calls.open.get(&digest).ok_or_else(unknown)?.value;
         Rule::RequestId.unless(entry.request == Some(open.request), || format!("it is {}", open.request))?;
-        let (call, request_digest) = (open.call.clone(), open.request_digest);
+        let request = (open.holder, open.request);
         let proof = open.proof.and(Proof::whole_if(!self.blind && private.is_some()));
+        let said = match &open.words {
+            None => None,
+            Some(words) => Some(self.calls.said.read(&digest, words, open.request)?),
+        };
+        let (call, request_digest) = said.map(|said| (said.call, said.digest)).unzip();
         if let Some(call) = &call {
             let fits = match (&call.work, entry.event) {
                 (_, Event::Denied)
@@ -211,31 +221,27 @@ impl Replay {
             };
             Rule::CallEvent.unless(fits, || format!("it does not ask for {}", entry.event.name()))?;
         }
-        Ok(Asked { digest, key, call, proof, request_digest })
+        Ok(Asked { key, call, proof, request, request_digest })
+    }
+
+    fn session_of(&self, number: u32) -> String {
+        let found = self.sessions.iter().find(|(_, session)| session.number == number);
+        found.map(|(id, _)| id.to_string()).unwrap_or_default()
     }
 
     fn enter(
-        &self,
+        &mut self,
         entry: &Entry,
         session: SessionId,
         is_erased: bool,
         signed: Option<&SignedCall>,
     ) -> Check<OpenCall> {
-        let newest = entry.time;
-        let key = self.sessions[&session].key;
+        let Session { number, holder, .. } = self.sessions[&session];
         let Some(signed) = signed else {
             Rule::CallMissing.unless(is_erased, || "the private part has none".into())?;
             // The words are lost; the request id stands in the entry.
             let request = entry.request.ok_or_else(|| Rule::RequestId.broken("there is none"))?;
-            return Ok(OpenCall {
-                session,
-                key,
-                request,
-                request_digest: None,
-                call: None,
-                proof: Proof::Erased,
-                newest,
-            });
+            return Ok(OpenCall { session: number, holder, request, words: None, proof: Proof::Erased });
         };
         let bytes = signed.call.bytes().map_err(|error| Rule::CallForm.broken(error.to_string()))?;
         let digest = Call::digest(&session, &self.origin, &bytes);
@@ -251,32 +257,28 @@ impl Replay {
                 Proof::Whole
             }
         };
-        let request_digest = Some(Digest::from_bytes(sha256(&bytes)));
-        let (request, call) = (signed.call.request, Some(Arc::new(signed.call.clone())));
-        Ok(OpenCall { session, key, request, request_digest, call, proof, newest })
+        let words = Words::of(&signed.call).map_err(|error| Rule::CallForm.broken(error.to_string()))?;
+        self.calls.said.keep(digest, &signed.call, Digest::from_bytes(sha256(&bytes)));
+        Ok(OpenCall { session: number, holder, request: signed.call.request, words: Some(words), proof })
     }
 
     /// The request that a call is made for. Not for denials: they may be the answer to a request id that was used before.
     pub(super) fn request(&mut self, entry: &Entry, asked: &Asked) -> Check<&mut Requested> {
-        let open = &self.calls.open[&asked.digest];
-        let key = (open.key, open.request);
-        let newest = entry.time;
-        if !self.calls.requests.contains_key(&key) {
-            self.calls.request_times.push_back((newest, key));
+        let (key, newest) = (asked.request, entry.time);
+        if self.calls.requests.get(&key).is_none() {
+            let value = Requested { digest: asked.request_digest, used: false, parts: Vec::new() };
+            self.calls.requests.insert(Slot { key, look: newest, newest, value });
         }
-        let request = self.calls.requests.entry(key).or_insert_with(|| Requested {
-            digest: asked.request_digest,
-            newest,
-            used: false,
-            parts: Vec::new(),
-        });
+        let unknown = || Rule::RequestOnce.broken(format!("{} is not remembered", key.1));
+        let slot = self.calls.requests.get_mut(&key).ok_or_else(unknown)?;
+        slot.newest = newest;
+        let request = &mut slot.value;
         let same = match (request.digest, asked.request_digest) {
             (Some(old), Some(new)) => old == new,
             _ => true,
         };
         Rule::RequestOnce.unless(same, || format!("{} stands for another", key.1))?;
         request.digest = request.digest.or(asked.request_digest);
-        request.newest = newest;
         Ok(request)
     }
 

@@ -20,15 +20,18 @@
 //! - After a [`Finding`] there is nothing left to prove from: every further call gives the same one.
 //! - Signatures of calls may be checked ahead, on all cores ([`Replay::foresee`]): the findings are the same.
 //! - Memory holds the orders, grants, sessions, paths and objects that there are, 16 bytes for each call, and the calls and
-//!   requests of the last 15 minutes of the ledger's time.
+//!   requests of the last 15 minutes of the ledger's time: a few hundred bytes for each that reads or writes one object.
 
 mod calls;
 mod foreseen;
+mod kept;
 mod objects;
 mod orders;
 mod reads;
+mod remembered;
 mod rule;
 mod snapshot;
+mod words;
 mod writes;
 
 pub use rule::{Finding, Rule};

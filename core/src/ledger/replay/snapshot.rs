@@ -20,8 +20,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::calls::{Calls, Session};
+use super::calls::Session;
 use super::foreseen::Foreseen;
+use super::kept::{CallsRef, KeptCalls};
 use super::objects::Objects;
 use super::{Counts, Finding, Known, Replay, Rule};
 use crate::exact;
@@ -86,7 +87,7 @@ struct State {
     orders: HashSet<OrderId>,
     #[serde(with = "map")]
     sessions: std::collections::HashMap<SessionId, Session>,
-    calls: Calls,
+    calls: KeptCalls,
     objects: Objects,
     counts: Counts,
     log_keys: Vec<(Index, LogKeyChange)>,
@@ -104,7 +105,7 @@ struct StateRef<'a> {
     orders: &'a HashSet<OrderId>,
     #[serde(with = "map")]
     sessions: &'a std::collections::HashMap<SessionId, Session>,
-    calls: &'a Calls,
+    calls: CallsRef<'a>,
     objects: &'a Objects,
     counts: &'a Counts,
     log_keys: &'a [(Index, LogKeyChange)],
@@ -137,7 +138,7 @@ impl Snapshot {
         if let Some(finding) = found {
             return Err(finding.clone().into());
         }
-        let blind = *blind;
+        let (blind, calls) = (*blind, CallsRef { calls, sessions });
         let state = StateRef { head, authority, grants, orders, sessions, calls, objects, counts, log_keys, blind };
         let key = self.key.to_string();
         let front = Front { rules: rules(), key, origin: origin.clone(), size: head.size(), root: head.tip() };
@@ -176,10 +177,12 @@ impl Snapshot {
         let wrong = |error: &dyn std::fmt::Display| SnapshotError::State(error.to_string());
         let state: State = serde_json::from_slice(&rest[end + 1..]).map_err(|error| wrong(&error))?;
         let key = front.key.parse().map_err(|error| wrong(&error))?;
-        let State { head, authority, grants, orders, sessions, calls, objects, counts, log_keys, blind } = state;
+        let State { head, authority, grants, orders, mut sessions, calls, objects, counts, log_keys, blind } = state;
         if (head.size(), head.tip()) != (front.size, front.root) || counts.entries != front.size.0 || !objects.fits() {
             return Err(SnapshotError::State("its parts are of different ledgers".to_owned()));
         }
+        let apart = || SnapshotError::State("a call is of no session that there is".to_owned());
+        let calls = calls.restore(&mut sessions).ok_or_else(apart)?;
         let origin = front.origin;
         let replay = Replay {
             origin,
@@ -215,9 +218,12 @@ impl Snapshot {
     }
 }
 
-/// What this version decides by, as far as it can be named: its number, the rules and the events that it knows.
+/// Which fields a snapshot has; another number for each change of them.
+const FIELDS: u32 = 2;
+
+/// What this version decides by and keeps, as far as it can be named: its number, the rules and the events that it knows.
 fn rules() -> Digest {
-    let mut text = format!("{}\n", env!("CARGO_PKG_VERSION"));
+    let mut text = format!("{} {FIELDS}\n", env!("CARGO_PKG_VERSION"));
     Rule::ALL.iter().for_each(|rule| text.push_str(&format!("{rule}\n")));
     Event::ALL.iter().for_each(|event| text.push_str(&format!("{}\n", event.name())));
     Digest::from_bytes(sha256(text.as_bytes()))
