@@ -42,11 +42,11 @@ pub struct Globals {
     /// Tables for people or JSON for programs; lists are JSON Lines.
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = EVERYWHERE)]
     pub output: Format,
-    /// The grant to act under; for `audit log`, `exposure` and `blast`, the grant to look for. Without it the fitting one is found.
+    /// The grant to act under; for what `audit` asks, the grant to look for. Without it the fitting one is found.
     #[arg(long, global = true, value_name = "gr_…", help_heading = EVERYWHERE)]
     pub grant: Option<GrantId>,
-    /// The incident that the orders of this command belong to; for `audit evidence`, `exposure` and `blast` and `key rekey`, the one that they are
-    /// about; for `audit log`, the one to look for.
+    /// The incident that the orders of this command belong to; for `audit evidence`, `exposure` and `blast` and `key rekey`, the one
+    /// that they are about; for `audit log`, `tail` and `watch`, the one to look for.
     #[arg(long, global = true, value_name = "in_…", help_heading = EVERYWHERE)]
     pub incident: Option<IncidentId>,
 }

@@ -59,7 +59,7 @@ pub struct Log {
 /// What entries are about; all that is given must hold.
 #[derive(Debug, clap::Args)]
 pub(super) struct About {
-    /// Only what this vendor did, or what was done about it.
+    /// Only what this vendor's own keys did, and orders that name it. What its workers did stands under the grant (--grant).
     #[arg(long, value_name = "VENDOR")]
     pub(super) vendor: Option<VendorName>,
     /// Only what this key did.
@@ -91,7 +91,7 @@ impl About {
         object.or_else(|| self.prefix.clone())
     }
 
-    /// The question to the vault for what is about all that, under the grant that stands with every verb.
+    /// The question to the vault for what is about all that, with the grant and the incident that stand with every verb.
     pub(super) fn query(&self, globals: &Globals) -> Query {
         Query {
             key: self.key,
@@ -100,6 +100,7 @@ impl About {
             dataset: self.dataset().cloned(),
             prefix: self.prefix(),
             outcome: self.outcome,
+            incident: globals.incident,
             ..Query::default()
         }
     }
@@ -175,7 +176,6 @@ impl Log {
             events: self.event.clone(),
             limit: self.limit,
             offset: self.offset,
-            incident: globals.incident,
             ..self.about.query(globals)
         }
     }

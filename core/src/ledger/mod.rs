@@ -3,6 +3,7 @@
 //! An entry has a public part, whose exact bytes are the leaf of an RFC 6962 tree, and a private part that the public one binds
 //! by its hash, so that what is personal can be erased while the log stays valid.
 
+pub mod about;
 pub mod batch;
 pub mod charge;
 pub mod checkpoint;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use strongroom_core::call::Work;
-use strongroom_core::grant::{Holder, Prefix};
+use strongroom_core::grant::Prefix;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{GrantId, IncidentId, Index, Millis, VendorId};
 use strongroom_core::ledger::entry::peek_event;
 use strongroom_core::ledger::summary::Wanted;
-use strongroom_core::ledger::{Entry, Event, Outcome, Private, Role};
+use strongroom_core::ledger::{Entry, Event, Outcome, Private, about};
 use strongroom_core::names::{DatasetName, ObjectPath};
-use strongroom_core::order::Instruction;
 
 use crate::error::Error;
 use crate::recorder::Search;
@@ -82,11 +81,9 @@ pub(crate) async fn page(
             continue;
         }
         let places = places(vault, tenant, &entry, secret.as_ref()).await?;
-        if !filter
-            .dataset
-            .as_ref()
-            .is_none_or(|dataset| touches(dataset, filter.prefix.as_ref(), &places, secret.as_ref()))
-        {
+        let objects = || places.iter().map(|(dataset, path)| (dataset, path));
+        let touches = |dataset| about::is_of_place(secret.as_ref(), objects(), dataset, filter.prefix.as_ref());
+        if !filter.dataset.as_ref().is_none_or(touches) {
             continue;
         }
         let names = places.iter().map(|(dataset, path)| format!("{dataset}/{path}")).collect();
@@ -101,62 +98,9 @@ fn passes(filter: &Filter, entry: &Entry, private: Option<&Private>) -> bool {
         && (filter.events.is_empty() || filter.events.contains(&entry.event))
         && filter.key.is_none_or(|key| entry.actor.key == key)
         && filter.grant.is_none_or(|grant| entry.grants.contains(&grant))
-        && filter.incident.is_none_or(|incident| belongs(incident, entry, private))
+        && filter.incident.is_none_or(|incident| about::is_of_incident(entry, private, incident))
         && filter.outcome.is_none_or(|outcome| entry.outcome == outcome)
-        && filter.vendor.is_none_or(|vendor| entry.actor.role == Role::Vendor(vendor) || is_about(vendor, private))
-}
-
-/// Whether an entry is an order that names this incident, opened or closed it.
-fn belongs(incident: IncidentId, entry: &Entry, private: Option<&Private>) -> bool {
-    let Some(order) = private.and_then(|private| private.order.as_ref()).map(|signed| &signed.order) else {
-        return false;
-    };
-    let is_own = match &order.instruction {
-        Instruction::OpenIncident { .. } => entry.order.is_some_and(|id| IncidentId::from(id) == incident),
-        Instruction::CloseIncident { incident: closed, .. } => *closed == incident,
-        _ => false,
-    };
-    is_own || order.incident == Some(incident)
-}
-
-/// Whether an order names this vendor.
-fn is_about(vendor: VendorId, private: Option<&Private>) -> bool {
-    let Some(order) = private.and_then(|private| private.order.as_ref()) else { return false };
-    match &order.order.instruction {
-        Instruction::SuspendVendor { vendor: id, .. }
-        | Instruction::ResumeVendor { vendor: id, .. }
-        | Instruction::RemoveVendor { vendor: id }
-        | Instruction::AddKey { vendor: id, .. }
-        | Instruction::RevokeKey { vendor: id, .. }
-        | Instruction::OpenIncident { vendor: id, .. } => *id == vendor,
-        Instruction::IssueGrant(terms) => terms.holder == Holder::Vendor(vendor),
-        Instruction::AddVendor { .. } => {
-            order.clone().verify().is_ok_and(|verified| VendorId::from(verified.id()) == vendor)
-        }
-        Instruction::CreateTenant { .. }
-        | Instruction::AddAdmin { .. }
-        | Instruction::RemoveAdmin { .. }
-        | Instruction::CreateDataset { .. }
-        | Instruction::DeleteDataset { .. }
-        | Instruction::FreezeDataset { .. }
-        | Instruction::UnfreezeDataset { .. }
-        | Instruction::FreezeTenant { .. }
-        | Instruction::UnfreezeTenant { .. }
-        | Instruction::BlockKey { .. }
-        | Instruction::UnblockKey { .. }
-        | Instruction::RotateKey { .. }
-        | Instruction::DestroyKey { .. }
-        | Instruction::RotateLogKey { .. }
-        | Instruction::ShredObjects { .. }
-        | Instruction::ShredDataset { .. }
-        | Instruction::ShredTenant { .. }
-        | Instruction::SetEscrow { .. }
-        | Instruction::RotateEvery { .. }
-        | Instruction::SetPolicy(_)
-        | Instruction::CloseIncident { .. }
-        | Instruction::RenewGrant { .. }
-        | Instruction::RevokeGrant { .. } => false,
-    }
+        && filter.vendor.is_none_or(|vendor| about::is_of_vendor(entry, private, vendor))
 }
 
 /// The objects that an entry is about, by name, in its order.
@@ -190,32 +134,4 @@ fn asked(work: &Work) -> Vec<(DatasetName, ObjectPath)> {
         Work::Put(items) => items.iter().map(|item| (item.dataset.clone(), item.path.clone())).collect(),
         Work::Delete(items) => items.iter().map(|item| (item.dataset.clone(), item.path.clone())).collect(),
     }
-}
-
-/// Whether an entry is about a dataset, or about something under a prefix of it.
-fn touches(
-    dataset: &DatasetName,
-    prefix: Option<&Prefix>,
-    places: &[(DatasetName, ObjectPath)],
-    private: Option<&Private>,
-) -> bool {
-    let object = |(name, path): &(DatasetName, ObjectPath)| name == dataset && prefix.is_none_or(|p| p.covers(path));
-    let ordered =
-        private.and_then(|private| private.order.as_ref()).is_some_and(|order| match &order.order.instruction {
-            Instruction::CreateDataset { name }
-            | Instruction::DeleteDataset { name }
-            | Instruction::FreezeDataset { name, .. }
-            | Instruction::UnfreezeDataset { name, .. }
-            | Instruction::ShredDataset { name, .. } => name == dataset,
-            Instruction::IssueGrant(terms) => terms.scopes.iter().any(|scope| scope.dataset == *dataset),
-            _ => false,
-        });
-    let shredded =
-        private.and_then(|private| private.order.as_ref()).is_some_and(|order| match &order.order.instruction {
-            Instruction::ShredObjects { dataset: name, prefix: part, .. } => {
-                name == dataset && prefix.is_none_or(|prefix| prefix.intersects(part))
-            }
-            _ => false,
-        });
-    places.iter().any(object) || (prefix.is_none() && ordered) || shredded
 }

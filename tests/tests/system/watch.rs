@@ -68,6 +68,34 @@ fn a_monitor_tells_what_is_new_once_and_what_was_chosen_alone() {
     assert!(shell.server().terminate().success());
 }
 
+/// What a monitor looks for itself is what the vault answers with: about a vendor, an incident, a place.
+#[test]
+fn a_monitor_and_the_log_tell_of_the_same_entries() {
+    let mut shell = exported();
+    let opened = shell.run("strongroom --home lab incident open acme/labelco --note gone -o affair --output json").ok();
+    let incident = lines(opened.text())[0]["incident"].as_str().unwrap().to_owned();
+    let flag = format!("--incident {incident}");
+    shell.run(&format!("strongroom --home lab key shred acme/rlhf/math/000003.json --yes {flag}")).ok();
+    shell.run("strongroom --home lab dataset freeze acme/rlhf").ok();
+    let told = |shell: &mut Shell, state: &str, flags: &str| {
+        let watch =
+            format!("strongroom --home lab audit watch acme --state {state}/ --once --all --output json {flags}");
+        let log = format!("strongroom --home lab audit log acme --output json {flags}");
+        let (watched, logged) = (shell.run(&watch).ok(), shell.run(&log).ok());
+        assert_eq!(watched.text(), logged.text(), "{flags}");
+        events(watched.text())
+    };
+    let of_incident = told(&mut shell, "a", &flag);
+    assert_eq!(of_incident, ["incident.opened", "vendor.suspended", "object.shredded"]);
+    let of_vendor = told(&mut shell, "b", "--vendor labelco");
+    assert!(of_vendor.iter().any(|event| event == "incident.opened"), "{of_vendor:?}");
+    let of_place = told(&mut shell, "c", "--dataset rlhf");
+    assert!(of_place.iter().any(|event| event == "dataset.frozen"), "{of_place:?}");
+    let of_prefix = told(&mut shell, "d", "--dataset rlhf --prefix math/000003.json");
+    assert!(of_prefix.iter().any(|event| event == "object.shredded"), "{of_prefix:?}");
+    assert!(shell.server().terminate().success());
+}
+
 #[test]
 fn a_monitor_stays_while_servers_come_and_go() {
     let mut shell = exported();

@@ -1,11 +1,10 @@
 //! Which entries a monitor tells. It looks for itself, in what it verified: a vault that leaves some out is found out.
 
 use strongroom_client::audit::LedgerLine;
-use strongroom_core::grant::{Holder, Prefix};
-use strongroom_core::ids::{GrantId, VendorId};
-use strongroom_core::ledger::entry::{Entry, Event, Role};
+use strongroom_core::ids::{GrantId, IncidentId, VendorId};
+use strongroom_core::ledger::about;
+use strongroom_core::ledger::entry::{Entry, Event};
 use strongroom_core::names::{DatasetName, ObjectPath, VendorName};
-use strongroom_core::order::Instruction;
 
 use crate::audit::log::{About, event};
 
@@ -29,54 +28,29 @@ impl Chosen {
     }
 
     /// Whether one that may be is one, `vendors` being those that the ledger names.
-    pub(super) fn wants(&self, line: &LedgerLine, vendors: &[(VendorId, String)]) -> bool {
+    pub(super) fn wants(
+        &self,
+        line: &LedgerLine,
+        vendors: &[(VendorId, String)],
+        incident: Option<IncidentId>,
+    ) -> bool {
+        let private = line.private.as_ref();
         let of_vendor = |name: &VendorName| {
             let id = vendors.iter().find(|(_, own)| own == name.as_str()).map(|(id, _)| *id);
-            id.is_some_and(|id| line.entry.actor.role == Role::Vendor(id) || is_about(id, line))
+            id.is_some_and(|id| about::is_of_vendor(&line.entry, private, id))
         };
         self.about.vendor.as_ref().is_none_or(of_vendor)
+            && incident.is_none_or(|incident| about::is_of_incident(&line.entry, private, incident))
             && self.about.dataset().is_none_or(|name| self.touches(name, line))
     }
 
     fn touches(&self, dataset: &DatasetName, line: &LedgerLine) -> bool {
-        let prefix = self.about.prefix();
-        let within = |name: &String| match name.split_once('/') {
-            Some((of, path)) if of == dataset.as_str() => {
-                let covers = |prefix: &Prefix| path.parse().is_ok_and(|path: ObjectPath| prefix.covers(&path));
-                prefix.as_ref().is_none_or(covers)
-            }
-            _ => false,
+        let place = |name: &String| {
+            let (dataset, path) = name.split_once('/')?;
+            Some((dataset.parse().ok()?, path.parse().ok()?))
         };
-        let ordered = || match instruction(line) {
-            Some(
-                Instruction::CreateDataset { name }
-                | Instruction::DeleteDataset { name }
-                | Instruction::FreezeDataset { name, .. }
-                | Instruction::UnfreezeDataset { name, .. },
-            ) => name == dataset,
-            Some(Instruction::IssueGrant(terms)) => terms.scopes.iter().any(|scope| scope.dataset == *dataset),
-            _ => false,
-        };
-        line.names.iter().any(within) || prefix.is_none() && ordered()
-    }
-}
-
-fn instruction(line: &LedgerLine) -> Option<&Instruction> {
-    Some(&line.private.as_ref()?.order.as_ref()?.order.instruction)
-}
-
-/// Whether an order names this vendor.
-fn is_about(vendor: VendorId, line: &LedgerLine) -> bool {
-    match instruction(line) {
-        Some(
-            Instruction::SuspendVendor { vendor: id, .. }
-            | Instruction::ResumeVendor { vendor: id, .. }
-            | Instruction::RemoveVendor { vendor: id }
-            | Instruction::AddKey { vendor: id, .. }
-            | Instruction::RevokeKey { vendor: id, .. },
-        ) => *id == vendor,
-        Some(Instruction::IssueGrant(terms)) => terms.holder == Holder::Vendor(vendor),
-        Some(Instruction::AddVendor { .. }) => line.entry.order.map(VendorId::from) == Some(vendor),
-        _ => false,
+        let places: Vec<(DatasetName, ObjectPath)> = line.names.iter().filter_map(place).collect();
+        let objects = places.iter().map(|(dataset, path)| (dataset, path));
+        about::is_of_place(line.private.as_ref(), objects, dataset, self.about.prefix().as_ref())
     }
 }

@@ -162,7 +162,7 @@ impl Watch {
             return Ok(());
         }
         let vendors: Vec<_> = monitor.vendors().collect();
-        let chosen = |line: &&LedgerLine| self.chosen.wants(line, &vendors);
+        let chosen = |line: &&LedgerLine| self.chosen.wants(line, &vendors, globals.incident);
         let names = Names::new(vendors.clone());
         let failed = |error: std::io::Error| Failure::stdio(&error);
         for line in step.entries.iter().filter(chosen) {
