@@ -85,7 +85,7 @@ const SECTIONS: &str = "\
 <a href=\"#h-who\">Who read</a> <a href=\"#h-tree\">What there is</a> <a href=\"#h-objects\">Objects</a> \
 <a href=\"#h-grants\">Still open</a> <a href=\"#h-words\">Words</a></nav>
 <noscript><p class=\"note\">The answer stands above. Tables and charts need JavaScript; it asks nobody for anything.</p></noscript>
-<section aria-labelledby=\"h-days\"><h2 id=\"h-days\">Read by day</h2><div id=\"by-day\"></div></section>
+<section aria-labelledby=\"h-days\"><h2 id=\"h-days\">Read by day</h2><div id=\"by-day\"></div><div id=\"days\"></div></section>
 <section aria-labelledby=\"h-time\"><h2 id=\"h-time\">Timeline</h2><div id=\"timeline\"></div><div id=\"happenings\"></div></section>
 <section aria-labelledby=\"h-who\"><h2 id=\"h-who\">Who read</h2>
 <p class=\"soft\">A key is a person, a machine or a pipeline at the vendor, as the vendor gave it out.</p><div id=\"workers\"></div></section>

@@ -130,7 +130,7 @@ try:
     saw["all"] = search("objects", "")
     evaluate("[...document.querySelectorAll('#objects button')].find(one => one.textContent === 'Last').click()")
     saw["last"] = table("objects")
-    for name in ("workers", "grants", "happenings"):
+    for name in ("days", "workers", "grants", "happenings"):
         saw[name] = table(name)
     saw["charts"] = evaluate("""Object.fromEntries(['by-day', 'timeline'].map(name =>
         [name, document.querySelectorAll('#' + name + ' svg.chart rect').length]))""")

@@ -234,6 +234,10 @@ on_chromium! {
         assert_eq!(saw["first stop"], "To the answer");
 
         assert_eq!(rows(&saw["workers"]).len(), 10);
+        // What the chart by day shows, in words: seven days of ten workers.
+        let days = rows(&saw["days"]);
+        assert!(saw["days"]["status"].as_str().unwrap().ends_with("of 70."), "{}", saw["days"]["status"]);
+        assert!(days[0][0] == "2026-03-24" && days[0][1].ends_with("(labelco)") && days[0][2] == "10", "{:?}", days[0]);
         assert_eq!(rows(&saw["grants"])[0][1..3], ["labelco", "suspended"]);
         let happenings = rows(&saw["happenings"]);
         assert_eq!(saw["happenings"]["status"].as_str().unwrap(), "Rows 1 to 25 of 42.");

@@ -45,7 +45,7 @@
     for (const rows of [25, 100, 500]) size.append(make("option", { value: rows }, rows + " rows"));
     const status = make("p", { class: "soft", role: "status" });
     const pages = { first: "First", back: "Back", next: "Next", last: "Last" };
-    for (const name in pages) pages[name] = make("button", { type: "button" }, pages[name]);
+    for (const name in pages) pages[name] = make("button", { type: "button", "aria-label": pages[name] + ": " + caption }, pages[name]);
     const head = make("tr"), body = make("tbody");
     const region = make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": caption },
       make("table", {}, make("caption", {}, caption), make("thead", {}, head), body));
@@ -91,8 +91,10 @@
       const all = state.found.length, last = Math.max(0, Math.ceil(all / per) - 1);
       state.page = Math.min(state.page, last);
       const from = state.printed ? 0 : state.page * per, to = Math.min(all, from + per);
-      body.replaceChildren(...state.found.slice(from, to).map(at => make("tr", {}, ...columns.map(column =>
-        make("td", { class: column.kind }, column.text(rows[at]))))));
+      // What a row is about is its head: who hears the table hears it with each cell.
+      body.replaceChildren(...state.found.slice(from, to).map(at => make("tr", {}, ...columns.map(column => column.isName
+        ? make("th", { class: column.kind, scope: "row" }, column.text(rows[at]))
+        : make("td", { class: column.kind }, column.text(rows[at]))))));
       const of = all === rows.length ? number(all) : number(all) + " found of " + number(rows.length);
       status.textContent = rows.length === 0 ? empty : all === 0 ? "Nothing found of " + number(rows.length) + "."
         : "Rows " + number(from + 1) + " to " + number(to) + " of " + of + (state.printed && to < all ? "; the others are in the page itself." : ".");
@@ -120,6 +122,7 @@
   const amount = (head, value) => ({ head, kind: "number", value, text: row => number(value(row)) });
   const size = (head, value) => ({ head, kind: "number", value, text: row => bytes(value(row)) });
   const moment = (head, value) => ({ head, kind: "time", value, text: row => time(value(row)) });
+  const named = column => ({ ...column, isName: true });
 
   const STATES = ["as it was", "overwritten", "deleted", "not known", "re-keyed", "shredded"];
   table("objects", {
@@ -128,7 +131,7 @@
     sort: 0,
     rows: data.objects,
     columns: [
-      text("Object", row => row[0] === null ? "erased (" + row[15] + "." + row[16] + ")" : data.datasets[row[0]] + "/" + row[1]),
+      named(text("Object", row => row[0] === null ? "erased (" + row[15] + "." + row[16] + ")" : data.datasets[row[0]] + "/" + row[1])),
       amount("Generation", row => row[2]),
       size("Size", row => row[3]),
       size("Read of it", row => row[4]),
@@ -150,12 +153,24 @@
     direction: -1,
     rows: data.keys.filter(key => key[2] > 0),
     columns: [
-      id("Key", row => row[0]),
+      named(id("Key", row => row[0])),
       text("Of vendor", row => row[1] ?? ""),
       amount("Releases", row => row[2]),
       size("Read in all", row => row[3]),
       moment("First (UTC)", row => row[4]),
       moment("Last (UTC)", row => row[5]),
+    ],
+  });
+  table("days", {
+    caption: "Read by day and by who read",
+    empty: "Nothing was read.",
+    sort: 0,
+    rows: data.days,
+    columns: [
+      named({ head: "Day (UTC)", kind: "time", value: row => row[0], text: row => day(row[0]) }),
+      id("By", row => keyName(row[1])),
+      amount("Releases", row => row[2]),
+      size("Read in all", row => row[3]),
     ],
   });
   table("grants", {
@@ -165,7 +180,7 @@
     direction: -1,
     rows: data.grants,
     columns: [
-      id("Grant", row => row[0]),
+      named(id("Grant", row => row[0])),
       text("Held by", row => row[1]),
       text("State", row => row[3]),
       moment("Ends (UTC)", row => row[2]),
@@ -198,7 +213,7 @@
     const host = document.getElementById(id);
     const svg = draw("svg", { class: "chart", viewBox: "0 0 " + width + " " + height, role: "img", "aria-label": caption });
     svg.append(...parts);
-    host.append(make("figure", {}, svg, make("figcaption", {}, caption)));
+    host.append(make("figure", {}, make("div", { class: "drawn" }, svg), make("figcaption", {}, caption)));
     return host;
   };
   const titled = (element, words) => { element.append(draw("title", {}, words)); return element; };
@@ -234,7 +249,7 @@
     for (let at = 0; at < bars; at += labels) {
       parts.push(draw("text", { x: LEFT + at * step + step * 0.1, y: base + 18 }, day(first + at * each * DAY)));
     }
-    const caption = "Plaintext bytes whose keys were released, by " + (each === 1 ? "day" : each + " days") + " (UTC) and by who read, each as often as it was released";
+    const caption = "Plaintext bytes whose keys were released, by " + (each === 1 ? "day" : each + " days") + " (UTC) and by who read, each as often as it was released. The table below says the same";
     legend(figure("by-day", caption, width, height, parts));
   }
 
