@@ -59,7 +59,7 @@ impl Blast {
     /// The caller is no admin of the tenant; there is no such vendor; no grant bounds them; they could take more than was allowed.
     pub fn run(self, globals: &Globals) -> Outcome {
         let now = when::now();
-        let report = self.source.report(globals, self.asked.question(globals, now), when::millis(now))?;
+        let report = self.source.report(globals, self.asked.question(globals, now)?, when::millis(now))?;
         let Some(blast) = &report.blast else {
             let advice = "ask about a vendor, a worker, a key or a grant";
             return Err(Failure::usage("an admin's key and a session are bound by no grant", advice));

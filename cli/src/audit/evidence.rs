@@ -64,7 +64,7 @@ impl Evidence {
     /// The caller is no admin of the tenant; there is no such vendor or incident; the file cannot be written.
     pub fn run(self, globals: &Globals) -> Outcome {
         let now = when::now();
-        let question = self.asked.question(globals, now);
+        let question = self.asked.question(globals, now)?;
         self.source.read(globals, async |ledger| {
             let size = ledger.size_to_fold().await?;
             let question = question_of(ledger, globals, question, size).await?;

@@ -62,7 +62,7 @@ impl Exposure {
     /// The caller is no admin of the tenant; the folder holds no ledger; there is no such vendor.
     pub fn run(self, globals: &Globals) -> Outcome {
         let now = when::now();
-        let report = self.source.report(globals, self.asked.question(globals, now), when::millis(now))?;
+        let report = self.source.report(globals, self.asked.question(globals, now)?, when::millis(now))?;
         if let Some(path) = &self.html {
             page::save(path, &report)?;
         }

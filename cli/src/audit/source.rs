@@ -12,6 +12,7 @@ use futures::TryStreamExt;
 use strongroom_client::Vault;
 use strongroom_client::audit::Query;
 use strongroom_client::log::Cover;
+use strongroom_core::audit::Stranger;
 use strongroom_core::audit::exposure::{Fold, Question};
 use strongroom_core::audit::report::Report;
 use strongroom_core::audit::roster::Roster;
@@ -22,6 +23,7 @@ use strongroom_core::ledger::facts::Facts;
 use strongroom_core::ledger::log_keys::LogKeys;
 use strongroom_core::ledger::{Entry, Event, Private};
 use strongroom_core::names::TenantName;
+use strongroom_core::reason::Reason;
 
 use super::evidence::question_of;
 use crate::args::Globals;
@@ -152,8 +154,14 @@ impl<'a> Ledger<'a> {
     }
 
     /// The fold of its first `size` entries.
+    ///
+    /// # Errors
+    /// The ledger cannot be read; it tells of nobody who is asked about.
     pub(crate) async fn fold(&mut self, question: Question, size: Index, purpose: Purpose) -> Outcome<Fold> {
         let mut fold = Fold::new(self.roster(size).await?, question).map_err(not_answered)?;
+        if let Some(stranger) = fold.stranger() {
+            return Err(nobody(&stranger));
+        }
         if matches!(purpose, Purpose::Evidence) {
             fold = fold.for_evidence();
         }
@@ -249,6 +257,19 @@ impl<'a> Ledger<'a> {
             Self::Folder(folder) => folder.checkpoint(),
         }
     }
+}
+
+fn nobody(stranger: &Stranger) -> Failure {
+    let (what, advice) = match stranger {
+        Stranger::Grant(grant) => {
+            (format!("the ledger tells of no grant {grant}"), "strongroom grant list TENANT names them")
+        }
+        Stranger::Key(key) => (
+            format!("no vendor, admin or grant in the ledger has or had the key {key}"),
+            "strongroom vendor show TENANT/VENDOR and grant list TENANT name keys",
+        ),
+    };
+    Failure::new(Reason::NotFound, what, advice)
 }
 
 /// An entry as it is shown: read, and as it lies there.

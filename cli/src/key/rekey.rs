@@ -13,6 +13,7 @@ use strongroom_core::names::{DatasetName, ObjectPath, TenantName, VendorName};
 
 use crate::amount::{Size, counted};
 use crate::args::Globals;
+use crate::audit::asked;
 use crate::audit::evidence::of_incident;
 use crate::audit::source::{Ledger, Purpose};
 use crate::exit::{Failure, Outcome};
@@ -86,7 +87,7 @@ pub(super) async fn exposed(
             return Err(Failure::usage("it is what somebody was exposed to: say who", advice));
         }
         (None, Some(incident)) => of_incident(&mut ledger, incident, size).await?,
-        (vendor, None) => Question { vendor, since: since.map(|since| since.millis(now)), ..Question::default() },
+        (vendor, None) => Question { vendor, since: asked::since(since, now)?, ..Question::default() },
     };
     let vendor = question.vendor.clone().ok_or_else(|| Failure::usage("it names no vendor", "name one"))?;
     let exposure = ledger.fold(question, size, Purpose::Answer).await?.finish(size, when::millis(now));

@@ -151,7 +151,7 @@ pub struct ByKey {
 /// Suspensions, freezes and limits are not taken off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct InScope {
-    /// Objects, whatever was released of them.
+    /// Objects, whatever was released of them. What was released and got a new key since is one object.
     pub objects: u64,
     /// Of these, objects of which nothing was released.
     pub unreleased: u64,

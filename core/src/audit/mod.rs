@@ -20,3 +20,4 @@ pub use naming::Naming;
 pub use ranges::Ranges;
 pub use report::Report;
 pub use roster::Roster;
+pub use whose::Stranger;

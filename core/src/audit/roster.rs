@@ -378,6 +378,17 @@ impl Roster {
         self.vendor_of.get(key).copied()
     }
 
+    /// Whether some vendor, admin or grant has or had this key, or may have: an order that would tell was erased.
+    pub(super) fn may_know(&self, key: &Fingerprint) -> bool {
+        let has = |known: &Known| {
+            known.issuer == *key || known.terms.as_ref().is_none_or(|terms| terms.holder == Holder::Key(*key))
+        };
+        self.erased > 0
+            || self.vendor_of.contains_key(key)
+            || self.admins.contains(key)
+            || self.grants.values().any(has)
+    }
+
     /// The keys that a vendor has or had.
     pub(super) fn keys_of(&self, vendor: VendorId) -> impl Iterator<Item = Fingerprint> {
         self.vendor_of.iter().filter(move |(_, of)| **of == vendor).map(|(key, _)| *key)

@@ -41,6 +41,15 @@ impl<'a> From<&Release<'a>> for Act<'a> {
     }
 }
 
+/// Somebody who is asked about, and of whom no order tells: a slip, most likely, and not somebody who had nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stranger {
+    /// A grant that was not issued.
+    Grant(GrantId),
+    /// A key that no vendor, admin or grant has or had.
+    Key(Fingerprint),
+}
+
 /// A vendor or a worker, with the grants that are theirs.
 #[derive(Debug)]
 struct Side {
@@ -131,6 +140,15 @@ impl Whose {
         }
     }
 
+    /// Whom the orders do not know, of those who are asked about. Nobody, where an order that would tell was erased.
+    pub(super) fn stranger(&self, roster: &Roster) -> Option<Stranger> {
+        if let Some(grant) = self.grant.filter(|grant| !roster.grants.contains_key(grant)) {
+            return Some(Stranger::Grant(grant));
+        }
+        let mut keys = self.key.into_iter().chain(self.worker());
+        keys.find(|key| !roster.may_know(key)).map(Stranger::Key)
+    }
+
     /// What a session claimed.
     pub(super) fn claims(&self, session: Option<SessionId>) -> Option<u32> {
         self.sessions.get(&session?).copied()
@@ -145,7 +163,7 @@ impl Whose {
     pub(super) fn is_theirs(&self, roster: &Roster, act: &Act<'_>) -> Theirs {
         if self.key.is_some_and(|key| key != act.actor.key)
             || self.session.is_some_and(|session| act.session != Some(session))
-            || self.grant.is_some_and(|grant| !act.grants.contains(&grant))
+            || self.grant.is_some_and(|grant| !is_under(roster, act, grant))
         {
             return Theirs::No;
         }
@@ -264,6 +282,12 @@ impl Side {
             Theirs::No
         }
     }
+}
+
+/// Whether something was done under a grant, or one delegated from it. A refusal names no more than the grant that the call named.
+fn is_under(roster: &Roster, act: &Act<'_>, grant: GrantId) -> bool {
+    let below = |id: &GrantId| roster.grants.get(id).is_some_and(|known| known.chain.contains(&grant));
+    act.grants.contains(&grant) || matches!(act.grants, [named] if below(named))
 }
 
 /// Adds whoever can act under a grant; says whether that is known.

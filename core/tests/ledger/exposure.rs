@@ -267,7 +267,9 @@ fn new_keys_and_destroyed_ones_are_told() {
     let since = |l: &Ledger| expose(l, of_vendor("labelco")).objects.iter().map(|o| o.since).collect::<Vec<_>>();
     let item = l.put_item("rlhf", "math/small", Condition::Rekey(Generation(1)), SMALL);
     let mut again = l.ask(&story.admin, None, Work::Put(vec![item]));
+    let before = expose(l, of_vendor("labelco")).scope;
     let rekeyed = l.put_items(&mut again, &[(0, 2)])[0];
+    assert_eq!(expose(l, of_vendor("labelco")).scope, before, "a new key makes nothing of it unexposed");
     assert_eq!(since(l), [Since::Current, Since::Rekeyed(at(l, rekeyed.index))], "large, small");
     let shred = |prefix: &str| Instruction::ShredObjects {
         dataset: "rlhf".parse().unwrap(),

@@ -124,6 +124,20 @@ fn an_export_answers_as_the_vault_does() {
     assert_eq!((&sums["overwritten"], &sums["deleted"], &sums["denied"]), (&1.into(), &1.into(), &1.into()), "{sums}");
     assert_eq!(sums["claims"][0]["sdk"], sdk);
 
+    // Refused below the grant that is asked about, too.
+    let sums = &answers.iter().rfind(|(asked, _)| *asked == format!("--grant {root}")).unwrap().1[0];
+    assert_eq!(sums["denied"], 1, "{sums}");
+    // Of nobody whom the ledger knows: a slip is no answer.
+    for stranger in
+        ["--grant gr_00000000000000000000000000000000", &format!("--key {}", "SHA256:".to_owned() + &"A".repeat(43))]
+    {
+        for source in ["acme", "./acme-ledger/"] {
+            shell.run(&format!("strongroom --home lab audit exposure {source} {stranger}")).fails(3, "NOT_FOUND");
+        }
+    }
+    shell.run("strongroom --home lab audit exposure acme --vendor labelco --since 1h --until 2h").fails(2, "USAGE");
+    shell.run("strongroom --home lab audit exposure acme --vendor labelco --since 2100-01-01").fails(2, "USAGE");
+
     // Without a home, a server or a network; and a folder that was changed is not believed.
     shell.run("strongroom --home nobody audit exposure ./acme-ledger/ --vendor labelco").ok();
     shell.run("strongroom --home nobody audit exposure ./acme-ledger/ --vendor none").fails(3, "NOT_FOUND");

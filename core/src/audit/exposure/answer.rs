@@ -1,6 +1,6 @@
 //! What the fold comes to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::fold::{Fold, Found, Object, ObjectNo, Party, Path, Place};
@@ -223,8 +223,18 @@ impl Fold {
         }
         let erased_grants = self.whose.erased_grants(&self.roster);
         let mut scope = InScope { erased_grants, ..InScope::default() };
+        // Generations that hold under a new key what they were released or wrote: nothing that they never had.
+        let mut same: HashSet<ObjectNo> = HashSet::new();
         for (no, object) in (0..).zip(&self.objects) {
             let released = self.found.get(&no).is_some_and(|found| !found.read.is_empty());
+            let is_same = same.contains(&no);
+            let wrote = self.found.get(&no).is_some_and(|found| found.written.is_some());
+            if released || wrote || is_same {
+                same.extend(object.next.filter(|next| self.objects[*next as usize].rekeyed));
+            }
+            if is_same && !released {
+                continue;
+            }
             let Some((dataset, path)) = self.name(object) else {
                 scope.unnamed += u64::from(object.place == Place::Erased);
                 continue;

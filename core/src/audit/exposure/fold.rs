@@ -9,7 +9,7 @@ use crate::audit::evidence::Done;
 use crate::audit::naming::PutCalls;
 use crate::audit::ranges::Ranges;
 use crate::audit::roster::{Moment, Roster, Theirs};
-use crate::audit::whose::{Act, Whose};
+use crate::audit::whose::{Act, Stranger, Whose};
 use crate::call::Work;
 use crate::identity::Fingerprint;
 use crate::ids::{Generation, GrantId, Index, Millis, SegmentRange};
@@ -163,6 +163,11 @@ impl Fold {
     pub fn for_evidence(mut self) -> Self {
         self.done = Some(Done::default());
         self
+    }
+
+    /// Who is asked about and that no order tells of.
+    pub fn stranger(&self) -> Option<Stranger> {
+        self.whose.stranger(&self.roster)
     }
 
     /// What has to be fed to it: with all else it comes to the same.
