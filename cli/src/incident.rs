@@ -16,6 +16,7 @@ use crate::name::short_key;
 use crate::output::{Row, printable};
 use crate::when;
 
+pub(crate) use answer::EVIDENCE;
 pub(crate) use open::{Plan, respond};
 
 /// A vendor was breached: stop it, say what it had, keep the evidence.

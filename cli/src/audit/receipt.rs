@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use strongroom_core::ledger::Entry;
-use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
+use strongroom_core::ledger::checkpoint::{Checkpoint, CheckpointError, VerifierKey};
 use strongroom_core::ledger::log_keys::LogKeys;
 use strongroom_core::ledger::proof::Receipt;
 use strongroom_core::reason::Reason;
@@ -45,6 +45,11 @@ pub(super) fn folder_of(folder: &Path) -> io::Result<Option<Vec<PathBuf>>> {
     Ok((!files.is_empty()).then_some(files))
 }
 
+/// Whether a file that begins so is meant as a receipt.
+pub(super) fn begins_like_one(start: &[u8]) -> bool {
+    start.starts_with(b"c2sp.org/tlog-proof")
+}
+
 /// Verifies a receipt with the ledger's public key: a receipt does not bring one along.
 pub(super) fn verify(file: &Path, key: Option<&VerifierKey>, keys: Option<&LogKeys>, format: Format) -> Outcome {
     let Some(key) = key else {
@@ -64,7 +69,13 @@ pub(super) fn verify(file: &Path, key: Option<&VerifierKey>, keys: Option<&LogKe
         Some(_) => return Err(broken("the file of --log-keys does not hold the key".into())),
         None => Checkpoint::open(&receipt.checkpoint, std::slice::from_ref(key)).map(|(checkpoint, _)| checkpoint),
     };
-    let checkpoint = opened.map_err(|error| broken(format!("its checkpoint: {error}")))?;
+    let checkpoint = opened.map_err(|error| {
+        let mut failure = broken(format!("its checkpoint: {error}"));
+        if keys.is_none() && matches!(error, CheckpointError::Unsigned(_)) {
+            failure.advice = "if the log's key was rotated since, add --log-keys DIR/log-keys, of an export".into();
+        }
+        failure
+    })?;
     if key.name() != checkpoint.origin.to_string() {
         return Err(broken("its checkpoint is of another ledger than the key".into()));
     }

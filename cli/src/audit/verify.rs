@@ -18,8 +18,13 @@ use crate::args::Globals;
 use crate::audit::exported::Exported;
 use crate::audit::{evidence, receipt, snapshot};
 use crate::exit::{Failure, Outcome};
+use crate::incident::EVIDENCE;
 use crate::progress::Progress;
 use crate::when;
+
+const RECEIPT: &str = "a receipt";
+/// How a file begins that age sealed.
+const SEALED: &[u8] = b"age-encryption.org/v1";
 
 /// The flags of `audit verify`.
 #[derive(Debug, clap::Args)]
@@ -27,6 +32,7 @@ use crate::when;
 Examples:
   strongroom audit verify acme-ledger/
   strongroom audit verify suspended.tlog-proof --key \"$(cat acme.log-key)\"
+  strongroom audit verify labelco.tar --key \"$(cat acme.log-key)\"          # what `audit evidence` wrote; sealed: age -d first
   strongroom audit verify acme-ledger/ --key \"$(cat acme.log-key)\" --since last-month/checkpoint
   strongroom audit export acme -o acme-ledger/ && strongroom audit verify acme-ledger/ --snapshot acme.snapshot")]
 pub struct Verify {
@@ -87,14 +93,12 @@ impl Verify {
     /// # Errors
     /// Something is wrong with the ledger: which file, or which entry.
     pub fn run(self, globals: &Globals) -> Outcome {
-        if self.folder.is_file() && evidence::is_archive(&self.folder) {
-            return evidence::verify(&self.folder, self.key.as_ref(), globals);
-        }
         if self.folder.is_file() {
-            return receipt::verify(&self.folder, self.key.as_ref(), self.log_keys()?.as_ref(), globals.output);
+            return self.file(globals);
         }
         let receipts = receipt::folder_of(&self.folder).map_err(|error| Failure::file(&self.folder, &error))?;
         if let Some(receipts) = receipts {
+            self.check_flags_of(RECEIPT)?;
             let keys = self.log_keys()?;
             let verify = |file: &PathBuf| receipt::verify(file, self.key.as_ref(), keys.as_ref(), globals.output);
             return receipts.iter().try_for_each(verify);
@@ -113,6 +117,52 @@ impl Verify {
         globals.output.result(&verdict, |verdict| verdict.words(&self.folder))
     }
 
+    /// Verifies what is one file.
+    fn file(&self, globals: &Globals) -> Outcome {
+        let file = &self.folder;
+        let mut start = [0; 64];
+        let read = fs::File::open(file).and_then(|mut open| read_start(&mut open, &mut start));
+        let start = &start[..read.map_err(|error| Failure::file(file, &error))?];
+        if receipt::begins_like_one(start) {
+            self.check_flags_of(RECEIPT)?;
+            return receipt::verify(file, self.key.as_ref(), self.log_keys()?.as_ref(), globals.output);
+        }
+        if evidence::is_archive(file) {
+            self.check_flags_of("an archive of evidence")?;
+            return evidence::verify(file, self.key.as_ref(), globals);
+        }
+        let name = file.display();
+        if start.starts_with(SEALED) {
+            let advice = format!("open it first: age -d -i IDENTITY {name} > evidence.tar");
+            return Err(Failure::new(
+                Reason::PreconditionFailed,
+                format!("{name} is sealed to age recipients"),
+                advice,
+            ));
+        }
+        let detail = format!("{name} is neither a receipt nor an archive of evidence, or was changed");
+        let advice =
+            "name the folder that `audit export` wrote, or a file of `audit evidence`, `audit prove` or --receipt";
+        Err(Failure::new(Reason::Integrity, detail, advice))
+    }
+
+    /// What is asked of a whole ledger, one file cannot answer: it is not passed over in silence.
+    fn check_flags_of(&self, what: &str) -> Outcome {
+        let flags = [
+            ("--since", self.since.is_some()),
+            ("--witness", !self.witness.is_empty()),
+            ("--snapshot", self.snapshot.is_some()),
+            ("--log-keys", self.log_keys.is_some() && what != RECEIPT),
+        ];
+        match flags.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((flag, _)) => Err(Failure::usage(
+                format!("{flag} is not for {what}"),
+                "leave it out, or verify the folder that `audit export` wrote",
+            )),
+        }
+    }
+
     fn log_keys(&self) -> Outcome<Option<LogKeys>> {
         let Some(path) = &self.log_keys else { return Ok(None) };
         let text = String::from_utf8_lossy(&read_note(path)?).into_owned();
@@ -127,6 +177,11 @@ impl Verify {
             LogFinding::Read { path, error } => Failure::file(&self.folder.join(path), &error),
             LogFinding::List(error) => Failure::file(&self.folder, &error),
             LogFinding::Missing(name) if name == LOG_KEYS && !self.folder.join(CHECKPOINT).exists() => {
+                let archive = self.folder.join(EVIDENCE);
+                if archive.is_file() {
+                    let detail = format!("{} is an incident's folder, and no export", self.folder.display());
+                    return Failure::usage(detail, format!("run: strongroom audit verify {}", archive.display()));
+                }
                 let detail = format!("{} holds no ledger: neither {LOG_KEYS} nor {CHECKPOINT}", self.folder.display());
                 Failure::new(Reason::Integrity, detail, "name the folder that `audit export` wrote")
             }
@@ -140,6 +195,19 @@ impl Verify {
             }
         }
     }
+}
+
+/// As much of a file's start as fits.
+fn read_start(file: &mut fs::File, start: &mut [u8]) -> io::Result<usize> {
+    use std::io::Read;
+    let mut read = 0;
+    while read < start.len() {
+        match file.read(&mut start[read..])? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    Ok(read)
 }
 
 fn read_note(path: &Path) -> Outcome<Vec<u8>> {

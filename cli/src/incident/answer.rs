@@ -20,7 +20,7 @@ pub(super) const ANSWER: &str = "answer.txt";
 pub(super) const REPORT: &str = "report.json";
 pub(super) const PAGE: &str = "report.html";
 pub(super) const OBJECTS: &str = "exposure.jsonl";
-pub(super) const EVIDENCE: &str = "evidence.tar";
+pub(crate) const EVIDENCE: &str = "evidence.tar";
 
 /// Whether the vendor was stopped.
 pub(crate) enum Stopped {
@@ -98,7 +98,7 @@ impl Answer {
             line(
                 "kept",
                 format!(
-                    "{folder}/: {ANSWER}, {REPORT}, {OBJECTS}, {EVIDENCE} (strongroom audit verify {folder}/{EVIDENCE})"
+                    "{folder}/: {PAGE}, {ANSWER}, {REPORT}, {OBJECTS}, {EVIDENCE} (strongroom audit verify {folder}/{EVIDENCE})"
                 ),
             );
         }
@@ -177,8 +177,8 @@ impl Answer {
     fn next(&self, report: &Report) -> Vec<String> {
         let VendorRef { tenant, vendor } = &self.vendor;
         let mut next = Vec::new();
+        let since = self.since.map(|since| format!(" --since {}", when::rfc3339(since))).unwrap_or_default();
         if matches!(self.stopped, Stopped::Not(_)) {
-            let since = self.since.map(|since| format!(" --since {}", when::rfc3339(since))).unwrap_or_default();
             next.push(format!("stop it: strongroom incident open {tenant}/{vendor}{since}"));
         }
         let mut datasets: BTreeMap<&str, u64> = BTreeMap::new();
@@ -198,11 +198,11 @@ impl Answer {
         } else {
             let owners = shorten(&datasets);
             next.push(format!(
-                "tell whoever owns {owners}, and your legal team: {ANSWER} is for them, {OBJECTS} lists every object"
+                "tell whoever owns {owners}, and your legal team: {PAGE} is for them, {OBJECTS} lists every object"
             ));
             let (by, of) = match &self.incident {
                 Some((id, _)) => (format!("--incident {id}"), format!(" --incident {id}")),
-                None => (format!("--exposed-by {vendor}"), String::new()),
+                None => (format!("--exposed-by {vendor}{since}"), String::new()),
             };
             next.push(format!(
                 "re-key it, so that stolen keys open nothing that is there: strongroom key rekey {tenant} {by}"

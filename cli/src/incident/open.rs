@@ -26,6 +26,7 @@ use strongroom_core::reason::Reason;
 
 use super::answer::{self, Answer, Stopped};
 use crate::args::Globals;
+use crate::audit::asked;
 use crate::audit::evidence::{Found, Gathered, find, gather, write};
 use crate::audit::exposure::Told;
 use crate::audit::page;
@@ -101,7 +102,7 @@ impl Open {
         if let Some(folder) = &self.folder {
             check_new(folder)?;
         }
-        let since = self.since.map(|since| since.millis(when::now()));
+        let since = asked::since(self.since, when::now())?;
         let plan = Plan { vendor: self.vendor, since, note: self.note, dry_run: self.dry_run };
         let Response { mut answer, found, size } = respond(globals, vault, &plan).await?;
         let folder = self.folder.unwrap_or_else(|| match &answer.incident {
@@ -170,7 +171,7 @@ async fn look(globals: &Globals, vault: &Vault, plan: &Plan, answer: Answer) -> 
     let (found, ()) = tokio::join!(find(&mut ledger, question, size, when::millis(when::now())), still);
     let found = found?;
     if let Some(entry) = stopped.entry() {
-        check_still(vault, plan, &found.selection, entry, size).await?;
+        check_still(vault, plan, &found.selection, entry).await?;
     }
     Ok(Response { answer, found, size })
 }
@@ -198,8 +199,9 @@ async fn stop(vault: &Vault, plan: &Plan, suspended: Option<Index>) -> Outcome<(
 }
 
 /// Looks for releases to the vendor after its suspension: there can be none.
-async fn check_still(vault: &Vault, plan: &Plan, selection: &Selection, suspended: Index, size: Index) -> Outcome {
-    let mut after = vault.extracts(&plan.vendor.tenant, &selection.needs(), size, None);
+async fn check_still(vault: &Vault, plan: &Plan, selection: &Selection, suspended: Index) -> Outcome {
+    let from = Index(suspended.0 + 1);
+    let mut after = vault.extracts(&plan.vendor.tenant, &selection.needs(), from, None);
     while let Some(extracted) = after.try_next().await? {
         if let Some(release) = extracted.facts.releases().find(|release| selection.is_theirs(release)) {
             let detail = format!(
@@ -226,7 +228,7 @@ fn check_new(folder: &Path) -> Outcome {
 fn keep(folder: &Path, report: &Report, words: &str) -> Outcome {
     let failed = |error: io::Error| Failure::file(folder, &error);
     private_folder(folder).map_err(failed)?;
-    let put = |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).map_err(failed);
+    let put = |name: &str, bytes: &[u8]| private_file(&folder.join(name), bytes).map_err(failed);
     put(answer::ANSWER, format!("{words}\n").as_bytes())?;
     put(answer::REPORT, &serde_json::to_vec(report).map_err(|error| failed(error.into()))?)?;
     let mut page = Vec::new();
@@ -253,6 +255,13 @@ fn prove(folder: &Path, gathered: &Gathered) -> Outcome {
             Err(failure)
         }
     }
+}
+
+/// For its owner alone, whatever the folder lets others do: it may have been there, empty.
+fn private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)
 }
 
 fn private_folder(folder: &Path) -> io::Result<()> {

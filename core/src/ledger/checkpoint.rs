@@ -193,7 +193,7 @@ pub struct VerifierKey {
 
 /// A text that is not a verifier key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a log's public key: NAME+HEX+BASE64, of an Ed25519 key")]
+#[error("no such public key: it is NAME+HEX+BASE64, Ed25519; a log's key is no witness's")]
 pub struct VerifierKeyError;
 
 impl VerifierKey {

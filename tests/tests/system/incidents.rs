@@ -1,6 +1,7 @@
 //! The worst day: a key is stolen, what the thief's process really read is counted, and the answer says exactly that.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -77,6 +78,7 @@ async fn the_answer_is_what_the_thief_had() {
     shell.run("strongroom --home labelco incident open acme/labelco").fails(4, "OUT_OF_SCOPE");
     shell.run("strongroom --home lab incident open acme/nobody").fails(3, "NOT_FOUND");
     shell.run("strongroom --home lab incident open acme/labelco -o lab").fails(2, "USAGE");
+    shell.run("strongroom --home lab incident open acme/labelco --since 2100-01-01").fails(2, "USAGE");
     shell.run("strongroom --home labelco cat acme/rlhf/math/000020.json").ok();
 
     let line = format!(
@@ -113,6 +115,12 @@ async fn the_answer_is_what_the_thief_had() {
         assert!(lines.iter().any(|line| line.contains(words)), "{words} in {answer}");
     }
     shell.run("strongroom --home nobody audit verify affair/evidence.tar").ok();
+    assert!(answer.contains("affair/: report.html, answer.txt"), "{answer}");
+    for file in ["answer.txt", "report.html", "report.json", "exposure.jsonl", "evidence.tar"] {
+        let mode = fs::metadata(shell.folder().join("affair").join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file} is its owner's alone");
+    }
+    shell.run("strongroom --home nobody audit verify affair").fails(2, "USAGE");
 
     // Later: what belongs to it carries its id, and it is closed once.
     let shown = shell.run(&format!("strongroom --home lab incident show acme {incident}")).ok();
@@ -195,6 +203,12 @@ fn evidence_is_about_one_vendor_and_whoever_changes_it_is_found_out() {
     assert!(!String::from_utf8_lossy(&sealed).contains("labelco"));
     fs::write(shell.folder().join("opened.tar"), age::decrypt(&identity, &sealed).unwrap()).unwrap();
     shell.run("strongroom --home nobody audit verify opened.tar").ok();
+    shell.run("strongroom --home nobody audit verify sealed.age").fails(3, "PRECONDITION_FAILED");
+    // What asks for more than an archive can prove is not passed over.
+    shell.run("strongroom --home nobody audit verify opened.tar --since acme-ledger/checkpoint").fails(2, "USAGE");
+    shell.run("strongroom --home nobody audit verify opened.tar --snapshot x").fails(2, "USAGE");
+    shell.write("notes.txt", "nothing of the kind");
+    shell.run("strongroom --home nobody audit verify notes.txt").fails(5, "INTEGRITY");
 
     // A byte of each file that counts, and the archive holds no more.
     let whole = fs::read(shell.folder().join("labelco.tar")).unwrap();
@@ -204,6 +218,10 @@ fn evidence_is_about_one_vendor_and_whoever_changes_it_is_found_out() {
         let mut changed = whole.clone();
         changed[at] = if changed[at] == b'1' { b'2' } else { b'1' };
         fs::write(shell.folder().join("changed.tar"), changed).unwrap();
+        shell.run("strongroom --home nobody audit verify changed.tar").fails(5, "INTEGRITY");
+    }
+    for cut in [5000, whole.len() / 2] {
+        fs::write(shell.folder().join("changed.tar"), &whole[..cut]).unwrap();
         shell.run("strongroom --home nobody audit verify changed.tar").fails(5, "INTEGRITY");
     }
     assert!(shell.server().terminate().success(), "{}", shell.server().stderr());

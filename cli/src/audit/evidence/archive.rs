@@ -100,7 +100,9 @@ fn append(
 fn readme(report: &Report, proven: &Proven) -> String {
     let Proven { signed, entries } = proven;
     let exposure = &report.exposure;
+    // As it is, not as Markdown would have it.
     let summary = crate::audit::exposure::summary(&report.question, exposure);
+    let summary: String = summary.lines().map(|line| format!("    {line}\n")).collect();
     format!(
         "# Evidence\n\n\
          {summary}\n\
@@ -118,12 +120,15 @@ fn readme(report: &Report, proven: &Proven) -> String {
          | `private.jsonl` | its private part, on the line of the same number; empty where it is not shown or was erased |\n\
          | `proofs.jsonl` | its RFC 6962 inclusion proof, likewise: base64, from the leaf's sibling to the root's child |\n\
          | `report.json` | what all that comes to; times are Unix milliseconds |\n\n\
-         1. The checkpoint's signature holds: Ed25519 over its text up to the empty line, by the newest key in `log-keys`.\n\
+         1. The checkpoint's signature holds: Ed25519 by the newest key in `log-keys`, over the checkpoint's lines before the empty one, line\n\
+         \x20  ends included. A key is NAME+ID+BASE64 of the byte 1 and the key's 32; a signature's line, after the empty one, is — NAME BASE64\n\
+         \x20  of the ID's 4 bytes and the signature's 64. The checkpoint's second line is its size, the third its root in base64.\n\
          2. For each line: SHA-256(0x00, line) is the leaf, and with the proof it comes to the checkpoint's root.\n\
-         3. For each private part: its SHA-256 is the entry's `private`.\n\
+         3. For each private part: its SHA-256 is the entry's `private`. Hashes, ids and signatures in JSON are hex.\n\
          4. What people signed is in the private parts: ECDSA P-256 with SHA-256 over `strongroom/v1/order` 0x00 and the order's JSON as it\n\
          \x20  stands there, `strongroom/v1/opening` 0x00 and the opening's; Ed25519 by the opening's `call_key` over `strongroom/v1/call` 0x00\n\
-         \x20  and SHA-256(session, SHA-256(name of the log), SHA-256(JSON of the call)), which is the entry's `call`.\n\
+         \x20  and SHA-256(session, SHA-256(name of the log), SHA-256(JSON of the call)), which is the entry's `call`. An ECDSA key is an\n\
+         \x20  uncompressed point, its signature r and s; the fingerprint in `actor` is base64 of SHA-256 over the key's SubjectPublicKeyInfo.\n\
          5. A `release` gives a key (the `actor`) what its `call` asked for: `objects` are [item of the call, index of the entry that put it,\n\
          \x20  place there, first 64 KiB segment, one past the last, bytes]. The sums in `report.json` are those of all releases here in its time.\n\n\
          What this does not prove: that no entry was left out (an export of the whole ledger does), and that what was released was kept.\n",

@@ -95,7 +95,11 @@ pub(crate) fn verify(file: &Path, key: Option<&VerifierKey>, globals: &Globals) 
         let detail = format!("{}: {why}", file.display());
         Failure::new(Reason::Integrity, detail, "keep it as it is, and ask whoever made it for another")
     };
-    let places = places(file).map_err(failed)?;
+    // What can be read and is no tar any more was cut or changed.
+    let places = places(file).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::Other => broken(error.to_string()),
+        _ => failed(error),
+    })?;
     let mut expected = vec![README, LOG_KEYS, CHECKPOINT, REPORT, ENTRIES, PRIVATE, PROOFS];
     expected.sort_unstable();
     if places.keys().map(String::as_str).collect::<Vec<_>>() != expected {
