@@ -1,7 +1,7 @@
 //! One entry on one line.
 
 use strongroom_core::call::{GetItem, Work};
-use strongroom_core::ids::GrantId;
+use strongroom_core::ids::{GrantId, IncidentId};
 use strongroom_core::ledger::entry::{Entry, Outcome, Private};
 use strongroom_core::names::TenantName;
 use strongroom_core::order::Instruction;
@@ -55,7 +55,9 @@ fn subject(tenant: &TenantName, entry: &Entry, private: Option<&Private>, object
     let Some(private) = private else { return "erased".to_owned() };
     if let Some(order) = &private.order {
         let words = instruction(tenant, &order.order.instruction, entry.grants.first(), names);
-        let incident = order.order.incident.map(|incident| format!(" · {incident}")).unwrap_or_default();
+        let opened = entry.order.filter(|_| matches!(order.order.instruction, Instruction::OpenIncident { .. }));
+        let incident = order.order.incident.or(opened.map(IncidentId::from));
+        let incident = incident.map(|incident| format!(" · {incident}")).unwrap_or_default();
         return words + &incident;
     }
     if let Some(call) = &private.call {
