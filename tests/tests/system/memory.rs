@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{SinkExt, StreamExt};
 use strongroom_client::{Connect, GetOptions, Identity, PutOptions, Vault};
 use strongroom_core::keys::secret::Key;
 use strongroom_core::sealed::tree::ObjectRoot;
@@ -18,8 +18,8 @@ use strongroom_test_services::softhsm::VARIABLE;
 use strongroom_test_services::{Moto, SoftHsm, on_gdb, on_gdb_and_moto, on_gdb_and_softhsm};
 use strongroom_tests::keys;
 use strongroom_tests::process::ServerProcess;
-use strongroom_tests::raw::{Raw, SealedObject, Target};
-use strongroom_tests::{sample, until};
+use strongroom_tests::raw::{Raw, RawSession, SealedObject, Target};
+use strongroom_tests::{oracle, sample, until};
 
 use crate::STRONGROOM;
 
@@ -132,19 +132,24 @@ async fn work(server: &ServerProcess, admin: &Identity, tenant: &str) {
     }
 }
 
-/// Puts and reads an object whose object key, and session, are known here: what the server saw of them, it must have forgotten.
-async fn work_known(server: &ServerProcess, admin: &Identity) -> Vec<Sought> {
-    let raw = Raw::connect(server.address, Some(admin)).await.unwrap();
-    let session = raw.open(admin, "acme", server.vault_key).await.unwrap();
-    let object = SealedObject::seal(b"a line of which every key is known");
-    raw.put(session.put_frames(&Target::new("acme", None, "rlhf", "known"), &object)).await.unwrap();
-    raw.get(session.get(None, "rlhf", &["known"]).1).await.unwrap();
+/// What is known of an upload, and must be forgotten.
+fn known(object: &SealedObject, session: &RawSession) -> Vec<Sought> {
     let root = ObjectRoot::derive(&object.key, &object.header);
     vec![
         Sought::new("an object key", object.key.expose()),
         Sought::new("the root of an object that was put", root.key().expose()),
         Sought::new("a session's secret", session.secret.expose()),
     ]
+}
+
+/// Puts and reads an object whose object key, and session, are known here: what the server saw of them, it must have forgotten.
+async fn work_known(server: &ServerProcess, admin: &Identity, path: &str) -> Vec<Sought> {
+    let raw = Raw::connect(server.address, Some(admin)).await.unwrap();
+    let session = raw.open(admin, "acme", server.vault_key).await.unwrap();
+    let object = SealedObject::seal(b"a line of which every key is known");
+    raw.put(session.put_frames(&Target::new("acme", None, "rlhf", path), &object)).await.unwrap();
+    raw.get(session.get(None, "rlhf", &[path]).1).await.unwrap();
+    known(&object, &session)
 }
 
 /// A vault that was worked with, on a file, with these tenants; their admins, and all its keys.
@@ -181,9 +186,15 @@ fn check(found: &Found, may_have: impl Fn(&str) -> bool) {
 }
 
 /// A server of a vault, worked with and then at rest.
-async fn at_rest(folder: &Path, server: &ServerProcess, admin: &Identity, sought: Vec<Sought>) -> Option<Found> {
+async fn at_rest(folder: &Path, server: &ServerProcess, admin: &Identity, mut sought: Vec<Sought>) -> Option<Found> {
     work(server, admin, "acme").await;
-    let sought: Vec<_> = sought.into_iter().chain(work_known(server, admin).await).collect();
+    for round in 0..2 {
+        // None is cached, so each put asks the root key: what was on one thread by then may go on on another.
+        rest(server);
+        let paths = [0, 1, 2, 3].map(|at| format!("known/{round}/{at}"));
+        let many = paths.iter().map(|path| work_known(server, admin, path));
+        sought.extend(futures::future::join_all(many).await.into_iter().flatten());
+    }
     // The tenant's key is sealed to somebody, too.
     let (vault, tenant) = (connect(server, admin).await, "acme".parse().unwrap());
     let to = age::x25519::Identity::generate().to_public().to_string();
@@ -249,8 +260,17 @@ on_gdb! {
     async fn with_a_root_key_that_an_identity_opens() {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path();
-        let ([admin], keys) = vault(here, ["acme"]).await;
+        let ([admin], mut keys) = vault(here, ["acme"]).await;
         let server = STRONGROOM.serve(here, "vault");
+        // It makes keys, too: another tenant's, and another version, under which it wraps everything anew.
+        let key = admin.fingerprint().to_string();
+        STRONGROOM.run(here, &["--home", "vault/operator", "tenant", "create", "gamma", "--admin", &key]).ok();
+        let (vault, tenant) = (connect(&server, &admin).await, "acme".parse().unwrap());
+        vault.rotate_key(&tenant).await.unwrap();
+        let finished = async || vault.key_status(&tenant).await.unwrap().rotation.is_some_and(|it| it.finished.is_some());
+        until("all is wrapped anew", finished).await;
+        drop(vault);
+        keys.extend(keys::all(&here.join("vault")).await.into_iter().map(Sought::from));
         if let Some(found) = at_rest(here, &server, &admin, keys).await {
             check(&found, |_| false);
         }
@@ -307,7 +327,7 @@ on_gdb! {
         let name = "acme/rlhf/streamed".parse().unwrap();
         connect(&server, &acme).await.put(&name, &sample::bytes(3, SIZE)[..], PutOptions::default()).await.unwrap();
         let keys = keys::all(&here.join("vault")).await.into_iter().map(Sought::from);
-        let mut sought: Vec<_> = keys.chain(work_known(&server, &acme).await).collect();
+        let mut sought: Vec<_> = keys.chain(work_known(&server, &acme, "known").await).collect();
         work(&server, &beta, "beta").await;
         work(&server, &acme, "acme").await;
         rest(&server);
@@ -327,6 +347,60 @@ on_gdb! {
             assert!(found.contains("acme's key"), "the key in use is not found: the search is blind: {found:?}");
             check(&found, |name| name == "acme's key");
         }
+    }
+}
+
+on_gdb! {
+    /// An upload is under way, and nobody else is there. Its keys come with its last word, so until then there is only its session's
+    /// secret; and once it is done, beside that, no more than the tenant's key, for its time.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn while_somebody_writes() {
+        const SIZE: usize = 24 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path();
+        let ([acme, beta], mut sought) = vault(here, ["acme", "beta"]).await;
+        let server = STRONGROOM.serve(here, "vault");
+        work(&server, &beta, "beta").await;
+        work(&server, &acme, "acme").await;
+        rest(&server);
+
+        let bytes = sample::bytes(4, SIZE);
+        let object = SealedObject::seal(&bytes);
+        let raw = Raw::connect(server.address, Some(&acme)).await.unwrap();
+        let session = raw.open(&acme, "acme", server.vault_key).await.unwrap();
+        sought.extend(known(&object, &session));
+        let mut now = session.put_frames(&Target::new("acme", None, "rlhf", "written"), &object);
+        let later = now.split_off(now.len() / 2);
+        let (mut frames, taken) = futures::channel::mpsc::channel(1);
+        let mut client = raw.vault();
+        let putting = tokio::spawn(async move { client.put(taken).await });
+        for frame in now {
+            frames.send(frame).await.unwrap();
+        }
+        let blobs = here.join("vault/blobs");
+        let on_disk = || {
+            let mut bytes = 0;
+            oracle::walk(&blobs, &mut |file| bytes += std::fs::metadata(file).map_or(0, |file| file.len()));
+            bytes
+        };
+        until("half of it is there", async || on_disk() > SIZE as u64 / 4).await;
+        server.pause();
+        let found = dump(here, &server, &sought);
+        server.resume();
+        if let Some(found) = found {
+            assert!(found.contains("a session's secret"), "the secret in use is not found: the search is blind: {found:?}");
+            check(&found, |name| name == "a session's secret");
+        }
+        for frame in later {
+            frames.send(frame).await.unwrap();
+        }
+        drop(frames);
+        putting.await.unwrap().unwrap();
+        if let Some(found) = dump(here, &server, &sought) {
+            check(&found, |name| ["a session's secret", "acme's key"].contains(&name));
+        }
+        let name = "acme/rlhf/written".parse().unwrap();
+        assert!(connect(&server, &acme).await.get_bytes(&name, GetOptions::default()).await.unwrap()[..] == bytes[..]);
     }
 }
 
