@@ -147,7 +147,7 @@ impl Tenants {
         let key = self.root.unwrap(&tuple(Purpose::LedgerKey), &row.ledger_key).await?;
         let ledger_key = LedgerKey::new(&key);
         let log_key = self.root.unwrap(&tuple(Purpose::LogKey), &row.log_key).await?;
-        let log_key = SigningKey::from_seed(log_key).map_err(KeyError::from)?;
+        let log_key = SigningKey::from_seed(*log_key).map_err(KeyError::from)?;
         scrub_stack();
         let origin = self.origin(row.id)?;
         let tenant = Tenant { id: row.id, name: row.name, origin, ledger_key, log_key, later: LaterKeys::default() };
@@ -195,7 +195,7 @@ impl Tenants {
             let row = row.ok_or_else(|| Error::Integrity("the log's key is not in the catalog".into()))?;
             let named = Some((tenant.id, tenant.name.as_str()));
             let place = RootTuple { purpose: Purpose::LogKey, vault: self.vault, tenant: named, version: row.version };
-            self.root.unwrap(&place, &row.wrapped).await?
+            *self.root.unwrap(&place, &row.wrapped).await?
         };
         let signer = Arc::new(SigningKey::from_seed(secret).map_err(KeyError::from)?);
         if *signer.public_key().as_bytes() != public {

@@ -61,6 +61,26 @@ impl Key {
         Ok(keys)
     }
 
+    /// A fresh key in a block of its own: it stands nowhere else, and what moves is its address.
+    ///
+    /// # Errors
+    /// If the system has no randomness to give.
+    pub fn random_in_box() -> Result<Box<Key>, RandomError> {
+        let mut key = Box::new(Key([0; Key::LEN]));
+        fill_random(&mut key.0)?;
+        Ok(key)
+    }
+
+    /// The same bytes in a block of their own; `None` unless there are exactly 32.
+    pub fn in_box(bytes: &[u8]) -> Option<Box<Key>> {
+        let mut key = Box::new(Key([0; Key::LEN]));
+        if bytes.len() != Key::LEN {
+            return None;
+        }
+        key.0.copy_from_slice(bytes);
+        Some(key)
+    }
+
     /// From its bytes, which must be uniformly random: nothing here stretches a password.
     pub const fn from_bytes(bytes: [u8; Key::LEN]) -> Key {
         Key(bytes)
@@ -113,11 +133,27 @@ impl Expander {
 /// Overwrites what the functions that returned left of keys on this thread's stack: values that are moved leave copies behind, and
 /// primitives their schedules.
 ///
-/// Call it where the keys were used, from no deeper: it reaches 64 KiB below its caller.
+/// Call it where the keys were used, from no deeper: it reaches 64 KiB below its caller. And before anything is waited for: what waits
+/// may go on on another thread. [`scrubbed`] sees to both.
 #[inline(never)]
 pub fn scrub_stack() {
     // These zeros cannot be left out, since they are shown. `zeroize` would write them a second time, byte by byte, in each release.
     std::hint::black_box(&mut [0_u8; 64 * 1024]);
+}
+
+/// Does something with keys, and then overwrites all that it left of them on this thread's stack. What it answers should hold keys in
+/// blocks of their own only.
+#[inline(never)]
+pub fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
+    let done = apart(work);
+    scrub_stack();
+    done
+}
+
+/// In a frame of its own, below that of [`scrubbed`].
+#[inline(never)]
+fn apart<T>(work: impl FnOnce() -> T) -> T {
+    work()
 }
 
 /// `N` bytes from the system's random number generator.
@@ -268,6 +304,9 @@ mod tests {
         let different: std::collections::HashSet<_> = many.iter().map(Key::expose).collect();
         assert_eq!((many.len(), different.len()), (100, 100));
         assert!(Key::random_many(0).unwrap().is_empty());
+        let boxed = Key::random_in_box().unwrap();
+        assert!(boxed.expose() != Key::random_in_box().unwrap().expose() && boxed.expose() != &[0; 32]);
+        assert!(Key::in_box(boxed.expose()).unwrap().expose() == boxed.expose() && Key::in_box(&[7; 31]).is_none());
     }
 
     #[test]

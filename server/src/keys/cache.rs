@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use strongroom_core::ids::{ObjectId, TenantId, VaultId};
-use strongroom_core::keys::secret::{Key, scrub_stack};
+use strongroom_core::keys::secret::Key;
 use strongroom_core::keys::wrap::{Purpose, RootTuple};
 use tokio::time::Instant;
 
@@ -103,8 +103,7 @@ impl TenantKeys {
             tenant: Some((tenant.id, tenant.name.as_str())),
             version,
         };
-        let key = Arc::new(self.root.unwrap(&place, &row.wrapped).await?);
-        scrub_stack();
+        let key = Arc::<Key>::from(self.root.unwrap(&place, &row.wrapped).await?);
         let mut all = self.lock();
         let cached = all.entry(tenant.id).or_insert_with(|| Cached { until, keys: HashMap::new() });
         cached.keys.insert(version, key.clone());

@@ -10,7 +10,7 @@ use strongroom_core::escrow::EscrowedKey;
 use strongroom_core::grant::Authority;
 use strongroom_core::ids::{DatasetId, Index, SessionId, TenantId, VaultId};
 use strongroom_core::keys::parcel::{Binding, KeyParcel, ParcelObject, SessionSecret, open_upload_keys};
-use strongroom_core::keys::secret::{Key, scrub_stack};
+use strongroom_core::keys::secret::{Key, scrubbed};
 use strongroom_core::keys::wrap::{WrapTuple, Wrapped, rewrap, unwrap, wrap};
 use strongroom_core::sealed::tree::{CoverKeys, ObjectRoot};
 use tokio::time::Instant;
@@ -74,30 +74,25 @@ impl LocalKeyHolder {
     async fn seal_parts(&self, call: &AcceptedCall, parts: &[ReleasePart], index: Index) -> Result<Vec<u8>, KeyError> {
         let session = &call.session;
         let secret = self.secret(&session.id)?;
-        let objects = match self.open_parts(&session.tenant, parts).await {
+        let binding = Binding { session: session.id, call: call.digest, index: index.0 };
+        let tenant = &session.tenant;
+        match self.versions_of(tenant, parts).await {
             // A read can outlive the version that its rows were under when it was planned.
             Err(KeyError::NoTenantKey { .. }) => {
-                let parts = self.read_anew(&session.tenant, parts).await?;
-                self.open_parts(&session.tenant, &parts).await?
+                let parts = self.read_anew(tenant, parts).await?;
+                let keys = self.versions_of(tenant, &parts).await?;
+                scrubbed(|| seal_covers(tenant.id, &keys, &parts, &secret, &binding))
             }
-            objects => objects?,
-        };
-        let binding = Binding { session: session.id, call: call.digest, index: index.0 };
-        let sealed = KeyParcel { objects }.seal(&secret, &binding).map_err(KeyError::Parcel);
-        scrub_stack();
-        sealed
+            keys => {
+                let keys = keys?;
+                scrubbed(|| seal_covers(tenant.id, &keys, parts, &secret, &binding))
+            }
+        }
     }
 
-    /// The covers of these parts, each out of its object's root.
-    async fn open_parts(&self, tenant: &Tenant, parts: &[ReleasePart]) -> Result<Vec<ParcelObject>, KeyError> {
-        let versions = parts.iter().map(|part| part.object.key_version).collect();
-        let keys = self.versions(tenant, versions).await?;
-        let object = |part: &ReleasePart| {
-            let version = part.object.key_version;
-            let none = KeyError::NoTenantKey { tenant: tenant.id, version };
-            parcel_object(tenant.id, keys.get(&version).ok_or(none)?, part)
-        };
-        parts.iter().map(object).collect()
+    /// The tenant's keys that these parts are under.
+    async fn versions_of(&self, tenant: &Tenant, parts: &[ReleasePart]) -> Result<HashMap<u32, Arc<Key>>, KeyError> {
+        self.versions(tenant, parts.iter().map(|part| part.object.key_version).collect()).await
     }
 
     /// The same parts, each with its object's row as it is now: how a key is wrapped may change, what it opens does not.
@@ -133,13 +128,16 @@ impl KeyHolder for LocalKeyHolder {
             let recipient = Some(recipient).filter(|text| text.len() <= MAX_RECIPIENT);
             let recipient = recipient.and_then(|text| text.parse::<age::x25519::Recipient>().ok());
             let recipient = recipient.ok_or(KeyError::Recipient)?;
-            let secret = SessionSecret::random()?;
-            let message = age::encrypt(&recipient, secret.expose()).map_err(|_| KeyError::Recipient)?;
+            let (secret, message) = scrubbed(|| {
+                let secret = Arc::new(SessionSecret::random()?);
+                let message = age::encrypt(&recipient, secret.expose()).map_err(|_| KeyError::Recipient)?;
+                Ok::<_, KeyError>((secret, message))
+            })?;
             let mut sessions = self.lock();
             if sessions.contains_key(&session) {
                 return Err(KeyError::SessionTaken);
             }
-            sessions.insert(session, Arc::new(secret));
+            sessions.insert(session, secret);
             Ok(message)
         })
     }
@@ -165,17 +163,18 @@ impl KeyHolder for LocalKeyHolder {
             }
             let session = &call.session;
             let secret = self.secret(&session.id)?;
-            let object_keys = open_upload_keys(&secret, &session.id, &call.digest, items.len(), sealed_keys)
-                .map_err(KeyError::UploadKeys)?;
+            // Before the upload's keys are opened: what waits may go on on another thread, and leave them on the stack of this one.
             let tenant_key = self.keys.version(&session.tenant, version).await?;
-            let wrapped = items.iter().zip(datasets).zip(&object_keys).map(|((item, dataset), object_key)| {
-                let row = row_of_item(session.tenant.id, version, *dataset, item);
-                let root = ObjectRoot::derive(object_key, &item.header);
-                Ok(wrap(&tenant_key, &row, &root)?)
-            });
-            let wrapped = wrapped.collect();
-            scrub_stack();
-            wrapped
+            scrubbed(|| {
+                let object_keys = open_upload_keys(&secret, &session.id, &call.digest, items.len(), sealed_keys)
+                    .map_err(KeyError::UploadKeys)?;
+                let wrapped = items.iter().zip(datasets).zip(&object_keys).map(|((item, dataset), object_key)| {
+                    let row = row_of_item(session.tenant.id, version, *dataset, item);
+                    let root = ObjectRoot::derive(object_key, &item.header);
+                    Ok(wrap(&tenant_key, &row, &root)?)
+                });
+                wrapped.collect()
+            })
         })
     }
 
@@ -199,11 +198,12 @@ impl KeyHolder for LocalKeyHolder {
             let mut sealed = Vec::new();
             for recipient in authority.escrow().iter().filter(|recipient| to.contains(recipient)) {
                 // Asked for anew: a plugin takes its time, and a key is not held for it beyond its own.
-                let key = self.keys.version(tenant, version).await?.duplicate();
-                let plain = EscrowedKey { vault: tenant.origin.vault(), tenant: tenant.id, version, key }.encode();
-                scrub_stack();
+                let key = self.keys.version(tenant, version).await?;
+                let vault = tenant.origin.vault();
+                let plain =
+                    scrubbed(|| EscrowedKey { vault, tenant: tenant.id, version, key: key.duplicate() }.encode());
+                drop(key);
                 sealed.push((recipient.clone(), self.recipients.seal(recipient, plain).await));
-                scrub_stack();
             }
             Ok(sealed)
         })
@@ -231,9 +231,7 @@ impl KeyHolder for LocalKeyHolder {
             }
             let new = self.keys.version(tenant, to).await?;
             let keys: Vec<(u32, &Key)> = keys.iter().map(|(version, key)| (*version, &**key)).collect();
-            let moved = rewrap(&keys, (to, &new), rows)?;
-            scrub_stack();
-            Ok(moved)
+            Ok(scrubbed(|| rewrap(&keys, (to, &new), rows))?)
         })
     }
 }
@@ -250,6 +248,22 @@ fn row_of_item(tenant: TenantId, key_version: u32, dataset: DatasetId, item: &Pu
         size: item.size,
         content_root: item.content_root,
     }
+}
+
+/// The keys of recorded parts, each out of its object's root, as one parcel for a session.
+fn seal_covers(
+    tenant: TenantId,
+    keys: &HashMap<u32, Arc<Key>>,
+    parts: &[ReleasePart],
+    secret: &SessionSecret,
+    binding: &Binding,
+) -> Result<Vec<u8>, KeyError> {
+    let object = |part: &ReleasePart| {
+        let version = part.object.key_version;
+        parcel_object(tenant, keys.get(&version).ok_or(KeyError::NoTenantKey { tenant, version })?, part)
+    };
+    let objects = parts.iter().map(object).collect::<Result<_, _>>()?;
+    KeyParcel { objects }.seal(secret, binding).map_err(KeyError::Parcel)
 }
 
 /// The keys of a recorded part: its root opens only if the row is the one that was authorised.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use age::plugin::{self, RecipientPluginV1, ResolveError};
 use age::secrecy::SecretString;
 use age::{EncryptError, tag, x25519};
-use strongroom_core::keys::secret::scrub_stack;
+use strongroom_core::keys::secret::scrubbed;
 use strongroom_core::reason::Reason;
 use tokio::sync::{Semaphore, oneshot};
 use zeroize::Zeroizing;
@@ -63,8 +63,8 @@ impl Recipients {
         let refused = |(reason, why): (Reason, String)| KeyError::Escrow { recipient: text.to_owned(), why, reason };
         let native = |error: EncryptError| refused((Reason::InvalidArgument, one_line(&error.to_string())));
         let recipient = match self.parse(text).map_err(refused)? {
-            Recipient::X25519(recipient) => return seal_to(&recipient, &plain).map_err(native),
-            Recipient::Tag(recipient) => return seal_to(&*recipient, &plain).map_err(native),
+            Recipient::X25519(recipient) => return scrubbed(|| seal_to(&recipient, &plain)).map_err(native),
+            Recipient::Tag(recipient) => return scrubbed(|| seal_to(&*recipient, &plain)).map_err(native),
             Recipient::Plugin(recipient) => recipient,
         };
         let program = format!("age-plugin-{}", recipient.plugin());
@@ -76,9 +76,8 @@ impl Recipients {
         // Not a thread of the runtime's: those are waited for at its end, and a program of somebody else's may hang.
         let spawned = std::thread::Builder::new().name("age-plugin".to_owned()).spawn(move || {
             // Who waits no longer needs no answer.
-            let _ = done.send(seal_by_plugin(&recipient, &plain));
+            let _ = done.send(scrubbed(|| seal_by_plugin(&recipient, &plain)));
             drop((plain, place));
-            scrub_stack();
         });
         spawned.map_err(|error| failed(format!("a thread for {program}: {error}")))?;
         match tokio::time::timeout(PATIENCE, sealed).await {
@@ -120,7 +119,6 @@ pub(crate) fn seal_to(recipient: &dyn age::Recipient, plain: &[u8]) -> Result<Ve
 }
 
 /// Seals by the recipient's plugin, or says why not.
-#[inline(never)]
 fn seal_by_plugin(recipient: &plugin::Recipient, plain: &[u8]) -> Result<Vec<u8>, (Reason, String)> {
     let name = recipient.plugin();
     let plugin = RecipientPluginV1::new(name, std::slice::from_ref(recipient), &[], Unattended);

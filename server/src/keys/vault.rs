@@ -114,7 +114,7 @@ impl VaultFile {
         }
         let wrapped = HEXLOWER.decode(self.wrapped_key.as_bytes());
         let wrapped = wrapped.map_err(|_| KeyError::Root(format!("{VAULT_FILE}: wrapped_key is not hex")))?;
-        let key = SigningKey::from_seed(root.unwrap(&place(self.vault, self.version), &wrapped).await?)?;
+        let key = SigningKey::from_seed(*root.unwrap(&place(self.vault, self.version), &wrapped).await?)?;
         // The public half is what was shown to people; a key that does not fit it must not serve.
         if key.public_key() == self.public_key {
             Ok(key)

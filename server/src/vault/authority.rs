@@ -95,7 +95,7 @@ pub(crate) fn accept(bytes: &[u8], fits: fn(&Instruction) -> bool) -> Result<Ver
 }
 
 async fn wrap_fresh(vault: &Vault, tuple: &RootTuple<'_>) -> Result<Vec<u8>, Error> {
-    let key = Key::random().map_err(|_| Error::Unavailable("the system gave no randomness".into()))?;
+    let key = Key::random_in_box().map_err(|_| Error::Unavailable("the system gave no randomness".into()))?;
     Ok(vault.root.wrap(tuple, &key).await?)
 }
 

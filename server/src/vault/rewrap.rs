@@ -71,7 +71,7 @@ pub(crate) async fn rotate(
 
 /// A fresh tenant key, wrapped by the root key. Whoever makes one keeps the turn to wrap until it is recorded.
 pub(super) async fn new_key(vault: &Vault, tenant: &Tenant, version: u32) -> Result<Vec<u8>, Error> {
-    let key = Key::random().map_err(|_| Error::Unavailable("the system gave no randomness".into()))?;
+    let key = Key::random_in_box().map_err(|_| Error::Unavailable("the system gave no randomness".into()))?;
     let place = RootTuple {
         purpose: Purpose::TenantKey,
         vault: vault.id,

@@ -160,7 +160,7 @@ impl Rotations {
         }
         let vault = VaultFile::read(&self.folder)?.vault;
         let place = RootTuple { purpose: Purpose::TenantKey, vault, tenant: None, version: 0 };
-        let secret = Key::random().map_err(KeyError::from)?;
+        let secret = Key::random_in_box().map_err(KeyError::from)?;
         let opened = root.unwrap(&place, &root.wrap(&place, &secret).await?).await?;
         if opened.expose() == secret.expose() {
             Ok(())

@@ -20,7 +20,7 @@ use object_store::ClientOptions;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpConnector, HttpRequest, ReqwestConnector};
 use serde::{Deserialize, Serialize};
-use strongroom_core::keys::secret::{Key, random_bytes};
+use strongroom_core::keys::secret::{Key, random_bytes, scrubbed};
 use strongroom_core::keys::wrap::{RootTuple, UnwrapError};
 use tokio::time::Instant;
 use zeroize::{Zeroize, Zeroizing};
@@ -81,7 +81,7 @@ impl RootKey for AwsKmsRootKey {
 
     fn wrap<'a>(&'a self, place: &'a RootTuple<'a>, secret: &'a Key) -> BoxFuture<'a, Result<Vec<u8>, KeyError>> {
         Box::pin(async move {
-            let plaintext = Zeroizing::new(BASE64.encode(secret.expose()));
+            let plaintext = scrubbed(|| Zeroizing::new(BASE64.encode(secret.expose())));
             let asked = Encrypt { key_id: &self.key, plaintext: &plaintext, encryption_context: context(place) };
             let answer = self.service.call("Encrypt", &asked).await.map_err(|failed| failed.told(&self.service))?;
             let encrypted: Encrypted = parse(&answer)?;
@@ -91,7 +91,7 @@ impl RootKey for AwsKmsRootKey {
         })
     }
 
-    fn unwrap<'a>(&'a self, place: &'a RootTuple<'a>, wrapped: &'a [u8]) -> BoxFuture<'a, Result<Key, KeyError>> {
+    fn unwrap<'a>(&'a self, place: &'a RootTuple<'a>, wrapped: &'a [u8]) -> BoxFuture<'a, Result<Box<Key>, KeyError>> {
         Box::pin(async move {
             if wrapped.is_empty() || wrapped.len() > MAX_WRAPPED {
                 return Err(UnwrapError.into());
@@ -99,11 +99,11 @@ impl RootKey for AwsKmsRootKey {
             let blob = BASE64.encode(wrapped);
             let asked = Decrypt { key_id: &self.key, ciphertext_blob: &blob, encryption_context: context(place) };
             match self.service.call("Decrypt", &asked).await {
-                Ok(answer) => {
+                Ok(answer) => scrubbed(|| {
                     let decrypted: Decrypted = parse(&answer)?;
                     let plain = Zeroizing::new(BASE64.decode(decrypted.plaintext.0.as_bytes()).unwrap_or_default());
-                    Ok(Key::try_from_slice(&plain).ok_or(UnwrapError)?)
-                }
+                    Ok(Key::in_box(&plain).ok_or(UnwrapError)?)
+                }),
                 Err(Failed::Refused { code, .. }) if BYTES.contains(&code.as_str()) => Err(UnwrapError.into()),
                 Err(failed) => Err(failed.told(&self.service)),
             }

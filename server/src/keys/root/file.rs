@@ -16,7 +16,7 @@ use age::plugin::{self, IdentityPluginV1, RecipientPluginV1};
 use age::secrecy::{ExposeSecret, SecretString};
 use futures::future::BoxFuture;
 use strongroom_core::ids::{TenantId, VaultId};
-use strongroom_core::keys::secret::{Key, scrub_stack};
+use strongroom_core::keys::secret::{Key, scrubbed};
 use strongroom_core::keys::wrap::{Purpose, RootTuple, Wrapped, unwrap_under_root, wrap_under_root};
 use zeroize::Zeroizing;
 
@@ -101,7 +101,7 @@ impl FileRootKey {
     }
 
     fn create_with(with: SealWith<'_>, work_factor: u8) -> Result<NewRootFile, KeyError> {
-        let key = Key::random()?;
+        let key = Key::random_in_box()?;
         let failed = |error: age::EncryptError| KeyError::Root(error.to_string());
         let (sealed, identity) = match with {
             SealWith::Passphrase(passphrase) => {
@@ -140,8 +140,8 @@ impl FileRootKey {
         Ok(NewRootFile { root: FileRootKey::from_key(key), sealed, identity })
     }
 
-    fn from_key(key: Key) -> FileRootKey {
-        FileRootKey { id: id_of(&key), held: Held::Key(Box::new(key)) }
+    fn from_key(key: Box<Key>) -> FileRootKey {
+        FileRootKey { id: id_of(&key), held: Held::Key(key) }
     }
 
     /// Does something with the key, which is read for it if it is not held.
@@ -150,14 +150,12 @@ impl FileRootKey {
         work: impl FnOnce(&Key) -> Result<T, KeyError> + Send + 'static,
     ) -> Result<T, KeyError> {
         let file = match &self.held {
-            Held::Key(key) => return work(key),
+            Held::Key(key) => return scrubbed(|| work(key)),
             Held::Files(file) => file.clone(),
         };
         let id = self.id.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let done = with_file(&file, &id, work);
-            scrub_stack();
-            done
+            scrubbed(|| with_file(&file, &id, work))
         });
         done.await.map_err(|error| KeyError::Root(error.to_string()))?
     }
@@ -206,7 +204,7 @@ fn read(file: &FileRoot, secret: Option<Secret>) -> Result<(Box<Key>, OpenedBy),
         }
         Err(error) => return Err(KeyError::Root(format!("{}: {error}", identity.display()))),
     };
-    let key = Key::try_from_slice(&plain).map(Box::new);
+    let key = Key::in_box(&plain);
     let key = key.ok_or_else(|| KeyError::Root(format!("{} does not hold a key of 32 bytes", path.display())))?;
     Ok((key, by))
 }
@@ -217,14 +215,16 @@ impl RootKey for FileRootKey {
     }
 
     fn wrap<'a>(&'a self, place: &'a RootTuple<'a>, secret: &'a Key) -> BoxFuture<'a, Result<Vec<u8>, KeyError>> {
-        let (place, secret) = (Place::of(place), Box::new(secret.duplicate()));
-        Box::pin(self.with(move |key| Ok(wrap_under_root(key, &place.tuple(), &secret)?.as_bytes().to_vec())))
+        let (place, secret) = (Place::of(place), Key::in_box(secret.expose()));
+        Box::pin(self.with(move |key| {
+            let secret = secret.ok_or(KeyError::Misuse("a key has 32 bytes"))?;
+            Ok(wrap_under_root(key, &place.tuple(), &secret)?.as_bytes().to_vec())
+        }))
     }
 
-    fn unwrap<'a>(&'a self, place: &'a RootTuple<'a>, wrapped: &'a [u8]) -> BoxFuture<'a, Result<Key, KeyError>> {
+    fn unwrap<'a>(&'a self, place: &'a RootTuple<'a>, wrapped: &'a [u8]) -> BoxFuture<'a, Result<Box<Key>, KeyError>> {
         let (place, wrapped) = (Place::of(place), Wrapped::try_from(wrapped));
-        let opened = self.with(move |key| Ok(Box::new(unwrap_under_root(key, &place.tuple(), &wrapped?)?)));
-        Box::pin(async move { Ok(*opened.await?) })
+        Box::pin(self.with(move |key| Ok(Box::new(unwrap_under_root(key, &place.tuple(), &wrapped?)?))))
     }
 }
 

@@ -26,7 +26,7 @@ mod suite;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use strongroom_core::keys::secret::{Key, scrub_stack};
+use strongroom_core::keys::secret::{Key, scrubbed};
 use strongroom_core::keys::wrap::RootTuple;
 use zeroize::Zeroizing;
 
@@ -45,7 +45,9 @@ pub trait RootKey: Send + Sync {
     fn wrap<'a>(&'a self, place: &'a RootTuple<'a>, secret: &'a Key) -> BoxFuture<'a, Result<Vec<u8>, KeyError>>;
 
     /// Unwraps a secret, if it was wrapped by this root key for exactly this place.
-    fn unwrap<'a>(&'a self, place: &'a RootTuple<'a>, wrapped: &'a [u8]) -> BoxFuture<'a, Result<Key, KeyError>>;
+    ///
+    /// It stands in a block of its own, so that what moves is its address, and nothing of it is left on a stack.
+    fn unwrap<'a>(&'a self, place: &'a RootTuple<'a>, wrapped: &'a [u8]) -> BoxFuture<'a, Result<Box<Key>, KeyError>>;
 }
 
 /// What a human gives: a passphrase, or a PIN. It zeroizes.
@@ -91,12 +93,7 @@ pub async fn open(provider: &RootProvider, secret: Option<Secret>) -> Result<Arc
     match provider.clone() {
         // Deriving a key from a passphrase takes a second of a core, and a plugin waits for a touch: not in a runtime's thread.
         RootProvider::File(file) => {
-            let opened = tokio::task::spawn_blocking(move || {
-                let opened = FileRootKey::open(&file, secret);
-                scrub_stack();
-                opened
-            });
-            let opened = opened.await;
+            let opened = tokio::task::spawn_blocking(move || scrubbed(|| FileRootKey::open(&file, secret))).await;
             Ok(Arc::new(opened.map_err(|error| KeyError::Root(error.to_string()))??))
         }
         RootProvider::Pkcs11(token) => Ok(Arc::new(Pkcs11RootKey::open(token, secret).await?)),

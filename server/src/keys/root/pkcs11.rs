@@ -61,14 +61,15 @@ impl Drop for Pkcs11RootKey {
     }
 }
 
+/// Keys stand in blocks of their own: what waits in a queue leaves its bytes there when it is taken out.
 enum Work {
-    Wrap { aad: Vec<u8>, secret: Key },
+    Wrap { aad: Vec<u8>, secret: Box<Key> },
     Unwrap { aad: Vec<u8>, wrapped: Vec<u8> },
 }
 
 enum Answer {
     Wrapped(Vec<u8>),
-    Unwrapped(Key),
+    Unwrapped(Box<Key>),
 }
 
 struct Request {
@@ -149,14 +150,15 @@ impl RootKey for Pkcs11RootKey {
 
     fn wrap<'a>(&'a self, place: &'a RootTuple<'a>, secret: &'a Key) -> BoxFuture<'a, Result<Vec<u8>, KeyError>> {
         Box::pin(async move {
-            match self.ask(Work::Wrap { aad: place.aad(), secret: secret.duplicate() }).await? {
+            let secret = Key::in_box(secret.expose()).ok_or(KeyError::Misuse("a key has 32 bytes"))?;
+            match self.ask(Work::Wrap { aad: place.aad(), secret }).await? {
                 Answer::Wrapped(wrapped) => Ok(wrapped),
                 Answer::Unwrapped(_) => Err(KeyError::Misuse("the token answered something else")),
             }
         })
     }
 
-    fn unwrap<'a>(&'a self, place: &'a RootTuple<'a>, wrapped: &'a [u8]) -> BoxFuture<'a, Result<Key, KeyError>> {
+    fn unwrap<'a>(&'a self, place: &'a RootTuple<'a>, wrapped: &'a [u8]) -> BoxFuture<'a, Result<Box<Key>, KeyError>> {
         Box::pin(async move {
             if wrapped.len() != NONCE + Key::LEN + TAG {
                 return Err(UnwrapError.into());
@@ -409,14 +411,14 @@ fn seal(session: &Session, key: ObjectHandle, aad: &[u8], secret: &Key) -> Resul
     }
 }
 
-fn unseal(session: &Session, key: ObjectHandle, aad: &[u8], wrapped: &[u8]) -> Result<Key, Failed> {
+fn unseal(session: &Session, key: ObjectHandle, aad: &[u8], wrapped: &[u8]) -> Result<Box<Key>, Failed> {
     let Some((nonce, sealed)) = wrapped.split_first_chunk::<NONCE>() else {
         return Err(Failed::Key(UnwrapError.into()));
     };
     let mut nonce = *nonce;
     let parameters = GcmParams::new(&mut nonce, aad, ((TAG * 8) as u64).into())?;
     let plain = Zeroizing::new(session.decrypt(&Mechanism::AesGcm(parameters), key, sealed)?);
-    Key::try_from_slice(&plain).ok_or(Failed::Key(UnwrapError.into()))
+    Key::in_box(&plain).ok_or(Failed::Key(UnwrapError.into()))
 }
 
 /// The PIN in a file: its first line.

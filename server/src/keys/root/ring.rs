@@ -109,7 +109,7 @@ impl RootKey for Roots {
         })
     }
 
-    fn unwrap<'a>(&'a self, place: &'a RootTuple<'a>, wrapped: &'a [u8]) -> BoxFuture<'a, Result<Key, KeyError>> {
+    fn unwrap<'a>(&'a self, place: &'a RootTuple<'a>, wrapped: &'a [u8]) -> BoxFuture<'a, Result<Box<Key>, KeyError>> {
         Box::pin(async move {
             let roots = self.ring().keys;
             if !wrapped.starts_with(MAGIC) {
