@@ -48,12 +48,19 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use strongroom_server::keys::plugins;
 
 use crate::args::Cli;
 use crate::exit::of_clap;
 
 /// Runs one command line, its first word the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // Not a command of anybody's: this program, asked by itself.
+    if args.get(1).is_some_and(|word| word == plugins::WORD) {
+        return plugins::run();
+    }
+    plugins::are_run_by_this_program();
     let done = match Cli::try_parse_from(args) {
         Ok(cli) => cli.run(),
         Err(error) => of_clap(&error).and_then(|help| output::line(&help)),

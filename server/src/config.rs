@@ -30,6 +30,7 @@
 //! [limits]
 //! max_object = 274877906944                # bytes
 //! retention = 2592000                      # seconds: 30 days
+//! plugin = 60                              # seconds that an age plugin may take, before it is ended
 //! ```
 
 mod bucket;
@@ -50,7 +51,11 @@ use strongroom_core::reason::Reason;
 pub use self::bucket::{BucketUrl, Provider};
 pub use self::root::RootProvider;
 use self::settings::{KEYS, Settings, is_misspelled, variable};
+use crate::keys::plugins::PATIENCE;
 use crate::recorder::LedgerLimits;
+
+/// The longest that an age plugin may be given, in seconds.
+pub(crate) const MAX_PLUGIN: u64 = 600;
 
 /// The name of the configuration's file in a vault's folder.
 pub const CONFIG_FILE: &str = "strongroom.toml";
@@ -152,6 +157,8 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long an unwrapped tenant key is kept.
     pub key_cache: Duration,
+    /// How long an age plugin may take each time, that opens the root key or seals to an escrow; then it is ended.
+    pub plugin: Duration,
     /// How long a generation is kept after it was overwritten or deleted; then its key is destroyed.
     pub retention: Duration,
     /// What ledgers are kept within.
@@ -171,6 +178,7 @@ impl Default for Limits {
             max_streams: 256,
             handshake: Duration::from_secs(10),
             key_cache: Duration::from_secs(300),
+            plugin: PATIENCE,
             retention: Duration::from_secs(30 * 24 * 3600),
             ledger: LedgerLimits::default(),
             rekey_grace: Duration::from_secs(3600),

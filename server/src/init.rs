@@ -28,6 +28,7 @@ use strongroom_core::reason::Reason;
 
 use crate::config::{self, CONFIG_FILE, DEFAULT_LISTEN};
 use crate::keys::KeyError;
+use crate::keys::plugins::PATIENCE;
 use crate::keys::root::file::{IDENTITY_FILE, ROOT_FILE};
 use crate::keys::root::new::{NewRoot, SealedBy};
 use crate::keys::vault::{VAULT_FILE, VaultFile};
@@ -115,7 +116,7 @@ pub async fn init(folder: &Path, options: InitOptions) -> Result<Initialised, In
     let listen = options.listen.unwrap_or(DEFAULT_LISTEN);
 
     // Everything is made before anything is written. (A token's key is made in the token.)
-    let root = options.root.make(folder, "root").await?;
+    let root = options.root.make(folder, "root", PATIENCE).await?;
     let vault = VaultFile::create(root.root.as_ref()).await?;
     let operator = Identity::generate()?;
     let made = Initialised { vault_key: vault.public_key.fingerprint(), operator: operator.fingerprint() };
@@ -294,7 +295,7 @@ mod tests {
         assert_eq!((config.operators, config.listen), (vec![made.operator], DEFAULT_LISTEN));
         let pem = fs::read_to_string(folder.join("operator/identity.pem")).unwrap();
         assert_eq!(Identity::from_pem(&pem).unwrap().fingerprint(), made.operator);
-        let root = crate::keys::root::open(&config.root, None).await.unwrap();
+        let root = crate::keys::root::open(&config.root, None, PATIENCE).await.unwrap();
         let key = VaultFile::read(&folder).unwrap().unlock(root.as_ref()).await.unwrap();
         assert_eq!(key.public_key().fingerprint(), made.vault_key);
         let server = fs::read_to_string(folder.join("operator/server.json")).unwrap();

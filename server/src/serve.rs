@@ -101,7 +101,7 @@ impl Server {
         let older = older.filter(|older| older.id() != newest.id());
         let roots = Arc::new(Roots::new(newest, older));
         let root: Arc<dyn RootKey> = roots.clone();
-        let rotations = Rotations::new(roots, folder, &keepers[0], next.is_some());
+        let rotations = Rotations::new(roots, folder, &keepers[0], next.is_some(), config.limits.plugin);
         let catalog = Catalog::open(&config.catalog.url()).await?;
         catalog.bind_vault(file.vault).await?;
         let node = NodeId::from_bytes(random_bytes().map_err(KeyError::from)?);
@@ -115,7 +115,7 @@ impl Server {
         }
         blobs.probe().await?;
         let recorder = Recorder::open(catalog.clone(), node, clock, memory, blobs.logs(), config.limits.ledger);
-        let recipients = Recipients::new(config.escrow_plugins.iter().cloned());
+        let recipients = Recipients::new(config.escrow_plugins.iter().cloned(), config.limits.plugin);
         let life = config.limits.key_cache;
         let keys = LocalKeyHolder::start(catalog.clone(), root.clone(), file.vault, life, recipients.clone());
         let sweeper = Sweeper {
@@ -329,7 +329,7 @@ async fn unlock(
     }
     let mut opened = Vec::with_capacity(keepers.len());
     for keeper in keepers {
-        opened.push(root::open(keeper, secret.clone()).await?);
+        opened.push(root::open(keeper, secret.clone(), config.limits.plugin).await?);
     }
     Ok(opened)
 }

@@ -33,7 +33,7 @@ pub async fn rotate_vault_key(here: &Path, secret: Option<Secret>) -> Result<Rot
         return Err(KeyError::Refused(why.to_owned()).into());
     }
     let file = VaultFile::read(here)?;
-    let root = open(&config.root, secret).await?;
+    let root = open(&config.root, secret, config.limits.plugin).await?;
     let old = file.public_key.fingerprint();
     let file = file.succeeded(root.as_ref()).await?;
     folder::write_vault(here, &file)?;

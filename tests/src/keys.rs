@@ -132,10 +132,14 @@ fn root_key(folder: &Path) -> Key {
 pub fn root_key_in(file: &Path) -> Key {
     let text = std::fs::read_to_string(file.with_extension("identity")).unwrap();
     let identity = text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap();
-    let identity: age::x25519::Identity = identity.parse().unwrap();
+    root_key_by(file, &identity.parse::<age::x25519::Identity>().unwrap())
+}
+
+/// The root key in a file, opened with this identity.
+pub fn root_key_by(file: &Path, identity: &dyn age::Identity) -> Key {
     let sealed = std::fs::read(file).unwrap();
     let mut plain = Vec::new();
     let decryptor = age::Decryptor::new_buffered(&sealed[..]).unwrap();
-    decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).unwrap().read_to_end(&mut plain).unwrap();
+    decryptor.decrypt(std::iter::once(identity)).unwrap().read_to_end(&mut plain).unwrap();
     Key::try_from_slice(&plain).unwrap()
 }

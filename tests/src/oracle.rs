@@ -17,6 +17,7 @@ use strongroom_core::ledger::tile::{Kind, Tile, WIDTH};
 use strongroom_core::ledger::{Entry, Event, Head, LedgerKey, Outcome, Private};
 use strongroom_core::origin::Origin;
 use strongroom_server::config::{BlobsUrl, CatalogUrl, Config};
+use strongroom_server::keys::plugins::PATIENCE;
 use strongroom_server::keys::root::ring::without_signpost;
 use strongroom_server::keys::vault::VaultFile;
 use strongroom_test_services::Moto;
@@ -153,7 +154,7 @@ async fn shelved(
 
 /// What a tenant's ledger is marked with, as whoever has the root key opens it.
 pub(crate) async fn ledger_key(folder: &Path, tenant: (TenantId, &str), wrapped: &[u8]) -> LedgerKey {
-    let root = strongroom_server::keys::root::open(&config(folder).root, None).await.unwrap();
+    let root = strongroom_server::keys::root::open(&config(folder).root, None, PATIENCE).await.unwrap();
     let vault = VaultFile::read(folder).unwrap().vault;
     let place = RootTuple { purpose: Purpose::LedgerKey, vault, tenant: Some(tenant), version: 1 };
     LedgerKey::new(&root.unwrap(&place, without_signpost(wrapped)).await.unwrap())

@@ -11,7 +11,7 @@ use strongroom_core::sealed::layout::MAX_SIZE;
 
 use super::bucket::{self, BucketUrl};
 use super::root::RootTable;
-use super::{BlobsUrl, CatalogUrl, Config, ConfigError, DEFAULT_LISTEN, Limits, ROOT_PASSPHRASE, name};
+use super::{BlobsUrl, CatalogUrl, Config, ConfigError, DEFAULT_LISTEN, Limits, MAX_PLUGIN, ROOT_PASSPHRASE, name};
 use crate::recorder::LedgerLimits;
 
 /// The longest time that can be set, in seconds.
@@ -54,6 +54,9 @@ impl Settings {
                 max_streams: self.number("limits.max_streams", limits.max_streams, 1..=65_536, defaults.max_streams)?,
                 handshake: self.seconds("limits.handshake", limits.handshake, defaults.handshake)?,
                 key_cache: self.seconds("limits.key_cache", limits.key_cache, defaults.key_cache)?,
+                plugin: self
+                    .number("limits.plugin", limits.plugin, 1..=MAX_PLUGIN, defaults.plugin.as_secs())
+                    .map(Duration::from_secs)?,
                 retention: self.seconds("limits.retention", limits.retention, defaults.retention)?,
                 ledger: LedgerLimits {
                     recent: self.number(
@@ -290,6 +293,7 @@ pub(super) struct LimitsTable {
     max_streams: Option<u64>,
     handshake: Option<u64>,
     key_cache: Option<u64>,
+    plugin: Option<u64>,
     retention: Option<u64>,
     recent_entries: Option<u64>,
     unsigned: Option<u64>,
@@ -298,7 +302,7 @@ pub(super) struct LimitsTable {
 }
 
 /// Every key there is.
-pub(super) const KEYS: [&str; 29] = [
+pub(super) const KEYS: [&str; 30] = [
     "name",
     "listen",
     "operators",
@@ -323,6 +327,7 @@ pub(super) const KEYS: [&str; 29] = [
     "limits.max_streams",
     "limits.handshake",
     "limits.key_cache",
+    "limits.plugin",
     "limits.retention",
     "limits.recent_entries",
     "limits.unsigned",

@@ -77,6 +77,7 @@ fn every_key_can_come_from_file_and_environment() {
         ("STRONGROOM_LIMITS_MAX_STREAMS", "100"),
         ("STRONGROOM_LIMITS_HANDSHAKE", "110"),
         ("STRONGROOM_LIMITS_KEY_CACHE", "120"),
+        ("STRONGROOM_LIMITS_PLUGIN", "125"),
         ("STRONGROOM_LIMITS_RETENTION", "130"),
         ("STRONGROOM_LIMITS_RECENT_ENTRIES", "140"),
         ("STRONGROOM_LIMITS_UNSIGNED", "150"),
@@ -112,6 +113,7 @@ fn every_key_can_come_from_file_and_environment() {
             max_streams: 100,
             handshake: seconds(110),
             key_cache: seconds(120),
+            plugin: seconds(125),
             retention: seconds(130),
             ledger: LedgerLimits { recent: 140, unsigned: seconds(150) },
             rekey_grace: seconds(150),
@@ -140,6 +142,7 @@ fn wrong_values_are_named_with_their_place() {
     refused("name = \"a\"\nproxies = [\"10.0.0.1/8\"]", &[], "proxies: \"10.0.0.1/8\"");
     refused("name = \"a\"\n[limits]\nhandshake = 0", &[], "limits.handshake: is a number from 1");
     refused("name = \"a\"", &[("STRONGROOM_LIMITS_MAX_STREAMS", "many")], "STRONGROOM_LIMITS_MAX_STREAMS");
+    refused("name = \"a\"\n[limits]\nplugin = 601", &[], "limits.plugin: is a number from 1 to 600");
     refused("name = \"a\"\n[catalog]\nurl = \"sqlite:\"", &[], "names no file");
     refused("name = \"a\"\n[catalog]\nurl = \"sqlite://c.db\"", &[], "names no file");
     refused("name = \"a\"\n[catalog]\nurl = \"mysql:x\"", &[], "begins with sqlite:");

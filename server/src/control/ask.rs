@@ -9,9 +9,11 @@ use strongroom_core::reason::Reason;
 use zeroize::Zeroizing;
 
 use super::{Answer, Health, Request, SOCKET_FILE};
+use crate::config::MAX_PLUGIN;
 
-/// How long a server may take to answer: a passphrase takes about a second, a token's touch a while.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a server may take to answer: a passphrase takes about a second, a plugin that waits for a touch as long as
+/// `limits.plugin` says, twice where one gives way to another.
+const PATIENCE: Duration = Duration::from_secs(2 * MAX_PLUGIN + 30);
 /// The longest answer.
 const MAX_ANSWER: u64 = 64 * 1024;
 

@@ -207,7 +207,7 @@ impl Control {
         let mut opened: Vec<Option<Arc<dyn RootKey>>> = Vec::with_capacity(keepers.len());
         for keeper in keepers {
             let by_itself = need(keeper).is_none();
-            opened.push(if by_itself { Some(open(keeper, None).await?) } else { None });
+            opened.push(if by_itself { Some(open(keeper, None, config.limits.plugin).await?) } else { None });
         }
         self.state.phase.send_replace(Phase::Locked);
         let folder = config.folder.display();
@@ -216,7 +216,7 @@ impl Control {
             // One of two, while one gives way to the other: the secret is for whichever it opens.
             let mut failed = None;
             for (keeper, root) in keepers.iter().zip(&mut opened).filter(|(_, root)| root.is_none()) {
-                match self.try_open(keeper, secret.clone()).await {
+                match self.try_open(keeper, secret.clone(), config.limits.plugin).await {
                     Ok(found) => {
                         tracing::info!(root = found.id(), "unlocked");
                         *root = Some(found);
@@ -241,8 +241,13 @@ impl Control {
         Err(KeyError::Locked.into())
     }
 
-    async fn try_open(&self, keeper: &RootProvider, secret: Secret) -> Result<Arc<dyn RootKey>, KeyError> {
-        let root = open(keeper, Some(secret)).await?;
+    async fn try_open(
+        &self,
+        keeper: &RootProvider,
+        secret: Secret,
+        patience: Duration,
+    ) -> Result<Arc<dyn RootKey>, KeyError> {
+        let root = open(keeper, Some(secret), patience).await?;
         if root.id() == self.state.vault_file.root {
             self.state.vault_file.unlock(root.as_ref()).await?;
         }

@@ -18,6 +18,7 @@
 
 mod cache;
 pub mod local;
+pub mod plugins;
 pub mod recipients;
 pub mod root;
 pub mod vault;

@@ -1,34 +1,34 @@
 //! To whom a tenant's keys are sealed: recipients of age, native ones and those of plugins.
 //!
 //! A plugin is a program on this machine (`age-plugin-NAME`) that a tenant's admin names from afar. So it is run only if the operator named
-//! it too (`[escrow] plugins`), a few at a time, and is waited for no longer than [`PATIENCE`]. It gets the key of one age message
-//! and the recipient; the tenant's key, which is in that message, it does not get.
+//! it too (`[escrow] plugins`), a few at a time, and ended when it takes too long ([`plugins`](super::plugins)). It gets the key of one age
+//! message and the recipient; the tenant's key, which is in that message, it does not get.
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use age::plugin::{self, RecipientPluginV1, ResolveError};
-use age::secrecy::SecretString;
-use age::{EncryptError, tag, x25519};
+use age::{EncryptError, plugin, tag, x25519};
 use strongroom_core::keys::secret::scrubbed;
 use strongroom_core::reason::Reason;
 use tokio::sync::{Semaphore, oneshot};
 use zeroize::Zeroizing;
 
 use super::KeyError;
+use super::plugins::{Plugin, Trouble, one_line};
 
-/// How long a plugin may take. One that takes longer keeps its place until it ends.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Plugins at once.
 const AT_ONCE: usize = 4;
+/// The longest that one may take, or wait for its place: whoever orders an escrow waits for a minute.
+const LONGEST: Duration = Duration::from_secs(25);
 
 /// What keys are sealed with: native recipients, and the plugins that this server may run.
 #[derive(Clone)]
 pub struct Recipients {
     plugins: Arc<BTreeSet<String>>,
     running: Arc<Semaphore>,
+    patience: Duration,
 }
 
 /// A recipient that this server can seal to, as far as its text tells.
@@ -40,9 +40,10 @@ enum Recipient {
 }
 
 impl Recipients {
-    /// With these plugins, by name: `yubikey` is `age-plugin-yubikey`.
-    pub fn new(plugins: impl IntoIterator<Item = String>) -> Self {
-        Self { plugins: Arc::new(plugins.into_iter().collect()), running: Arc::new(Semaphore::new(AT_ONCE)) }
+    /// With these plugins, by name: `yubikey` is `age-plugin-yubikey`. Each may take so long at a time, up to 25 seconds.
+    pub fn new(plugins: impl IntoIterator<Item = String>, patience: Duration) -> Self {
+        let patience = patience.min(LONGEST);
+        Self { plugins: Arc::new(plugins.into_iter().collect()), running: Arc::new(Semaphore::new(AT_ONCE)), patience }
     }
 
     /// Whether it is one of a plugin, which only shows by trying whether it can be sealed to.
@@ -68,23 +69,24 @@ impl Recipients {
             Recipient::Plugin(recipient) => recipient,
         };
         let program = format!("age-plugin-{}", recipient.plugin());
+        let plugin = Plugin::find(recipient.plugin(), self.patience);
+        let plugin = plugin.map_err(|trouble| refused(told(&program, &trouble)))?;
+        let busy = || {
+            format!("{program} was not run: {AT_ONCE} other plugins run, and keep their places. Try again in a moment")
+        };
+        let place = tokio::time::timeout(self.patience, self.running.clone().acquire_owned()).await;
+        let place = place.map_err(|_| refused((Reason::Unavailable, busy())))?;
         let failed = |why: String| refused((Reason::PreconditionFailed, why));
-        let slow = || failed(format!("{program} does not answer within {} s", PATIENCE.as_secs()));
-        let place = tokio::time::timeout(PATIENCE, self.running.clone().acquire_owned()).await;
-        let place = place.map_err(|_| slow())?;
         let (done, sealed) = oneshot::channel();
         // Not a thread of the runtime's: those are waited for at its end, and a program of somebody else's may hang.
         let spawned = std::thread::Builder::new().name("age-plugin".to_owned()).spawn(move || {
             // Who waits no longer needs no answer.
-            let _ = done.send(scrubbed(|| seal_by_plugin(&recipient, &plain)));
+            let _ = done.send(scrubbed(|| seal_by_plugin(&plugin, &recipient, &plain)));
             drop((plain, place));
         });
         spawned.map_err(|error| failed(format!("a thread for {program}: {error}")))?;
-        match tokio::time::timeout(PATIENCE, sealed).await {
-            Ok(Ok(sealed)) => sealed.map_err(refused),
-            Ok(Err(_)) => Err(failed(format!("{program} failed"))),
-            Err(_) => Err(slow()),
-        }
+        let sealed = sealed.await.map_err(|_| failed(format!("{program} failed")))?;
+        sealed.map_err(|trouble| refused(told(&program, &trouble)))
     }
 
     fn parse(&self, text: &str) -> Result<Recipient, (Reason, String)> {
@@ -119,54 +121,24 @@ pub(crate) fn seal_to(recipient: &dyn age::Recipient, plain: &[u8]) -> Result<Ve
 }
 
 /// Seals by the recipient's plugin, or says why not.
-fn seal_by_plugin(recipient: &plugin::Recipient, plain: &[u8]) -> Result<Vec<u8>, (Reason, String)> {
-    let name = recipient.plugin();
-    let plugin = RecipientPluginV1::new(name, std::slice::from_ref(recipient), &[], Unattended);
-    let plugin = plugin.map_err(|error| match error {
-        ResolveError::MissingPlugin { binary_name } => {
-            (Reason::Unsupported, format!("{binary_name} is not on the server's PATH"))
-        }
-        other => (Reason::Unsupported, one_line(&other.to_string())),
-    })?;
-    seal_to(&plugin, plain).map_err(|error| {
-        tracing::warn!(plugin = name, error = %one_line(&error.to_string()), "an age plugin did not seal");
-        (Reason::PreconditionFailed, format!("age-plugin-{name} did not seal to it: {}", told(&error)))
-    })
+fn seal_by_plugin(plugin: &Plugin, recipient: &plugin::Recipient, plain: &[u8]) -> Result<Vec<u8>, Trouble> {
+    let text = recipient.to_string();
+    let asked = plugin.recipient(&text);
+    seal_to(&asked, plain).map_err(|error| asked.trouble(&error))
 }
 
-/// What whoever named the recipient is told. What else a plugin says stays in the log: it is the machine's.
-fn told(error: &EncryptError) -> String {
-    match error {
-        EncryptError::Plugin(_) => one_line(&error.to_string()),
-        _ => "the server's log says why".to_owned(),
+/// What whoever named the recipient is told. What else is said of a plugin stays in the log: it is the machine's.
+fn told(program: &str, trouble: &Trouble) -> (Reason, String) {
+    if !matches!(trouble, Trouble::Missing(_)) {
+        tracing::warn!(program, error = %trouble, "an age plugin did not seal");
     }
-}
-
-/// At most 200 characters of a text, in one line.
-fn one_line(text: &str) -> String {
-    let words = text.split(|char: char| char.is_whitespace() || char.is_control()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ").chars().take(200).collect()
-}
-
-/// Nobody sits before the server whom a plugin could ask.
-#[derive(Clone)]
-struct Unattended;
-
-impl age::Callbacks for Unattended {
-    fn display_message(&self, message: &str) {
-        tracing::info!(message = one_line(message), "an age plugin of an escrow says");
-    }
-
-    fn confirm(&self, _: &str, _: &str, _: Option<&str>) -> Option<bool> {
-        None
-    }
-
-    fn request_public_string(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn request_passphrase(&self, _: &str) -> Option<SecretString> {
-        None
+    let (reason, failed) = (Reason::PreconditionFailed, format!("{program} did not seal to it"));
+    match trouble {
+        Trouble::Missing(_) => (Reason::Unsupported, trouble.to_string()),
+        // Nobody can touch a device there.
+        Trouble::Late { .. } => (reason, format!("{trouble}: ask the vault's operator what it waits for")),
+        Trouble::Refused(why) => (reason, format!("{failed}: {why}")),
+        Trouble::Broken(_) => (reason, format!("{failed}: the server's log says why")),
     }
 }
 
@@ -179,7 +151,7 @@ mod tests {
     const TAG: &str = "age1tag1qd43050juykyy3lchnnw2caygre8wqmasyk7kvaq7jsnj3wcnrpfvt5hxye";
 
     async fn sealed(plugins: &[&str], to: &str) -> Result<Vec<u8>, String> {
-        let recipients = Recipients::new(plugins.iter().map(|name| (*name).to_owned()));
+        let recipients = Recipients::new(plugins.iter().map(|name| (*name).to_owned()), Duration::from_secs(10));
         let sealed = recipients.seal(to, Zeroizing::new(b"plain".to_vec())).await;
         sealed.map_err(|error| error.to_string())
     }
@@ -192,7 +164,7 @@ mod tests {
         assert_eq!(age::decrypt(&identity, &message).unwrap(), b"plain");
         let message = sealed(&[], TAG).await.unwrap();
         assert!(message.starts_with(b"age-encryption.org/v1\n-> p256tag "));
-        let recipients = Recipients::new([]);
+        let recipients = Recipients::new([], Duration::from_secs(10));
         assert!(!recipients.is_plugins(&to).unwrap() && !recipients.is_plugins(TAG).unwrap());
     }
 
@@ -205,11 +177,5 @@ mod tests {
         for none in ["age1yubikey1qwertyu", "age1", "AGE-SECRET-KEY-1", ""] {
             assert!(sealed(&["yubikey"], none).await.unwrap_err().ends_with("is no recipient of age"), "{none}");
         }
-    }
-
-    #[test]
-    fn what_a_plugin_says_is_one_line() {
-        assert_eq!(one_line("a\n\tb\u{1b}c"), "a b c");
-        assert_eq!(one_line(&"x".repeat(300)).len(), 200);
     }
 }

@@ -213,7 +213,7 @@ pub async fn migrate(folder: &Path, options: Options, tell: Tell<'_>) -> Result<
         let why = "another root key is taking over: start the server, and let that come to its end first";
         return Err(Error::from(KeyError::Refused(why.to_owned())).into());
     }
-    let root = root::open(&config.root, options.secret).await.map_err(Error::from)?;
+    let root = root::open(&config.root, options.secret, config.limits.plugin).await.map_err(Error::from)?;
     let root: Arc<dyn RootKey> = Arc::new(Roots::new(root, None));
     let blobs = Blobs::open(&config.blobs).map_err(Error::from)?;
     blobs.probe().await.map_err(Error::from)?;

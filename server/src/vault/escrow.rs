@@ -40,6 +40,9 @@ const PAGE: u32 = 512;
 /// Bytes of one message of an export, or a line more.
 const MESSAGE: usize = 192 * 1024;
 
+/// Tenants whose keys are sealed at once.
+const TENANTS_AT_ONCE: usize = 8;
+
 /// How long nothing is tried for a tenant after something was in the way: a plugin is a process each time.
 const AFTER_TROUBLE: Duration = Duration::from_secs(10);
 
@@ -114,25 +117,10 @@ pub(crate) async fn progress(vault: &Vault, tenant: &Tenant) -> Result<(bool, Op
 /// Seals what is to be, now and whenever there is more, until it is told to stop.
 pub(crate) async fn run(vault: Arc<Vault>, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        match vault.catalog.escrows_due().await {
-            Ok(due) => {
-                for (tenant, entry) in due {
-                    let again = vault.escrows.lock().get(&tenant).map(|(again, _)| *again);
-                    if again.is_some_and(|again| Instant::now() < again) {
-                        continue;
-                    }
-                    let sealed = seal(&vault, &tenant, entry).await;
-                    let mut troubles = vault.escrows.lock();
-                    match sealed {
-                        Ok(()) => drop(troubles.remove(&tenant)),
-                        Err(error) => {
-                            tracing::warn!(%tenant, %error, "keys are not sealed to all of their escrow; it goes on soon");
-                            troubles.insert(tenant, (Instant::now() + AFTER_TROUBLE, error.to_string()));
-                        }
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "could not look for keys to seal to their escrow"),
+        tokio::select! {
+            // What is broken off is still due. A plugin that is waited for is ended with this process.
+            () = stop.cancelled() => return,
+            () = seal_due(&vault) => {}
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -140,6 +128,31 @@ pub(crate) async fn run(vault: Arc<Vault>, stop: CancellationToken) {
             () = tokio::time::sleep(EVERY) => {}
         }
     }
+}
+
+async fn seal_due(vault: &Vault) {
+    let due = match vault.catalog.escrows_due().await {
+        Ok(due) => due,
+        Err(error) => return tracing::warn!(%error, "could not look for keys to seal to their escrow"),
+    };
+    let is_to_wait = |tenant: &TenantId| {
+        let again = vault.escrows.lock().get(tenant).map(|(again, _)| *again);
+        again.is_some_and(|again| Instant::now() < again)
+    };
+    let due = stream::iter(due).filter(|(tenant, _)| std::future::ready(!is_to_wait(tenant)));
+    // A tenant whose plugin hangs does not keep the others waiting.
+    due.for_each_concurrent(TENANTS_AT_ONCE, |(tenant, entry)| async move {
+        let sealed = seal(vault, &tenant, entry).await;
+        let mut troubles = vault.escrows.lock();
+        match sealed {
+            Ok(()) => drop(troubles.remove(&tenant)),
+            Err(error) => {
+                tracing::warn!(%tenant, %error, "keys are not sealed to all of their escrow; it goes on soon");
+                troubles.insert(tenant, (Instant::now() + AFTER_TROUBLE, error.to_string()));
+            }
+        }
+    })
+    .await;
 }
 
 /// What should be sealed: each version that there is, to each recipient.

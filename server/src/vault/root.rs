@@ -47,6 +47,8 @@ const HOLDS: u64 = 15_000;
 pub(crate) struct Rotations {
     pub(crate) roots: Arc<Roots>,
     folder: std::path::PathBuf,
+    /// How long a plugin of age may take.
+    patience: Duration,
     gate: RwLock<()>,
     beginning: Mutex<()>,
     wake: Notify,
@@ -75,7 +77,13 @@ pub struct Progress {
 }
 
 impl Rotations {
-    pub(crate) fn new(roots: Arc<Roots>, folder: &Path, provider: &RootProvider, rotating: bool) -> Self {
+    pub(crate) fn new(
+        roots: Arc<Roots>,
+        folder: &Path,
+        provider: &RootProvider,
+        rotating: bool,
+        patience: Duration,
+    ) -> Self {
         let progress = Progress {
             root: roots.newest().id(),
             provider: provider.name().to_owned(),
@@ -85,6 +93,7 @@ impl Rotations {
         Self {
             roots,
             folder: folder.to_owned(),
+            patience,
             gate: RwLock::default(),
             beginning: Mutex::default(),
             wake: Notify::default(),
@@ -114,7 +123,8 @@ impl Rotations {
         let _one = self.beginning.lock().await;
         self.check()?;
         let name: [u8; 4] = random_bytes().map_err(KeyError::from)?;
-        let made = new.make(&self.folder, &format!("root-{}", data_encoding::HEXLOWER.encode(&name))).await?;
+        let name = format!("root-{}", data_encoding::HEXLOWER.encode(&name));
+        let made = new.make(&self.folder, &name, self.patience).await?;
         self.try_out(made.root.as_ref()).await?;
         for (path, bytes) in &made.files {
             write_new(path, bytes).map_err(Error::io(path.display().to_string()))?;
@@ -134,7 +144,7 @@ impl Rotations {
         }
         let next = folder::next(&self.folder)?;
         let next = next.ok_or(Error::NotFound("there is no root.next.toml in this node's folder".into()))?;
-        let root = open(&next, secret).await?;
+        let root = open(&next, secret, self.patience).await?;
         self.try_out(root.as_ref()).await?;
         self.take_over(root, &next);
         Ok(())

@@ -201,6 +201,20 @@ macro_rules! on_gdb_and_softhsm {
     ($($test:item)*) => { $(#[ignore = "needs gdb and softhsm2: tests/services/install"] $test)* };
 }
 
+/// Tests that need gdb and Python: ignored, with what to install, where one is missing.
+#[cfg(all(has_gdb, has_python))]
+#[macro_export]
+macro_rules! on_gdb_and_python {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need gdb and Python: ignored, with what to install, where one is missing.
+#[cfg(not(all(has_gdb, has_python)))]
+#[macro_export]
+macro_rules! on_gdb_and_python {
+    ($($test:item)*) => { $(#[ignore = "needs gdb and Python: tests/services/install"] $test)* };
+}
+
 /// Tests that need gdb and a KMS: ignored, with what to install, where one is missing.
 #[cfg(all(has_gdb, has_moto))]
 #[macro_export]

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use strongroom_client::{DeleteOptions, ObjectPath, PutOptions, Reason};
+use strongroom_client::{DeleteOptions, GetOptions, ObjectPath, PutOptions, Reason};
 use strongroom_core::ledger::Event;
 use strongroom_server::config::{BlobsUrl, Config};
 use strongroom_test_services::{on_each_engine, on_python, on_s3};
-use strongroom_tests::plugin;
+use strongroom_tests::plugin::{self, Hanging};
 use strongroom_tests::process::Ran;
 use strongroom_tests::search::Search;
 use strongroom_tests::site::Site;
@@ -259,6 +259,95 @@ on_python! {
             fs::remove_dir_all(&out).unwrap();
         }
         site.ledger("acme").await;
+    }
+}
+
+on_python! {
+    /// Plugins that never answer are ended, and whoever named them is told; their places are free again, and nobody else waits for them.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_plugin_that_hangs_keeps_no_place() {
+        let mut site = Site::start(STRONGROOM, "key_cache = 1").await;
+        let here = site.beside().to_owned();
+        let config = site.folder().join("strongroom.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        let plugins = format!("\n[escrow]\nplugins = [\"{}\", \"{}\"]\n", plugin::NAME, plugin::HANGING);
+        fs::write(&config, text + &plugins).unwrap();
+        let bin = here.join("bin");
+        let path = plugin::install(&bin);
+        let hanging = Hanging::install(&bin, plugin::HANGING);
+        // One that works has time for it, also on a busy machine.
+        let with = |seconds: &'static str| {
+            let path = path.clone();
+            move |command: &mut std::process::Command| {
+                command.env("PATH", path).env("STRONGROOM_LIMITS_PLUGIN", seconds);
+            }
+        };
+        site.restart_with(with("1"));
+        let (lab, other) = (site.lab("acme").await, site.lab("beta").await);
+        lab.dataset("rlhf").await;
+        lab.put("rlhf/first", "put under the first version").await;
+        let (file, native) = identity(&here, "escrow.txt");
+        let set = async |lab: &Lab, to: &[&str]| lab.vault.set_escrow(&lab.tenant, &to.iter().map(|to| (*to).to_owned()).collect::<Vec<_>>()).await;
+
+        // Five at once, for four places.
+        let asked = (0..5).map(|_| set(&lab, &[plugin::OF_HANGING]));
+        for refused in futures::future::join_all(asked).await {
+            let refused = refused.unwrap_err();
+            let ended = refused.reason() == Reason::PreconditionFailed
+                && refused.detail().contains("age-plugin-strongroomhangs did not answer within 1 s and was ended");
+            let waited = refused.reason() == Reason::Unavailable && refused.detail().contains("age-plugin-strongroomhangs was not run");
+            assert!(ended || waited, "{refused:?}");
+        }
+        assert!(hanging.runs().len() >= 4);
+        hanging.are_gone();
+        assert_eq!(lab.vault.get_bytes(&lab.object("rlhf/first"), GetOptions::default()).await.unwrap(), "put under the first version");
+        site.restart_with(with("25"));
+        set(&lab, &[plugin::RECIPIENT, &native]).await.unwrap();
+        complete(&lab).await;
+
+        // One that begins to hang later: versions are sealed to the others, the escrows of other tenants go on, and it is told.
+        site.restart_with(with("1"));
+        let hanging = Hanging::install(&bin, plugin::NAME);
+        lab.vault.rotate_key(&lab.tenant).await.unwrap();
+        hanging.await_runs(1);
+        set(&other, &[&native]).await.unwrap();
+        complete(&other).await;
+        let way = async || lab.vault.escrow(&lab.tenant).await.unwrap().in_the_way;
+        until("the server says why", async || way().await.is_some()).await;
+        assert!(way().await.unwrap().contains("age-plugin-strongroomtest did not answer within 1 s and was ended"));
+        assert_eq!(tamper::number(&site.folder(), "SELECT count(*) FROM escrows WHERE version = 2").await, 1);
+        assert_eq!(lab.vault.get_bytes(&lab.object("rlhf/first"), GetOptions::default()).await.unwrap(), "put under the first version");
+        hanging.are_gone();
+
+        // In the middle of it the server stops when it is told to, and takes the plugin along.
+        let before = hanging.runs().len();
+        site.restart_with(with("25"));
+        hanging.await_runs(before + 1);
+        site.stop();
+        hanging.are_gone();
+        plugin::install(&bin);
+        site.restart_with(with("25"));
+        complete(&lab).await;
+        site.ledger("acme").await;
+
+        // A person who recovers waits as long as they like: Ctrl-C ends both.
+        let catalog = here.join("catalog");
+        export(&lab, &catalog).await;
+        let hanging = Hanging::install(&bin, plugin::NAME);
+        fs::write(&file, format!("{}\n", plugin::identity())).unwrap();
+        let (url, _) = blobs_of(&site.folder());
+        let mut command = STRONGROOM.command(&here);
+        command.args(["recover", "--identity", "escrow.txt", "--catalog", "catalog", "--blobs", &url, "-o", "out"]).env("PATH", &path);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut recovering = std::os::unix::process::CommandExt::process_group(&mut command, 0).spawn().unwrap();
+        hanging.await_runs(1);
+        let group = rustix::process::Pid::from_child(&recovering);
+        rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
+        assert!(!recovering.wait().unwrap().success());
+        let [plugin, beside] = hanging.runs()[0];
+        until("the plugin is gone", async || !plugin::lives(plugin)).await;
+        // Processes behind a shell's `&` ignore Ctrl-C: that is this plugin's matter.
+        rustix::process::kill_process(rustix::process::Pid::from_raw(beside as i32).unwrap(), rustix::process::Signal::KILL).unwrap();
     }
 }
 

@@ -15,8 +15,9 @@ use strongroom_client::{Connect, GetOptions, Identity, PutOptions, Vault};
 use strongroom_core::keys::secret::Key;
 use strongroom_core::sealed::tree::ObjectRoot;
 use strongroom_test_services::softhsm::VARIABLE;
-use strongroom_test_services::{Moto, SoftHsm, on_gdb, on_gdb_and_moto, on_gdb_and_softhsm};
+use strongroom_test_services::{Moto, SoftHsm, on_gdb, on_gdb_and_moto, on_gdb_and_python, on_gdb_and_softhsm};
 use strongroom_tests::keys;
+use strongroom_tests::plugin::{self, WithoutPlugin};
 use strongroom_tests::process::ServerProcess;
 use strongroom_tests::raw::{Raw, RawSession, SealedObject, Target};
 use strongroom_tests::{oracle, sample, until};
@@ -401,6 +402,36 @@ on_gdb! {
         }
         let name = "acme/rlhf/written".parse().unwrap();
         assert!(connect(&server, &acme).await.get_bytes(&name, GetOptions::default()).await.unwrap()[..] == bytes[..]);
+    }
+}
+
+on_gdb_and_python! {
+    /// Nor is a plugin asked again with each use: the root key that it opened is held. What it was told, and what it opened, is not.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn with_a_root_key_that_a_plugin_opens() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path();
+        let ([admin], mut sought) = vault(here, ["acme"]).await;
+        let path = plugin::install(&here.join("bin"));
+        std::fs::write(here.join("identity"), format!("{}\n", plugin::identity())).unwrap();
+        std::fs::write(here.join("pin"), format!("{}\n", plugin::PIN)).unwrap();
+        let with = |command: &mut Command| {
+            command.env("PATH", &path).args(["--passphrase-file", "pin"]);
+        };
+        let mut server = STRONGROOM.serve_with(here, "vault", with);
+        STRONGROOM.run(here, &["root", "rotate", "vault", "--to", "file", "--identity", "identity"]).ok();
+        server.terminate();
+        let new = std::fs::read_dir(here.join("vault")).unwrap().map(|entry| entry.unwrap().path());
+        let new: Vec<_> = new.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("root-")).collect();
+        assert_eq!(new.len(), 1, "{new:?}");
+        let key = keys::root_key_by(&new[0], &WithoutPlugin);
+        sought.push(Sought::new("the root key that the plugin opened", key.expose()));
+        sought.push(Sought::new("the plugin's PIN", plugin::PIN.as_bytes()));
+        let server = STRONGROOM.serve_with(here, "vault", with);
+        if let Some(found) = at_rest(here, &server, &admin, sought).await {
+            assert!(found.contains("the root key that the plugin opened"), "the search is blind: {found:?}");
+            check(&found, |name| name == "the root key that the plugin opened");
+        }
     }
 }
 

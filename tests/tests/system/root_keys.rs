@@ -10,7 +10,7 @@ use std::process::Command;
 
 use strongroom_test_services::softhsm::VARIABLE;
 use strongroom_test_services::{Fault, Faults, Moto, SoftHsm, on_moto, on_python, on_softhsm};
-use strongroom_tests::plugin;
+use strongroom_tests::plugin::{self, Hanging};
 use strongroom_tests::process::{Ran, ServerProcess, Starting};
 
 use crate::STRONGROOM;
@@ -200,6 +200,61 @@ on_python! {
         assert!(refused.contains("does not open the root key"), "{refused}");
         let server = serve(plugin::PIN).unwrap();
         fill(here, &server);
+    }
+
+    /// A plugin that never answers is ended when its time is over, with all that it started; and with whoever waits for it.
+    #[test]
+    fn a_plugin_that_hangs_does_not_hold_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path();
+        let bin = here.join("bin");
+        let path = plugin::install(&bin);
+        fs::write(here.join("identity"), format!("{}\n", plugin::identity())).unwrap();
+        let mut command = STRONGROOM.command(here);
+        command.args(["init", "vault", "--identity", "identity"]).env("PATH", &path);
+        assert!(command.output().unwrap().status.success());
+        let with = |seconds: &'static str| {
+            let path = path.clone();
+            move |command: &mut Command| {
+                command.env("PATH", path).env("STRONGROOM_ROOT_PASSPHRASE", plugin::PIN).env("STRONGROOM_LIMITS_PLUGIN", seconds);
+            }
+        };
+        let said = |said: &str| {
+            let line = said.trim_end().lines().last().unwrap();
+            assert!(line.starts_with("UNAVAILABLE: the root key: ") && line.contains("limits.plugin"), "{line}");
+            assert!(line.contains("age-plugin-strongroomtest did not answer within 1 s and was ended"), "{line}");
+        };
+
+        let hanging = Hanging::install(&bin, plugin::NAME);
+        said(&STRONGROOM.try_serve(here, "vault", with("1")).err().expect("it does not start"));
+        assert_eq!(hanging.runs().len(), 1);
+        hanging.are_gone();
+        // Whoever does not want to wait need not, and leaves nothing behind.
+        let starting = STRONGROOM.start(here, "vault", with("600"));
+        hanging.await_runs(2);
+        assert!(starting.terminate().success());
+        hanging.are_gone();
+        // Nor does it stay when the server is killed.
+        let starting = STRONGROOM.start(here, "vault", with("600"));
+        hanging.await_runs(3);
+        drop(starting);
+        hanging.are_gone();
+        assert_eq!(hanging.runs().len(), 3);
+
+        // A server that runs is asked to have another plugin's identity seal a new root key, and goes on.
+        plugin::install(&bin);
+        let server = STRONGROOM.serve_with(here, "vault", with("10"));
+        fill(here, &server);
+        let hanging = Hanging::install(&bin, plugin::HANGING);
+        let other = age::plugin::Identity::default_for_plugin(plugin::HANGING).unwrap().to_string();
+        fs::write(here.join("other"), format!("{other}\n")).unwrap();
+        let ran = STRONGROOM.run(here, &["root", "rotate", "vault", "--to", "file", "--identity", "other"]);
+        ran.fails(6, "UNAVAILABLE");
+        assert!(ran.stderr.contains("age-plugin-strongroomhangs did not answer within 10 s and was ended"), "{}", ran.stderr);
+        hanging.are_gone();
+        assert_eq!(read(here, &server).ok().text(), "a line of data");
+        STRONGROOM.run(here, &["root", "rotate", "vault", "--to", "file"]).ok();
+        assert_eq!(read(here, &server).ok().text(), "a line of data");
     }
 }
 

@@ -66,7 +66,7 @@ impl House {
             log_key: SigningKey::from_seed(other).unwrap(),
             later: Default::default(),
         });
-        let holder = LocalKeyHolder::start(catalog, root, VAULT, life, Recipients::new([]));
+        let holder = LocalKeyHolder::start(catalog, root, VAULT, life, Recipients::new([], Duration::from_secs(10)));
         House { _folder: folder, holder, tenant, tenant_key }
     }
 

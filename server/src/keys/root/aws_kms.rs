@@ -371,7 +371,7 @@ mod tests {
         let moto = Moto::shared();
         let provider = RootProvider::AwsKms(provider(KEY.get_or_init(|| moto.kms_key()), moto.port()));
         assert_eq!(need(&provider), None);
-        Some(open(&provider, None).await.unwrap())
+        Some(open(&provider, None, crate::keys::plugins::PATIENCE).await.unwrap())
     }
 
     on_moto! {

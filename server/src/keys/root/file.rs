@@ -11,8 +11,9 @@ use std::fs;
 use std::io::Read;
 use std::iter::once;
 use std::path::Path;
+use std::time::Duration;
 
-use age::plugin::{self, IdentityPluginV1, RecipientPluginV1};
+use age::plugin;
 use age::secrecy::{ExposeSecret, SecretString};
 use futures::future::BoxFuture;
 use strongroom_core::ids::{TenantId, VaultId};
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 use super::{RootKey, Secret};
 use crate::config::root::FileRoot;
 use crate::keys::KeyError;
+use crate::keys::plugins::{PATIENCE, Plugin, Trouble};
 use crate::keys::recipients::seal_to;
 
 /// The usual name of the sealed root key in the vault's folder.
@@ -66,21 +68,21 @@ pub(crate) enum SealWith<'a> {
     FreshIdentity,
     /// A passphrase.
     Passphrase(&'a str),
-    /// The text of an identity's file: a native one, or a plugin's.
-    Identity(&'a str),
+    /// The text of an identity's file: a native one, or a plugin's, which may take so long.
+    Identity(&'a str, Duration),
 }
 
 impl FileRootKey {
     /// Opens the root key, with its identity if there is one, else with the passphrase. A plugin that asks for a secret is given
     /// it too.
     ///
-    /// Deriving a key from a passphrase takes about a second of one core; a plugin takes as long as it wants.
+    /// Deriving a key from a passphrase takes about a second of one core; a plugin may take as long as `patience`, and is then ended.
     ///
     /// # Errors
     /// [`KeyError::Locked`] if a passphrase is needed and there is none; [`KeyError::Passphrase`] if it is the wrong one;
     /// [`KeyError::Root`] if the files are missing, or are not what they should be.
-    pub fn open(file: &FileRoot, secret: Option<Secret>) -> Result<FileRootKey, KeyError> {
-        let (key, by) = read(file, secret)?;
+    pub fn open(file: &FileRoot, secret: Option<Secret>, patience: Duration) -> Result<FileRootKey, KeyError> {
+        let (key, by) = read(file, secret, patience)?;
         let id = id_of(&key);
         let held = match by {
             OpenedBy::Native => Held::Files(file.clone()),
@@ -120,18 +122,14 @@ impl FileRootKey {
                 text.push('\n');
                 (sealed, Some(text))
             }
-            SealWith::Identity(text) => {
+            SealWith::Identity(text, patience) => {
                 let sealed = match KeptIdentity::parse(text)? {
                     KeptIdentity::Native(identity) => age::encrypt(&identity.to_public(), key.expose()),
                     KeptIdentity::Plugin(identity) => {
-                        let made = RecipientPluginV1::new(
-                            identity.plugin(),
-                            &[],
-                            std::slice::from_ref(&identity),
-                            Asked(None),
-                        );
-                        let recipient = made.map_err(|error| KeyError::Root(error.to_string()))?;
-                        seal_to(&recipient, key.expose())
+                        let plugin = Plugin::find(identity.plugin(), patience)?;
+                        let text = Zeroizing::new(identity.to_string());
+                        let asked = plugin.recipient_of(&text);
+                        Ok(seal_to(&asked, key.expose()).map_err(|error| asked.trouble(&error))?)
                     }
                 };
                 (sealed.map_err(failed)?, None)
@@ -154,9 +152,7 @@ impl FileRootKey {
             Held::Files(file) => file.clone(),
         };
         let id = self.id.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            scrubbed(|| with_file(&file, &id, work))
-        });
+        let done = tokio::task::spawn_blocking(move || scrubbed(|| with_file(&file, &id, work)));
         done.await.map_err(|error| KeyError::Root(error.to_string()))?
     }
 }
@@ -164,7 +160,7 @@ impl FileRootKey {
 /// Reads the key, if it still is this one, for as long as the work takes.
 #[inline(never)]
 fn with_file<T>(file: &FileRoot, id: &str, work: impl FnOnce(&Key) -> Result<T, KeyError>) -> Result<T, KeyError> {
-    let (key, _) = read(file, None).map_err(|error| match error {
+    let (key, _) = read(file, None, PATIENCE).map_err(|error| match error {
         KeyError::Locked => KeyError::Root(format!("{} is no longer there", file.identity.display())),
         other => other,
     })?;
@@ -191,11 +187,11 @@ enum OpenedBy {
 }
 
 /// The key in its file. It stands in a block of its own, so that what moves is its address.
-fn read(file: &FileRoot, secret: Option<Secret>) -> Result<(Box<Key>, OpenedBy), KeyError> {
+fn read(file: &FileRoot, secret: Option<Secret>, patience: Duration) -> Result<(Box<Key>, OpenedBy), KeyError> {
     let FileRoot { key: path, identity, named } = file;
     let sealed = fs::read(path).map_err(|error| KeyError::Root(format!("{}: {error}", path.display())))?;
     let (plain, by) = match fs::read_to_string(identity).map(Zeroizing::new) {
-        Ok(text) => open_with_identity(&sealed, &text, secret).map_err(|error| match error {
+        Ok(text) => open_with_identity(&sealed, &text, secret, patience).map_err(|error| match error {
             KeyError::Root(why) => KeyError::Root(format!("{}: {why}", identity.display())),
             other => other,
         })?,
@@ -263,43 +259,39 @@ impl KeptIdentity {
     }
 }
 
-/// What a plugin that asks is told: the secret, if there is one, and nothing else.
-#[derive(Clone)]
-struct Asked(Option<SecretString>);
-
-impl age::Callbacks for Asked {
-    fn display_message(&self, message: &str) {
-        tracing::info!(message, "the age plugin of the root key says");
-    }
-
-    fn confirm(&self, _: &str, _: &str, _: Option<&str>) -> Option<bool> {
-        None
-    }
-
-    fn request_public_string(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn request_passphrase(&self, _: &str) -> Option<SecretString> {
-        self.0.clone()
-    }
-}
-
 fn open_with_identity(
     sealed: &[u8],
     text: &str,
     secret: Option<Secret>,
+    patience: Duration,
 ) -> Result<(Zeroizing<Vec<u8>>, OpenedBy), KeyError> {
-    let (opened, by) = match KeptIdentity::parse(text)? {
-        KeptIdentity::Native(identity) => (decrypt(sealed, &identity), OpenedBy::Native),
-        KeptIdentity::Plugin(identity) => {
-            let secret = secret.map(|secret| SecretString::from(secret.as_str().to_owned()));
-            let plugin = IdentityPluginV1::new(identity.plugin(), std::slice::from_ref(&identity), Asked(secret));
-            (decrypt(sealed, &plugin.map_err(|error| KeyError::Root(error.to_string()))?), OpenedBy::Other)
+    let failed = |why: &dyn std::fmt::Display| KeyError::Root(format!("does not open the root key: {why}"));
+    match KeptIdentity::parse(text)? {
+        KeptIdentity::Native(identity) => {
+            Ok((decrypt(sealed, &identity).map_err(|error| failed(&error))?, OpenedBy::Native))
         }
-    };
-    let opened = opened.map_err(|error| KeyError::Root(format!("does not open the root key: {error}")))?;
-    Ok((opened, by))
+        KeptIdentity::Plugin(identity) => {
+            let plugin = Plugin::find(identity.plugin(), patience)?;
+            let text = Zeroizing::new(identity.to_string());
+            let asked = plugin.identity(&text, secret.as_ref());
+            let opened = decrypt(sealed, &asked).map_err(|error| match asked.trouble(&error) {
+                Trouble::Refused(why) => failed(&why),
+                trouble => trouble.into(),
+            });
+            Ok((opened?, OpenedBy::Other))
+        }
+    }
+}
+
+impl From<Trouble> for KeyError {
+    fn from(trouble: Trouble) -> Self {
+        Self::Root(match trouble {
+            Trouble::Late { .. } => {
+                format!("{trouble}: see that its device is there and touched in time, or raise limits.plugin")
+            }
+            trouble => trouble.to_string(),
+        })
+    }
 }
 
 fn open_with_passphrase(sealed: &[u8], passphrase: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
@@ -349,7 +341,7 @@ mod tests {
             write(folder.path(), &FileRootKey::create(SealWith::FreshIdentity).unwrap());
             folder
         });
-        Some(open(&RootProvider::in_folder(folder.path()), None).await.unwrap())
+        Some(open(&RootProvider::in_folder(folder.path()), None, PATIENCE).await.unwrap())
     }
 
     root_key_suite!(super::opened);
@@ -358,7 +350,7 @@ mod tests {
     async fn opens_with_an_identity_kept_elsewhere() {
         let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let identity = FileRootKey::create(SealWith::FreshIdentity).unwrap().identity.unwrap();
-        let new = FileRootKey::create(SealWith::Identity(&identity)).unwrap();
+        let new = FileRootKey::create(SealWith::Identity(&identity, PATIENCE)).unwrap();
         assert!(new.identity.is_none());
         write(folder.path(), &new);
         let named = elsewhere.path().join("identity");
@@ -366,9 +358,11 @@ mod tests {
         let provider = RootProvider::File(file.clone());
         // It is named, so nobody is asked for a passphrase while it is not there: a disk that is not mounted yet.
         assert_eq!(need(&provider), None);
-        assert!(matches!(open(&provider, None).await.err(), Some(KeyError::Root(why)) if why.contains("identity")));
+        assert!(
+            matches!(open(&provider, None, PATIENCE).await.err(), Some(KeyError::Root(why)) if why.contains("identity"))
+        );
         fs::write(named, identity.as_bytes()).unwrap();
-        let again = open(&provider, None).await.unwrap();
+        let again = open(&provider, None, PATIENCE).await.unwrap();
         let secret = Key::random().unwrap();
         let wrapped = new.root.wrap(&place("acme"), &secret).await.unwrap();
         assert!(again.unwrap(&place("acme"), &wrapped).await.unwrap().expose() == secret.expose());
@@ -379,7 +373,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let new = FileRootKey::create(SealWith::FreshIdentity).unwrap();
         write(folder.path(), &new);
-        let root = open(&RootProvider::in_folder(folder.path()), None).await.unwrap();
+        let root = open(&RootProvider::in_folder(folder.path()), None, PATIENCE).await.unwrap();
         let secret = Key::random().unwrap();
         let wrapped = root.wrap(&place("acme"), &secret).await.unwrap();
         let identity = folder.path().join(IDENTITY_FILE);
@@ -402,7 +396,9 @@ mod tests {
         write(folder.path(), &new);
         let provider = RootProvider::in_folder(folder.path());
         assert_eq!(need(&provider), Some(Need::Passphrase));
-        let open = async |text: Option<&str>| open(&provider, text.map(|text| Zeroizing::new(text.to_owned()))).await;
+        let open = async |text: Option<&str>| {
+            open(&provider, text.map(|text| Zeroizing::new(text.to_owned())), PATIENCE).await
+        };
         assert_eq!(open(Some("correct horse")).await.unwrap().id(), new.root.id());
         assert!(matches!(open(Some("battery staple")).await.err(), Some(KeyError::Passphrase)));
         assert!(matches!(open(None).await.err(), Some(KeyError::Locked)));
@@ -411,7 +407,7 @@ mod tests {
     #[test]
     fn refuses_files_that_are_something_else() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || FileRootKey::open(&file(folder.path()), None).err();
+        let open = || FileRootKey::open(&file(folder.path()), None, PATIENCE).err();
         assert!(matches!(open(), Some(KeyError::Root(why)) if why.contains(ROOT_FILE)));
 
         let new = FileRootKey::create(SealWith::FreshIdentity).unwrap();
@@ -437,7 +433,7 @@ mod tests {
     #[test]
     fn a_plugin_that_is_not_there_is_named() {
         let identity = plugin::Identity::default_for_plugin("strongroom-none").unwrap().to_string();
-        let refused = FileRootKey::create(SealWith::Identity(&identity)).err();
+        let refused = FileRootKey::create(SealWith::Identity(&identity, PATIENCE)).err();
         assert!(matches!(refused, Some(KeyError::Root(why)) if why.contains("age-plugin-strongroom-none")));
     }
 

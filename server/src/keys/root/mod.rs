@@ -24,16 +24,19 @@ pub mod ring;
 mod suite;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use strongroom_core::keys::secret::{Key, scrubbed};
 use strongroom_core::keys::wrap::RootTuple;
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use self::aws_kms::AwsKmsRootKey;
 use self::file::FileRootKey;
 use self::pkcs11::Pkcs11RootKey;
 use super::KeyError;
+use super::plugins::PATIENCE;
 use crate::config::RootProvider;
 
 /// A root key.
@@ -81,30 +84,46 @@ pub fn need(provider: &RootProvider) -> Option<Need> {
     }
 }
 
-/// Opens the root key that this provider keeps; with the secret, where it needs one.
+/// Opens the root key that this provider keeps; with the secret, where it needs one. A plugin of age may take as long as `patience`.
 ///
 /// # Errors
 /// [`KeyError::Locked`] if it needs a secret and there is none; [`KeyError::Passphrase`] or [`KeyError::Pin`] for a wrong one;
 /// [`KeyError::Root`] if the provider does not answer, or has no such key.
-pub async fn open(provider: &RootProvider, secret: Option<Secret>) -> Result<Arc<dyn RootKey>, KeyError> {
+pub async fn open(
+    provider: &RootProvider,
+    secret: Option<Secret>,
+    patience: Duration,
+) -> Result<Arc<dyn RootKey>, KeyError> {
     if need(provider).is_some() && secret.is_none() {
         return Err(KeyError::Locked);
     }
     match provider.clone() {
-        // Deriving a key from a passphrase takes a second of a core, and a plugin waits for a touch: not in a runtime's thread.
         RootProvider::File(file) => {
-            let opened = tokio::task::spawn_blocking(move || scrubbed(|| FileRootKey::open(&file, secret))).await;
-            Ok(Arc::new(opened.map_err(|error| KeyError::Root(error.to_string()))??))
+            let opened = aside(move || FileRootKey::open(&file, secret, patience));
+            Ok(Arc::new(opened.await?))
         }
         RootProvider::Pkcs11(token) => Ok(Arc::new(Pkcs11RootKey::open(token, secret).await?)),
         RootProvider::AwsKms(kms) => Ok(Arc::new(AwsKmsRootKey::open(&kms).await?)),
     }
 }
 
+/// Does what takes a while in a thread of its own: a passphrase takes a second of a core, and a plugin waits for a touch. None of the
+/// runtime's, which waits for those at its end.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, KeyError> + Send + 'static) -> Result<T, KeyError> {
+    let (done, doing) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("root-key".to_owned());
+    let spawned = thread.spawn(move || {
+        // Who waits no longer needs no answer.
+        let _ = done.send(scrubbed(work));
+    });
+    spawned.map_err(|error| KeyError::Root(format!("a thread for it: {error}")))?;
+    doing.await.map_err(|_| KeyError::Root("the thread that opens it failed".to_owned()))?
+}
+
 /// The same root key as this process is to have it once its files are written: of one that opens by itself, no more than where it is.
 pub(crate) async fn settled(provider: &RootProvider, root: Arc<dyn RootKey>) -> Result<Arc<dyn RootKey>, KeyError> {
     match provider {
-        RootProvider::File(file) if FileRootKey::opens_by_itself(file) => open(provider, None).await,
+        RootProvider::File(file) if FileRootKey::opens_by_itself(file) => open(provider, None, PATIENCE).await,
         _ => Ok(root),
     }
 }

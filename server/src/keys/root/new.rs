@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -10,7 +11,7 @@ use zeroize::Zeroizing;
 use super::aws_kms::AwsKmsRootKey;
 use super::file::{FileRootKey, SealWith};
 use super::pkcs11::Pkcs11RootKey;
-use super::{RootKey, Secret};
+use super::{RootKey, Secret, aside};
 use crate::config::RootProvider;
 use crate::config::root::{AwsKmsRoot, FileRoot, Pkcs11Root};
 use crate::keys::KeyError;
@@ -58,13 +59,12 @@ pub(crate) struct Made {
 impl NewRoot {
     /// Makes or finds it. Its files, if it has some, are to be called `name` in `folder`.
     ///
-    /// With a passphrase it takes about a second of one core.
-    pub(crate) async fn make(self, folder: &Path, name: &str) -> Result<Made, KeyError> {
+    /// With a passphrase it takes about a second of one core; a plugin of age may take as long as `patience`.
+    pub(crate) async fn make(self, folder: &Path, name: &str, patience: Duration) -> Result<Made, KeyError> {
         match self {
             Self::File(sealed_by) => {
                 let (folder, name) = (folder.to_owned(), name.to_owned());
-                let made = tokio::task::spawn_blocking(move || make_file(&folder, &name, sealed_by)).await;
-                made.map_err(|error| KeyError::Root(error.to_string()))?
+                aside(move || make_file(&folder, &name, sealed_by, patience)).await
             }
             Self::Pkcs11(token, pin) => {
                 let root = Arc::new(Pkcs11RootKey::create(token.clone(), pin).await?);
@@ -78,7 +78,7 @@ impl NewRoot {
     }
 }
 
-fn make_file(folder: &Path, name: &str, sealed_by: SealedBy) -> Result<Made, KeyError> {
+fn make_file(folder: &Path, name: &str, sealed_by: SealedBy, patience: Duration) -> Result<Made, KeyError> {
     let key = folder.join(format!("{name}.age"));
     let beside = folder.join(format!("{name}.identity"));
     let mut file = FileRoot { key: key.clone(), identity: beside.clone(), named: false };
@@ -90,7 +90,7 @@ fn make_file(folder: &Path, name: &str, sealed_by: SealedBy) -> Result<Made, Key
             let text = fs::read_to_string(path).map(Zeroizing::new).map_err(|error| failed(error.to_string()))?;
             file.identity = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
             file.named = true;
-            FileRootKey::create(SealWith::Identity(&text))?
+            FileRootKey::create(SealWith::Identity(&text, patience))?
         }
     };
     let mut files = vec![(key, Zeroizing::new(new.sealed))];

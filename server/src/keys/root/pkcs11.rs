@@ -478,7 +478,7 @@ mod tests {
         let hsm = SoftHsm::here()?;
         let provider = provider(&hsm, true);
         Pkcs11RootKey::create(provider.clone(), None).await.unwrap();
-        Some(open(&RootProvider::Pkcs11(provider), None).await.unwrap())
+        Some(open(&RootProvider::Pkcs11(provider), None, PATIENCE).await.unwrap())
     }
 
     on_softhsm! {
