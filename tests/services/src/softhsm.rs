@@ -89,14 +89,21 @@ impl SoftHsm {
     /// was made inside.
     ///
     /// # Panics
-    /// If SoftHSM refuses.
+    /// If SoftHSM refuses, or the key has a byte that it could not be read with: SoftHSM's tool takes a line of text, and would put a
+    /// shorter key into the token.
     pub fn import(&self, label: &str, key: &[u8]) {
+        assert!(Self::can_import(key), "a key with a zero or a line's end in it");
         let file = self.folder.join("import.aes");
         std::fs::write(&file, key).unwrap();
         let path = file.display().to_string();
         let place = ["--token", Self::TOKEN, "--label", label, "--id", "01", "--pin", Self::PIN];
         self.util(&[&["--import", &path, "--aes"][..], &place].concat());
         std::fs::remove_file(file).unwrap();
+    }
+
+    /// Whether a key can be put into it by [`SoftHsm::import`].
+    pub fn can_import(key: &[u8]) -> bool {
+        key.iter().all(|byte| !matches!(byte, 0 | b'\n'))
     }
 
     /// Takes the token out: no process that starts from now on finds it, until it is put back.
