@@ -128,18 +128,6 @@ impl Catalog {
         rows.iter().map(|row| after(row).and_then(|(size, tip)| Ok((batch(row)?, size, tip)))).collect()
     }
 
-    /// How many rows stand where the ledger will go on, above its head: none, unless somebody else wrote them. One statement: of one
-    /// moment.
-    pub(crate) async fn rows_above_head(&self, tenant: &TenantId) -> Result<u64, CatalogError> {
-        let sql = self.sql(
-            "SELECT (SELECT count(*) FROM batches b WHERE b.tenant = h.tenant AND b.size > h.size) \
-             + (SELECT count(*) FROM privates p WHERE p.tenant = h.tenant AND p.size > h.size) \
-             FROM heads h WHERE h.tenant = $1",
-        );
-        let row = sqlx::query(sql).bind(&tenant.as_bytes()[..]).fetch_optional(self.reader()).await?;
-        row.as_ref().map_or(Ok(0), |row| number(row, 0))
-    }
-
     /// As [`Catalog::batches_from`], the public parts alone or the private parts alone: of each batch its first entry, the parts, and
     /// the size of the ledger after it.
     pub(crate) async fn halves_from(

@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 use strongroom_core::ids::{Digest, Index, TenantId};
 use strongroom_core::ledger::{Head, LedgerKey};
 
+use super::above::{Above, entries_above};
 use super::bulk::Bulk;
 use super::dialect::Dialect;
 use super::{AuthorityRow, Boundary, Catalog, CatalogError, Tx, id, number, signed};
@@ -22,6 +23,13 @@ impl HeadRow<'_> {
             .filter(|head| key.check_head(tenant, head, self.mac))
             .ok_or_else(|| CatalogError::integrity(format!("the head of tenant {tenant} does not carry its mark")))
     }
+}
+
+/// A head whose lock is had.
+pub(crate) struct LockedHead {
+    pub(crate) head: Head,
+    /// The lowest entry that stands above it: none, unless somebody else wrote one.
+    pub(crate) above: Option<Above>,
 }
 
 /// A ledger as of one moment, and what it has come to since it had some size.
@@ -88,8 +96,17 @@ impl Tx {
     ///
     /// Whoever has the head's lock knows what became of every commit to this ledger before: none of them is under way. Many heads
     /// are locked in the order of their tenants' ids, or two nodes would wait for each other.
-    pub(crate) async fn head(&mut self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<Head>, CatalogError> {
-        const LOCKED: &str = "SELECT head, mac FROM heads WHERE tenant = $1 /*postgres FOR UPDATE*/";
+    pub(crate) async fn head(
+        &mut self,
+        tenant: &TenantId,
+        key: &LedgerKey,
+    ) -> Result<Option<LockedHead>, CatalogError> {
+        // PostgreSQL, where it waited for the lock, looks above the newest head for what it saw before: never too much.
+        const LOCKED: &str = concat!(
+            "SELECT h.head, h.mac, h.size, ",
+            entries_above!(),
+            " FROM heads h WHERE h.tenant = $1 /*postgres FOR UPDATE*/"
+        );
         let mut row =
             sqlx::query(self.sql(LOCKED)).bind(&tenant.as_bytes()[..]).fetch_optional(self.connection()).await?;
         if row.is_none() && self.catalog.0.dialect == Dialect::Postgres {
@@ -100,7 +117,14 @@ impl Tx {
             sqlx::query(sql).bind(i64::from_be_bytes(name)).execute(self.connection()).await?;
             row = sqlx::query(self.sql(LOCKED)).bind(&tenant.as_bytes()[..]).fetch_optional(self.connection()).await?;
         }
-        let check = |row: AnyRow| HeadRow { head: row.try_get(0)?, mac: row.try_get(1)? }.check(tenant, key);
-        row.map(check).transpose()
+        let locked = |row: AnyRow| {
+            let head = HeadRow { head: row.try_get(0)?, mac: row.try_get(1)? }.check(tenant, key)?;
+            // The column is what rows are compared with, and carries no mark.
+            match number(&row, 2)? == head.size().0 {
+                true => Ok(LockedHead { head, above: Above::of_entries(&row, 3)? }),
+                false => Err(CatalogError::integrity(format!("the head of tenant {tenant} is not of its row's size"))),
+            }
+        };
+        row.map(locked).transpose()
     }
 }

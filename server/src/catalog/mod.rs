@@ -19,6 +19,7 @@
 //! - What does not fit its mark is an error that names the row, never an absent row.
 //! - The file that is open is the one that has its name: a copy moved over it stops all writing.
 
+mod above;
 mod append;
 mod authority;
 mod batches;
@@ -52,11 +53,13 @@ mod tx;
 pub mod uploads;
 mod wraps;
 
+pub(crate) use above::Above;
 pub(crate) use append::NewBatch;
 pub(crate) use authority::AuthorityRow;
 pub(crate) use batches::{BatchRow, Boundary, Half};
 pub(crate) use checkpoints::CheckpointRow;
 pub(crate) use cosignatures::CosignatureRow;
+pub(crate) use heads::LockedHead;
 pub(crate) use log_keys::LogKeyRow;
 pub(crate) use notices::Notices;
 pub(crate) use paths::{PathRow, PathWrites};
@@ -211,6 +214,11 @@ impl CatalogError {
             Self::Sql(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed) => true,
             _ => false,
         }
+    }
+
+    /// Whether a row was to go where one stands.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::Database(error)) if error.is_unique_violation())
     }
 
     fn integrity(what: impl Into<String>) -> Self {

@@ -44,6 +44,8 @@ pub(super) struct Writer {
     inner: Arc<Inner>,
     ledgers: HashMap<TenantId, (Arc<Tenant>, State)>,
     unresolved: HashMap<TenantId, Vec<Unresolved>>,
+    /// Whether something stood where a batch was to go, so that it is looked for.
+    wary: bool,
 }
 
 /// A draft on its way, with the ledger's state that it was made on.
@@ -86,12 +88,22 @@ struct Committed {
 
 /// Why a transaction came to nothing.
 enum Failure {
-    /// It failed before its commit: nothing happened, and trying again is harmless, and hopeful if the cause is passing.
-    Before { error: RecordError, is_passing: bool },
+    /// It failed before its commit: nothing happened, and trying again is harmless.
+    Before { error: RecordError, cause: Cause },
     /// It failed at its commit, or may never be tried again.
     Lost(RecordError),
     /// Nothing happened yet: the root that this ledger had at this size has left the catalog, and is to be looked up first.
     Left(Arc<Tenant>, Index),
+}
+
+/// What a failed transaction failed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// It may be gone already.
+    Passing,
+    /// A row stood where one was to go.
+    Conflict,
+    Other,
 }
 
 impl From<Failure> for RecordError {
@@ -105,13 +117,18 @@ impl From<Failure> for RecordError {
 
 impl Failure {
     fn before(error: CatalogError) -> Self {
-        Self::Before { is_passing: error.is_passing(), error: RecordError::of_catalog(error) }
+        let cause = match &error {
+            error if error.is_conflict() => Cause::Conflict,
+            error if error.is_passing() => Cause::Passing,
+            _ => Cause::Other,
+        };
+        Self::Before { cause, error: RecordError::of_catalog(error) }
     }
 }
 
 impl Writer {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, ledgers: HashMap::new(), unresolved: HashMap::new() }
+        Self { inner, ledgers: HashMap::new(), unresolved: HashMap::new(), wary: false }
     }
 
     /// Records what can be, and answers all.
@@ -146,19 +163,27 @@ impl Writer {
         }
     }
 
-    /// One transaction for all groups, tried again while what failed it passes.
+    /// One transaction for all groups, tried again while what failed it passes. Where a row stood in the way it is looked for: one
+    /// that somebody made up stops its tenant, and the others go on.
     async fn record_again(&mut self, groups: &[Group]) -> Result<Vec<Result<Committed, RecordError>>, Failure> {
         let mut attempt = 1;
-        loop {
+        let done = loop {
             match self.try_record(groups, None).await {
-                Err(Failure::Before { error, is_passing: true }) if attempt < ATTEMPTS => {
+                Err(Failure::Before { error, cause }) if cause != Cause::Other && attempt < ATTEMPTS => {
                     tracing::debug!(detail = %error, attempt, "a batch is tried again");
                     attempt += 1;
+                    self.wary |= cause == Cause::Conflict;
                 }
-                Err(Failure::Left(tenant, size)) => self.find_root(&tenant, size).await?,
-                done => return done,
+                Err(Failure::Left(tenant, size)) => {
+                    if let Err(failure) = self.find_root(&tenant, size).await {
+                        break Err(failure);
+                    }
+                }
+                done => break done,
             }
-        }
+        };
+        self.wary = false;
+        done
     }
 
     /// Reads a ledger's standing and shows it.
@@ -190,7 +215,7 @@ impl Writer {
     async fn find_root(&self, tenant: &Arc<Tenant>, size: Index) -> Result<(), Failure> {
         let late = || RecordError::Unavailable(format!("the root at {size} entries cannot be looked up"));
         let found = timeout(FIND_ROOT, self.inner.find_root(tenant, size)).await.unwrap_or_else(|_| Err(late()));
-        found.map_err(|error| Failure::Before { error, is_passing: false })
+        found.map_err(|error| Failure::Before { error, cause: Cause::Other })
     }
 
     /// Gives denials that had no entry of their own one together: those of minutes that are over, or all. And notes which keys
@@ -363,7 +388,7 @@ impl Writer {
             let why = std::io::Error::other("the ledger's checkpoints were not looked at yet");
             return Err(CatalogError::from(why).into());
         };
-        load(tx, tenant, &self.inner.memory, ledger, floors, state).await?;
+        load(tx, tenant, &self.inner.memory, ledger, floors, self.wary, state).await?;
         let Some(state) = state else { return Ok(()) };
         if size != Some(state.head.size()) {
             ledger.forget_usages();

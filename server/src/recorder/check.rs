@@ -70,8 +70,8 @@ pub struct Fault {
 
 const DATABASE: &str = "restore the database to a state of the newest checkpoint or later: the tenant goes on from there; \
      nothing older is taken";
-const ABOVE: &str = "remove what `batches` and `privates` hold above the head: it is no part of the ledger, and nothing can be \
-     recorded, or released, while it is there";
+const ABOVE: &str = "remove what stands above the head: it is no part of the ledger. Nothing is recorded, or released, while it is \
+     there; start the servers again after that";
 const FILE: &str = "put the file back from a backup or from an `audit export`; a tile and a bundle are the same bytes there, \
      and the vault takes no others";
 const PRIVATE: &str =
@@ -408,17 +408,12 @@ impl Look<'_> {
 
     /// Nothing stands where the ledger goes on.
     async fn above(&self, head: &Head) -> Result<(), End> {
-        let rows = self.recorder.catalog().rows_above_head(&self.tenant.id).await;
-        match rows.map_err(RecordError::of_catalog)? {
-            0 => Ok(()),
-            rows => {
-                let what = format!(
-                    "above the head, which was at {}, stand {rows} rows that the vault did not write",
-                    head.size()
-                );
-                self.fault("batches above the head", what, ABOVE).await
-            }
+        let above = self.recorder.catalog().above_head(&self.tenant.id).await;
+        for above in above.map_err(RecordError::of_catalog)? {
+            let what = format!("{above} that the vault did not write; the head was at {}", head.size());
+            self.fault(format!("{} above the head", above.table), what, ABOVE).await?;
         }
+        Ok(())
     }
 
     /// The tree over the first entries, of which the database has none any more, out of the tiles.

@@ -10,8 +10,9 @@ use strongroom_core::ids::{Digest, Index};
 use strongroom_core::ledger::checkpoint::Checkpoint;
 
 use super::ledger::Stop;
+use super::load::check_above;
 use super::{Inner, RecordError};
-use crate::catalog::{Boundary, CatalogError, CheckpointRow};
+use crate::catalog::{Above, Boundary, CatalogError, CheckpointRow};
 use crate::error::Error;
 use crate::tenants::Tenant;
 
@@ -94,7 +95,7 @@ impl Inner {
         open_row(tenant, row).map_err(|stop| self.ledger(&tenant.id).stop(&tenant.id, stop))
     }
 
-    /// Holds a ledger against its checkpoints as they are now; true if the copy in the object store is behind.
+    /// Holds a ledger against its checkpoints as they are now, and looks above its head; true if the copy in the object store is behind.
     pub(super) async fn compare(&self, tenant: &Arc<Tenant>) -> Result<bool, RecordError> {
         let stop = |stop| self.ledger(&tenant.id).stop(&tenant.id, stop);
         let floors = self.read_floors(tenant).await?;
@@ -112,6 +113,9 @@ impl Inner {
             let boundary = self.root_at(tenant, size, since.boundary).await?;
             check(who, size, root, since.head.size(), boundary).map_err(stop)?;
         }
+        let above = self.catalog.above_head(&tenant.id).await.map_err(RecordError::of_catalog)?;
+        let above = above.into_iter().filter(Above::is_entry).min_by_key(|above| above.entry);
+        check_above(above).map_err(stop)?;
         Ok(is_behind)
     }
 }

@@ -16,7 +16,7 @@ use strongroom_core::order::SignedOrder;
 use super::floors::Floor;
 use super::ledger::{Calls, Ledger, State, Stop};
 use super::memory::NodeMemory;
-use crate::catalog::{AuthorityRow, Boundary, CatalogError, Tx};
+use crate::catalog::{Above, AuthorityRow, Boundary, CatalogError, LockedHead, Tx};
 use crate::tenants::Tenant;
 
 /// Why a ledger's standing could not be had.
@@ -49,19 +49,24 @@ fn diverged<T>(why: String) -> Result<T, LoadError> {
 }
 
 /// Brings what this process left of a ledger's standing to what the catalog has now; none before entry 0. On a failure it is left
-/// as it was.
+/// as it was. A `wary` one looks for rows above the head in every table: something stood where a batch was to go.
 pub(super) async fn load(
     tx: &mut Tx,
     tenant: &Tenant,
     memory: &NodeMemory,
     ledger: &Ledger,
     floors: &[Floor],
+    wary: bool,
     state: &mut Option<State>,
 ) -> Result<(), LoadError> {
-    let head = tx.head(&tenant.id, &tenant.ledger_key).await?;
+    let locked = tx.head(&tenant.id, &tenant.ledger_key).await?;
+    let (head, mut above) = locked.map_or((None, None), |LockedHead { head, above }| (Some(head), above));
+    if wary && above.is_none() {
+        above = tx.above_head(&tenant.id).await?.into_iter().min_by_key(|above| above.entry);
+    }
     match (head, &mut *state) {
-        (Some(head), Some(state)) if head == state.head => Ok(()),
-        (Some(head), Some(state)) => catch_up(tx, tenant, ledger, head, state).await,
+        (Some(head), Some(state)) if head == state.head => Ok(check_above(above)?),
+        (Some(head), Some(state)) => catch_up(tx, tenant, ledger, head, above, state).await,
         (None, Some(state)) => diverged(format!("the ledger had {} entries, and its head is gone", state.head.size())),
         (head, None) => {
             let remembered = memory.recall(&tenant.id, &tenant.ledger_key).map_err(CatalogError::from)?;
@@ -74,6 +79,7 @@ pub(super) async fn load(
                 check_boundary(tx, tenant, ledger, head.as_ref(), root, floor.who).await?;
             }
             let Some(head) = head else { return Ok(()) };
+            check_above(above)?;
             let rows = tx.authority_from(&tenant.id, Index(0)).await?;
             let mut authority = Authority::default();
             fold(&mut authority, [0; 32], &rows, &head)?;
@@ -96,15 +102,23 @@ async fn catch_up(
     tenant: &Tenant,
     ledger: &Ledger,
     head: Head,
+    above: Option<Above>,
     state: &mut State,
 ) -> Result<(), LoadError> {
     let old = &state.head;
     let root = (old.size(), old.tip());
     check_boundary(tx, tenant, ledger, Some(&head), root, "this process left").await?;
+    check_above(above)?;
     let rows = tx.authority_from(&tenant.id, old.size()).await?;
     fold(Arc::make_mut(&mut state.authority), old.authority_tip, &rows, &head)?;
     state.head = head;
     Ok(())
+}
+
+/// Nothing stands where the ledger will go on. A head that was put back is told first: what was above it is, then, too.
+pub(super) fn check_above(above: Option<Above>) -> Result<(), Stop> {
+    let made_up = |above| Stop::Integrity(format!("{above}, above the ledger's head: no node of the vault wrote it"));
+    above.map_or(Ok(()), |above| Err(made_up(above)))
 }
 
 /// Whether the ledger with this head once ended at `size` with `tip`.

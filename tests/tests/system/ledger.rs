@@ -78,7 +78,7 @@ async fn a_check_beside_writers_finds_what_is_there_alone() {
     let above = "INSERT INTO privates (tenant, size, parts) SELECT p.tenant, h.size + 1000, p.parts FROM privates p \
                  JOIN heads h ON h.tenant = p.tenant JOIN tenants t ON t.id = p.tenant WHERE t.name = 'acme' LIMIT 1";
     tamper::edit(&here.folder(), &[above.to_owned()]).await;
-    assert_eq!(faults().await, ["batches above the head"]);
+    assert_eq!(faults().await, ["privates above the head"]);
     here.ledger("acme").await;
 }
 
@@ -161,14 +161,14 @@ async fn a_check_names_what_was_changed() {
             "INSERT INTO batches (tenant, size, first, tip, entries) SELECT tenant, HEAD + 1, HEAD, tip, entries FROM batches \
              WHERE tenant = ACME AND first = THIRD",
             "batches above the head: ",
-            false,
+            true,
             Shouts,
         ),
         (
             "INSERT INTO privates (tenant, size, parts) SELECT tenant, HEAD + 1, parts FROM privates WHERE tenant = ACME LIMIT 1",
-            "batches above the head: ",
-            false,
-            Holds,
+            "privates above the head: ",
+            true,
+            Shouts,
         ),
         (
             "UPDATE privates SET parts = zeroblob(length(parts)) WHERE tenant = ACME AND size = (SELECT size FROM batches WHERE tenant = ACME AND first = THIRD)",

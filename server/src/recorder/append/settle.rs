@@ -7,7 +7,7 @@ use strongroom_core::ids::Index;
 use tokio::time::Instant;
 
 use super::{Committed, Failure, Made, Prepared, Writer, view_of};
-use crate::catalog::{Boundary, CatalogError};
+use crate::catalog::{Boundary, CatalogError, LockedHead};
 use crate::recorder::RecordError;
 use crate::recorder::attempt::{Attempt, Recorded, What};
 use crate::recorder::draft::{Drafted, Verdict};
@@ -23,9 +23,9 @@ impl Writer {
             for made in prepared.iter_mut().filter_map(Prepared::made_mut).filter(|made| made.appends()) {
                 let (id, ours) = (&made.tenant.id, &made.drafted.head);
                 let boundary = match tx.head(id, &made.tenant.ledger_key).await? {
-                    Some(head) if head.size() == ours.size() => Boundary::Tip(head.tip()),
+                    Some(LockedHead { head, .. }) if head.size() == ours.size() => Boundary::Tip(head.tip()),
                     // Another node went on from there, or from where it never came to.
-                    Some(head) if head.size() > ours.size() => tx.boundary(id, ours.size()).await?,
+                    Some(LockedHead { head, .. }) if head.size() > ours.size() => tx.boundary(id, ours.size()).await?,
                     _ => Boundary::None,
                 };
                 if boundary == Boundary::Left {

@@ -180,6 +180,171 @@ async fn a_head_that_was_changed_stops_the_tenant() {
     );
 }
 
+/// A neighbour in the same database, with a dataset.
+async fn neighbour(lab: &Lab) -> Arc<Tenant> {
+    let tenant = Tenant {
+        name: "second".parse().unwrap(),
+        log_key: SigningKey::generate().unwrap(),
+        ..Arc::into_inner(tenant_of(random_id(TenantId::from_bytes))).unwrap()
+    };
+    let tenant = Arc::new(tenant);
+    let create = Instruction::CreateTenant { name: tenant.name.clone(), admins: vec![lab.admin.key()] };
+    let (order, key) = (signed_for(lab, &tenant, &lab.operator, create), vec![1; 60]);
+    let (id, name) = (tenant.id, tenant.name.clone());
+    let new = NewTenant { id, name, ledger_key: key.clone(), log_key: key.clone(), tenant_key: key };
+    lab.recorder.record(&tenant, Attempt::CreateTenant(Box::new(order), Box::new(new))).await.unwrap();
+    tenant
+}
+
+fn signed_for(lab: &Lab, tenant: &Arc<Tenant>, signer: &Identity, instruction: Instruction) -> Order {
+    let content = OrderContent {
+        ledger: tenant.origin.clone(),
+        request: random_id(RequestId::from_bytes),
+        not_after: Millis(lab.clock.now().0 + 60_000),
+        instruction,
+        incident: None,
+    };
+    let caller = Caller { key: signer.fingerprint(), source: "192.0.2.1:1".parse().unwrap() };
+    Order::new(caller, content.sign(signer).unwrap().verify().unwrap())
+}
+
+fn dataset_order(lab: &Lab, tenant: &Arc<Tenant>, name: &str) -> Attempt {
+    let create = Instruction::CreateDataset { name: name.parse().unwrap() };
+    Attempt::Order(Box::new(signed_for(lab, tenant, &lab.admin.identity, create)))
+}
+
+/// Entries that somebody wrote where the ledger will go on, right there or further on: the row is named and its tenant stopped,
+/// while it runs and from a start, whoever appends in the same commit goes on, and so does the tenant once the row is gone.
+async fn an_entry_above_the_head_stops_its_tenant_alone() {
+    let made_up = [
+        (
+            "batches",
+            0,
+            "INSERT INTO batches (tenant, size, first, tip, entries) SELECT h.tenant, h.size + 1, h.size, b.tip, b.entries \
+             FROM heads h JOIN batches b ON b.tenant = h.tenant AND b.size = h.size JOIN tenants t ON t.id = h.tenant \
+             WHERE t.name = 'acme'",
+        ),
+        (
+            "batches",
+            999,
+            "INSERT INTO batches (tenant, size, first, tip, entries) SELECT h.tenant, h.size + 1000, h.size, b.tip, b.entries \
+             FROM heads h JOIN batches b ON b.tenant = h.tenant AND b.size = h.size JOIN tenants t ON t.id = h.tenant \
+             WHERE t.name = 'acme'",
+        ),
+        (
+            "privates",
+            0,
+            "INSERT INTO privates (tenant, size, parts) SELECT h.tenant, h.size + 1, p.parts FROM heads h \
+             JOIN privates p ON p.tenant = h.tenant AND p.size = h.size JOIN tenants t ON t.id = h.tenant WHERE t.name = 'acme'",
+        ),
+        (
+            "authority",
+            3,
+            "INSERT INTO authority (tenant, entry, public, signed) SELECT h.tenant, h.size + 3, a.public, a.signed FROM heads h \
+             JOIN authority a ON a.tenant = h.tenant AND a.entry = 1 JOIN tenants t ON t.id = h.tenant WHERE t.name = 'acme'",
+        ),
+    ];
+    let gone = |table| match table {
+        "batches" => "DELETE FROM batches WHERE size > (SELECT h.size FROM heads h WHERE h.tenant = batches.tenant)",
+        "privates" => "DELETE FROM privates WHERE size > (SELECT h.size FROM heads h WHERE h.tenant = privates.tenant)",
+        _ => "DELETE FROM authority WHERE entry >= (SELECT h.size FROM heads h WHERE h.tenant = authority.tenant)",
+    };
+    for (table, entry, sql) in made_up {
+        for how in ["by the next batch", "by a look", "from a start"] {
+            let mut lab = Lab::new().await;
+            let second = neighbour(&lab).await;
+            lab.put_path("math/1", 10).await;
+            lab.order(Instruction::CreateDataset { name: "other".parse().unwrap() }).await.unwrap();
+            let entry = entry + lab.seen().await.size.0;
+            let release = lab.release_of(&lab.admin.call(get(&["math/1"]), None)).await;
+            lab.catalog.tamper(sql).await;
+            match how {
+                // In one commit with its neighbour.
+                "by the next batch" => {
+                    let both = futures::future::join(
+                        lab.record(dataset_order(&lab, &lab.tenant, "x")),
+                        lab.recorder.record(&second, dataset_order(&lab, &second, "x")),
+                    );
+                    let (refused, done) = both.await;
+                    assert_eq!(reason(refused), Reason::Integrity, "{sql}");
+                    done.unwrap();
+                }
+                "by a look" => {
+                    assert_eq!(reason(lab.recorder.inner.compare(&lab.tenant).await), Reason::Integrity, "{sql}");
+                }
+                _ => lab.restart().await,
+            }
+            assert_eq!(reason(lab.recorder.view(&lab.tenant).await), Reason::Integrity, "{sql}, {how}");
+            assert_eq!(reason(lab.record(Attempt::Release(release)).await), Reason::Integrity, "{sql}, {how}");
+            let why = lab.recorder.stopped(&lab.tenant.id).unwrap();
+            assert!(why.contains(&format!("`{table}` has a row of entry {entry}, above")), "{why}");
+            lab.recorder.record(&second, dataset_order(&lab, &second, "y")).await.unwrap();
+            assert_eq!(lab.recorder.stopped(&second.id), None);
+
+            lab.catalog.tamper(gone(table)).await;
+            lab.restart().await;
+            lab.order(Instruction::CreateDataset { name: "y".parse().unwrap() }).await.unwrap();
+            lab.replay().await;
+        }
+    }
+}
+
+/// What another node has just written is above the head that this one knew, and no harm: whoever appends, and whoever looks.
+async fn entries_of_other_nodes_are_not_taken_for_made_up() {
+    let lab = Lab::new().await;
+    let catalog = Catalog::open(&lab.url).await.unwrap();
+    let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
+    let (node, logs) = (random_id(NodeId::from_bytes), logs(lab.folder.path()));
+    let other = Recorder::open(catalog, node, lab.clock.clone(), memory, logs, LIMITS);
+    let write = async |recorder: &Recorder, name: &str| {
+        for n in 0..60 {
+            recorder.record(&lab.tenant, dataset_order(&lab, &lab.tenant, &format!("{name}{n}"))).await.unwrap();
+        }
+    };
+    let look = async |recorder: &Recorder| {
+        for _ in 0..60 {
+            recorder.inner.compare(&lab.tenant).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let (one, two) = (&lab.recorder, &other);
+    tokio::join!(write(one, "a"), write(one, "b"), write(two, "c"), write(two, "d"), look(one), look(two));
+    for recorder in [one, two] {
+        assert_eq!(recorder.stopped(&lab.tenant.id), None);
+    }
+    assert_eq!(lab.catalog.above_head(&lab.tenant.id).await.unwrap(), []);
+    lab.replay().await;
+}
+
+/// Rows that carry marks, or do nothing, but stand where those of the next entry are to go: they are named by who runs into them.
+async fn a_row_in_the_way_of_an_entry_stops_its_tenant_alone() {
+    let lab = Lab::new().await;
+    let second = neighbour(&lab).await;
+    lab.put_path("math/1", 10).await;
+    lab.catalog
+        .tamper(
+            "INSERT INTO objects (tenant, entry, ordinal, dataset, dataset_name, path, generation, id, put, fixed, mac, key_version, \
+             wrapped, blob, start) SELECT o.tenant, h.size, 0, o.dataset, o.dataset_name, o.path, o.generation, \
+             unhex('00000000000000000000000000000001'), unhex('00000000000000000000000000000002'), o.fixed, o.mac, o.key_version, \
+             o.wrapped, o.blob, o.start FROM objects o JOIN heads h ON h.tenant = o.tenant WHERE o.path = 'math/1'",
+        )
+        .await;
+    let entry = lab.seen().await.size;
+    // It is in nobody's way yet.
+    lab.recorder.inner.compare(&lab.tenant).await.unwrap();
+    let put = lab.put_of(&lab.admin, None, vec![item("math/2", 10)]).await;
+    let both = futures::future::join(
+        lab.record(Attempt::Put(put)),
+        lab.recorder.record(&second, dataset_order(&lab, &second, "x")),
+    );
+    let (refused, done) = both.await;
+    assert_eq!(reason(refused), Reason::Integrity);
+    done.unwrap();
+    let why = lab.recorder.stopped(&lab.tenant.id).unwrap();
+    assert!(why.contains(&format!("`objects` has a row of entry {entry}, above")), "{why}");
+    assert_eq!(lab.recorder.stopped(&second.id), None);
+}
+
 /// Counters can be set back; replay notices.
 async fn a_counter_that_was_set_back_is_noticed_by_replay() {
     let mut lab = Lab::new().await;
@@ -209,5 +374,12 @@ on_each_engine! {
     a_removed_authority_row_stops_the_tenant,
     an_authority_row_that_was_put_in_another_place_stops_the_tenant,
     a_head_that_was_changed_stops_the_tenant,
+    an_entry_above_the_head_stops_its_tenant_alone,
+    a_row_in_the_way_of_an_entry_stops_its_tenant_alone,
     a_counter_that_was_set_back_is_noticed_by_replay,
+}
+
+strongroom_test_services::on_postgres_alone! {
+    (flavor = "multi_thread", worker_threads = 2)
+    entries_of_other_nodes_are_not_taken_for_made_up,
 }

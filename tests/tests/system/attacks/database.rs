@@ -52,6 +52,8 @@ enum Attack {
     SuspensionRemoved,
     /// The row of a suspension is overwritten with a harmless one.
     SuspensionOverwritten,
+    /// An entry that nobody recorded, with its private part, stands where the ledger will go on.
+    EntryAboveHead,
     /// The head says something else.
     HeadEdited,
     /// The head is the one of a while ago, with its mark.
@@ -68,7 +70,7 @@ enum Attack {
 
 use Attack::*;
 
-const ALL: [Attack; 21] = [
+const ALL: [Attack; 22] = [
     ObjectMoved,
     PathLeadsElsewhere,
     ObjectOfAnotherTenant,
@@ -84,6 +86,7 @@ const ALL: [Attack; 21] = [
     GrantFoundByAnother,
     SuspensionRemoved,
     SuspensionOverwritten,
+    EntryAboveHead,
     HeadEdited,
     HeadPutBack,
     UsageSetBack,
@@ -297,6 +300,16 @@ impl Scene {
                     )],
                 }
             }
+            EntryAboveHead => vec![
+                format!(
+                    "INSERT INTO batches (tenant, size, first, tip, entries) SELECT h.tenant, h.size + 1, h.size, b.tip, b.entries \
+                     FROM heads h JOIN batches b ON b.tenant = h.tenant AND b.size = h.size WHERE h.tenant = {t}"
+                ),
+                format!(
+                    "INSERT INTO privates (tenant, size, parts) SELECT h.tenant, h.size + 1, p.parts \
+                     FROM heads h JOIN privates p ON p.tenant = h.tenant AND p.size = h.size WHERE h.tenant = {t}"
+                ),
+            ],
             HeadEdited => {
                 let mut head =
                     tamper::bytes(&site.folder(), &format!("SELECT head FROM heads WHERE tenant = {t}")).await;
@@ -379,7 +392,7 @@ fn probes(attack: Attack) -> Vec<Probe> {
             probe(Vendor, "math/1", Err(Reason::VendorSuspended), Err(Integrity)),
             probe(Admin, "math/1", Ok("math/1"), Err(Integrity)),
         ],
-        HeadEdited => vec![both(Vendor, "math/1", Integrity), both(Admin, "math/1", Integrity)],
+        EntryAboveHead | HeadEdited => vec![both(Vendor, "math/1", Integrity), both(Admin, "math/1", Integrity)],
         HeadPutBack => vec![both(Vendor, "math/1", LedgerDiverged), both(Admin, "math/1", LedgerDiverged)],
         UsageSetBack => vec![probe(Vendor, "math/1", Err(QuotaExceeded), Ok("math/1"))],
         DeleteUndone => vec![
@@ -412,6 +425,7 @@ fn told(attack: Attack, stopped: bool) -> Option<&'static str> {
         GrantGivenAway => Some("a grant's row does not carry its mark"),
         GrantCopied | GrantFoundByAnother => Some("names another holder"),
         SuspensionRemoved | SuspensionOverwritten if stopped => Some("the tenant is stopped"),
+        EntryAboveHead => Some("`batches` has a row of entry "),
         HeadEdited => Some("does not carry its mark"),
         HeadPutBack => Some("it was put back"),
         _ => None,
@@ -423,6 +437,7 @@ fn stopped(attack: Attack, restarted: bool) -> Option<&'static str> {
     match attack {
         SuspensionRemoved if restarted => Some("a row was removed or added"),
         SuspensionOverwritten if restarted => Some("does not hold its order"),
+        EntryAboveHead => Some("above the ledger's head: no node of the vault wrote it"),
         HeadEdited => Some("does not carry its mark"),
         HeadPutBack => Some("it was put back"),
         _ => None,
@@ -440,6 +455,8 @@ async fn judge(site: &Site, attack: Attack, scene: &Scene, restarted: bool) {
         // The harm that a written database can do, until somebody replays.
         UsageSetBack if restarted => broken(Rule::Allowed),
         DeleteUndone => broken(Rule::Visible),
+        // One entry more than there are.
+        EntryAboveHead => broken(Rule::IndexGapless),
         // The head is not the one that the entries come to.
         HeadEdited | HeadPutBack => assert_ne!(ledger.replay().unwrap().head, ledger.head, "{attack:?}"),
         _ => drop(ledger.assert_clean()),
