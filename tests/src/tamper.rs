@@ -5,6 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+use strongroom_core::ids::TenantId;
+use strongroom_core::keys::secret::{open_box, seal_box};
+use strongroom_core::ledger::batch;
+use strongroom_core::ledger::tile::{Kind, Tile, WIDTH};
 use strongroom_server::config::{BlobsUrl, CatalogUrl};
 
 use crate::oracle;
@@ -154,6 +158,34 @@ pub fn copy_logs(folder: &Path, into: &Path) {
 pub fn replace_logs(folder: &Path, copy: &Path) {
     std::fs::remove_dir_all(logs(folder)).unwrap();
     std::fs::rename(copy, logs(folder)).unwrap();
+}
+
+/// Changes the private parts of these full bundles of a ledger, as whoever has the root key can: they lie sealed for their place after
+/// it as before.
+pub async fn edit_private_parts(folder: &Path, tenant: &str, bundles: &[u64], edit: impl FnOnce(&mut [Vec<Vec<u8>>])) {
+    let column = |column: &str| format!("SELECT {column} FROM tenants WHERE name = '{tenant}'");
+    let id = TenantId::try_from(&bytes(folder, &column("id")).await[..]).unwrap();
+    let wrapped = bytes(folder, &column("ledger_key")).await;
+    let key = oracle::ledger_key(folder, (id, tenant), &wrapped).await.private_parts();
+    let files: Vec<(PathBuf, Vec<u8>, Tile)> = bundles
+        .iter()
+        .map(|number| {
+            let tile = Tile::new(Kind::Private, *number, WIDTH).unwrap();
+            let place = [&b"strongroom/v1/private-parts"[..], id.as_bytes(), tile.to_string().as_bytes()].concat();
+            (logs(folder).join(id.to_string()).join(tile.to_string()), place, tile)
+        })
+        .collect();
+    let opened = files.iter().map(|(file, place, tile)| {
+        let open = open_box(&key, place, &std::fs::read(file).unwrap()).expect("they lie sealed for their place");
+        tile.parts(&open).unwrap().into_iter().map(<[u8]>::to_vec).collect()
+    });
+    let mut parts: Vec<Vec<Vec<u8>>> = opened.collect();
+    edit(&mut parts);
+    for ((file, place, _), parts) in files.iter().zip(&parts) {
+        let mut framed = Vec::new();
+        parts.iter().for_each(|part| batch::push(&mut framed, part));
+        std::fs::write(file, seal_box(&key, place, &framed).unwrap()).unwrap();
+    }
 }
 
 /// The folder of the ledgers' files.

@@ -29,6 +29,7 @@ mod nodes;
 mod order;
 mod page;
 mod party;
+mod private_parts;
 mod readme;
 mod reads;
 mod receipts;
