@@ -30,10 +30,19 @@ pub struct Site {
 impl Site {
     /// Makes a vault with `limits` as the lines of its `[limits]` table, and starts its server.
     pub async fn start(binary: Binary, limits: &str) -> Self {
+        Self::start_with(binary, |folder| drop(crate::configure(folder, limits))).await
+    }
+
+    /// Makes a vault with its catalog at `url`, and starts its server.
+    pub async fn start_on(binary: Binary, url: &str) -> Self {
+        Self::start_with(binary, |folder| crate::configure_with(folder, "", Some(url))).await
+    }
+
+    async fn start_with(binary: Binary, configure: impl FnOnce(&Path)) -> Self {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("vault");
         let vault_key = init(&folder, InitOptions::default()).await.unwrap().vault_key;
-        crate::configure(&folder, limits);
+        configure(&folder);
         let server = binary.serve(parent.path(), "vault");
         let relay = Relay::start(server.address);
         Self { binary, parent, vault_key, server: Some(server), said: String::new(), relay }

@@ -3,7 +3,7 @@
 //!
 //! A machine without a service ignores the tests that need it and says in one line what to install: wrap them in
 //! [`on_postgres!`], [`on_moto!`], [`on_postgres_and_moto!`], [`on_azurite!`], [`on_softhsm!`], [`on_gdb!`], [`on_python!`],
-//! [`on_readers!`], [`on_chromium!`] or [`on_mounts!`].
+//! [`on_readers!`], [`on_chromium!`], [`on_mounts!`] or [`on_postgres_and_mounts!`].
 
 pub mod azurite;
 pub mod engine;
@@ -157,6 +157,22 @@ macro_rules! on_mounts {
 #[macro_export]
 macro_rules! on_mounts {
     ($($test:item)*) => { $(#[ignore = "needs to mount: user namespaces (`unshare -rm`), or root"] $test)* };
+}
+
+/// Tests that need PostgreSQL on a file system of its own (see [`mounts`]): ignored, with the reason, where one is missing.
+#[cfg(all(has_postgres, has_mounts))]
+#[macro_export]
+macro_rules! on_postgres_and_mounts {
+    ($($test:item)*) => { $($test)* };
+}
+
+/// Tests that need PostgreSQL on a file system of its own (see [`mounts`]): ignored, with the reason, where one is missing.
+#[cfg(not(all(has_postgres, has_mounts)))]
+#[macro_export]
+macro_rules! on_postgres_and_mounts {
+    ($($test:item)*) => {
+        $(#[ignore = "needs PostgreSQL, and to mount: user namespaces (`unshare -rm`), or root"] $test)*
+    };
 }
 
 /// Tests that need an HSM: ignored, with what to install, where it is missing.

@@ -38,7 +38,16 @@ impl Postgres {
     /// # Panics
     /// If it is not installed, or does not start.
     pub fn start(settings: &[&str]) -> Self {
-        Self::start_with(settings, None)
+        Self::start_with(&std::env::temp_dir(), settings, &[], None)
+    }
+
+    /// Starts a server in a folder below `parent` that sets next to nothing aside: what it writes first goes to a log whose pieces are
+    /// of 1 MiB, and few of them.
+    ///
+    /// # Panics
+    /// If it is not installed, or does not start.
+    pub fn start_small(parent: &Path) -> Self {
+        Self::start_with(parent, &["min_wal_size=2MB", "max_wal_size=8MB"], &["--wal-segsize=1"], None)
     }
 
     /// Starts one that speaks nothing but TLS, with this chain of certificates and the key of its first, both in PEM.
@@ -46,12 +55,12 @@ impl Postgres {
     /// # Panics
     /// If it is not installed, or does not start.
     pub fn start_with_tls(chain: &str, key: &str) -> Self {
-        Self::start_with(&["ssl=on", "fsync=off"], Some((chain, key)))
+        Self::start_with(&std::env::temp_dir(), &["ssl=on", "fsync=off"], &[], Some((chain, key)))
     }
 
-    fn start_with(settings: &[&str], tls: Option<(&str, &str)>) -> Self {
+    fn start_with(parent: &Path, settings: &[&str], made: &[&str], tls: Option<(&str, &str)>) -> Self {
         let programs = find::postgres().expect(MISSING);
-        let folder = tempfile::Builder::new().prefix("postgres-").tempdir().unwrap().keep();
+        let folder = tempfile::Builder::new().prefix("postgres-").tempdir_in(parent).unwrap().keep();
         let owner = rustix::process::geteuid().is_root().then(unprivileged);
         if let Some((user, group)) = owner {
             std::os::unix::fs::chown(&folder, Some(user), Some(group)).unwrap();
@@ -60,8 +69,8 @@ impl Postgres {
         let mut postgres = Self { programs, folder, port: 0, owner, settings, server: None };
         // An order of text that is not that of bytes, where there is one: what needs the bytes' order must say so.
         let icu = ["--locale-provider=icu", "--icu-locale=en-US"];
-        if !postgres.init(&icu) {
-            assert!(postgres.init(&[]), "initdb failed");
+        if !postgres.init(&[made, &icu].concat()) {
+            assert!(postgres.init(made), "initdb failed");
         }
         if let Some((chain, key)) = tls {
             postgres.write("server.crt", chain);
@@ -199,6 +208,25 @@ impl Postgres {
         signal(self.main().expect("it has a process"), Signal::INT);
         self.until("it stopped", |postgres| postgres.main().is_none());
         server.end();
+    }
+
+    /// Waits until it answers after whatever befell it, and starts it if it came to its end.
+    ///
+    /// # Panics
+    /// If it does not come to answer.
+    pub fn recover(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        while let Some((_, is_ready)) = self.state() {
+            if is_ready {
+                return;
+            }
+            assert!(Instant::now() < until, "PostgreSQL does not answer again");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if let Some(server) = self.server.take() {
+            server.end();
+        }
+        self.restart();
     }
 
     /// Starts it, again on its port if it ran before, and waits until it answers.

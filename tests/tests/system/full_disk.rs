@@ -10,8 +10,8 @@ use strongroom_client::ledgers::Told;
 use strongroom_client::log::Cover;
 use strongroom_client::{GrantId, Identity, Reason};
 use strongroom_core::ledger::Event;
-use strongroom_test_services::mounts::on_a_small_disk;
-use strongroom_test_services::on_mounts;
+use strongroom_test_services::mounts::{beside_a_small_disk, on_a_small_disk};
+use strongroom_test_services::{Postgres, on_mounts, on_postgres_and_mounts};
 use strongroom_tests::raw::{Raw, RawSession, SealedObject, Target};
 use strongroom_tests::site::Site;
 use strongroom_tests::until;
@@ -113,6 +113,88 @@ async fn it_fills_up() {
     // What was recorded was released, and the other way round; and replay finds no gap.
     assert_eq!(site.ledger("acme").await.done(Event::Release).len(), released);
     site.stop();
+}
+
+/// MiB of PostgreSQL's disk: an empty cluster has some 40.
+const CLUSTER: u32 = 96;
+
+on_postgres_and_mounts! {
+    #[test]
+    fn a_database_server_whose_disk_fills_up_stops_releases_until_there_is_room() {
+        let test = "full_disk::a_database_server_whose_disk_fills_up_stops_releases_until_there_is_room";
+        if let Some(disk) = beside_a_small_disk(test, CLUSTER) {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            runtime.unwrap().block_on(its_database_fills_up(&disk));
+        }
+    }
+}
+
+/// On the small disk is PostgreSQL alone: the vault has room, and does not see how much its database has.
+async fn its_database_fills_up(disk: &Path) {
+    let mut postgres = Postgres::start_small(disk);
+    let site = Site::start_on(STRONGROOM, &postgres.database()).await;
+    let lab = site.lab("acme").await;
+    lab.dataset("rlhf").await;
+    lab.put("rlhf/a", "what stands here").await;
+    let worker = site.vendor(&lab, "labelco").await;
+    let grant = lab.let_read(&worker, "rlhf/").await;
+    let readers = readers(&site, &lab.admin, &worker.identity, grant).await;
+    // What was released, and what may have been recorded though the answer to its commit was lost.
+    let (mut released, mut unsure) = (0, 0);
+    for reader in &readers {
+        assert_eq!(reader.read().await, Ok(()));
+        released += 1;
+    }
+
+    for round in 0..2 {
+        let ballast = Ballast::fill(disk, "all", 0);
+        let refused = loop {
+            match readers[0].read().await {
+                Ok(()) => released += 1,
+                Err(reason) => break reason,
+            }
+            assert!(released < 5000, "it is not full");
+        };
+        unsure += 1;
+        assert!(is_away(refused), "{refused}");
+        if round == 1 && !postgres.processes().is_empty() {
+            // It dies like that, too, and does not come back by itself.
+            postgres.kill();
+        }
+        // Some may wait for a connection, so they ask at once.
+        let asked = futures::future::join_all(readers.iter().cycle().take(8).map(Reader::read)).await;
+        unsure += asked.len();
+        for refused in asked {
+            assert!(refused.is_err_and(is_away), "{refused:?}");
+        }
+
+        drop(ballast);
+        postgres.recover();
+        // The server goes on by itself, with the sessions that there are.
+        until("reads go on", async || {
+            let read = readers[0].read().await;
+            released += usize::from(read.is_ok());
+            unsure += usize::from(read.is_err());
+            read.is_ok()
+        })
+        .await;
+        for reader in &readers {
+            assert_eq!(reader.read().await, Ok(()), "round {round}");
+            released += 1;
+        }
+        lab.put(&format!("rlhf/after-{round}"), "written after it").await;
+        lab.vault.checkpoint(&lab.tenant, Cover::Head).await.unwrap();
+        let told: Vec<Told> = lab.vault.check_ledger(&lab.tenant).await.unwrap().try_collect().await.unwrap();
+        assert!(!told.iter().any(|told| matches!(told, Told::Fault { .. })), "{told:?}");
+    }
+    // No gap, no key without its entry; and no entry but of what was asked for.
+    let recorded = site.ledger("acme").await.done(Event::Release).len();
+    assert!((released..=released + unsure).contains(&recorded), "{recorded} of {released}, {unsure} unsure");
+}
+
+/// Why nothing is released while the database has no room: it cannot be written, or does not answer at all.
+fn is_away(reason: Reason) -> bool {
+    matches!(reason, Reason::LedgerUnavailable | Reason::Unavailable)
 }
 
 /// Somebody who reads without the SDK: once, whatever comes.
