@@ -98,14 +98,21 @@ enum What {
         #[arg(long, value_delimiter = ',', default_values_t = [1_000_000, 10_000_000])]
         releases: Vec<u64>,
     },
-    /// The ledger: durable entries a second, integration lag, verify and replay, and what it takes in the database.
+    /// The ledger: what the recorder appends by itself, durable entries a second through calls, integration lag, verify and replay,
+    /// and what it takes in the database.
     Ledger {
         /// How many callers, one after the other; the last number fills the ledger up.
         #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 1024])]
         callers: Vec<usize>,
-        /// How many entries there are at the end.
+        /// How many entries there are at the end; with 0 only the recorder by itself is measured.
         #[arg(long, default_value_t = 1_000_000)]
         entries: u64,
+        /// How long each number of callers goes on.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// The recorder by itself also over PostgreSQL, which must be installed.
+        #[arg(long)]
+        postgres: bool,
     },
     /// One vendor's part in many releases: its exposure in the vault and offline, and an incident from the call to the answer.
     Incident {
@@ -175,7 +182,13 @@ async fn run(arguments: Arguments) -> Result<()> {
         }
         What::Match { mib } => work::matching::run(&setting, mib).await,
         What::Exposure { releases } => work::exposure::run(&releases),
-        What::Ledger { callers, entries } => work::ledger::run(&setting, &callers, entries).await,
+        What::Ledger { callers, entries, seconds, postgres } => {
+            work::appends::run(&setting, &callers, seconds, postgres).await?;
+            match entries {
+                0 => Ok(()),
+                _ => work::ledger::run(&setting, &callers, entries, seconds).await,
+            }
+        }
         What::Incident { releases, one_in, kept } => {
             work::incident::run(&setting, releases, one_in, kept.as_deref()).await
         }

@@ -18,8 +18,6 @@ use crate::measure::{Figures, cpu_time, peak_memory, percentile};
 use crate::vault::Running;
 use crate::work::Setting;
 
-/// How long each number of callers reads.
-const SECONDS: u64 = 5;
 /// Callers of one connection: a server lets 256 calls run on it at once.
 const SHARE: usize = 128;
 /// How often the way from an entry to its checkpoint is measured.
@@ -29,8 +27,8 @@ const RECENT: u64 = 4096;
 /// How long old entries may take to leave.
 const LEAVE_WITHIN: Duration = Duration::from_secs(600);
 
-/// Reads one object until the ledger has `entries`, by as many callers as are given last.
-pub async fn run(setting: &Setting, callers: &[usize], entries: u64) -> Result<()> {
+/// Reads one object by each number of callers for so many seconds; then until the ledger has `entries`, by as many as are given last.
+pub async fn run(setting: &Setting, callers: &[usize], entries: u64, seconds: u64) -> Result<()> {
     let running = Running::start(setting, "ledger-vault").await?;
     let name: ObjectName = "acme/bench/item".parse()?;
     running.lab.put_bytes(&name, Bytes::from_static(b"read again and again"), PutOptions::default()).await?;
@@ -42,8 +40,8 @@ pub async fn run(setting: &Setting, callers: &[usize], entries: u64) -> Result<(
     for callers in callers {
         let [mut rates, mut p50s, mut p99s] = [(); 3].map(|()| Figures::new());
         for _ in 0..setting.runs {
-            let mut times = read(&vaults, &name, *callers, Stop::After(Duration::from_secs(SECONDS))).await?;
-            rates.push(times.len() as f64 / SECONDS as f64);
+            let mut times = read(&vaults, &name, *callers, Stop::After(Duration::from_secs(seconds))).await?;
+            rates.push(times.len() as f64 / seconds as f64);
             p50s.push(percentile(&mut times, 0.5));
             p99s.push(percentile(&mut times, 0.99));
         }

@@ -1,5 +1,6 @@
 //! What is measured.
 
+pub mod appends;
 pub mod catalog;
 pub mod engines;
 pub mod exposure;
