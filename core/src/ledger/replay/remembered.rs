@@ -81,9 +81,13 @@ impl<K: Hash + Eq, V> Remembered<K, V> {
             if is_remembered(newest, now) {
                 slot.look = newest;
                 let place = self.slots.push(slot);
-                found.into_iter().for_each(|mut found| *found.get_mut() = place);
+                if let Ok(mut found) = found {
+                    *found.get_mut() = place;
+                }
             } else {
-                found.into_iter().for_each(|found| drop(found.remove()));
+                if let Ok(found) = found {
+                    found.remove();
+                }
                 went(slot.key);
             }
         }
