@@ -149,7 +149,8 @@ fn follow(globals: &Globals, folder: &std::path::Path, request: &Request, detach
             format!("{root} ({provider}) takes over; strongroom root status {} tells how far it is", folder.display())
         } else {
             format!(
-                "{root} ({provider}) has taken over: {} keys are under it, and strongroom.toml names it",
+                "{root} ({provider}) has taken over: {} keys are under it, and strongroom.toml names it\n\
+                 the old one still opens backups of the database from before: keep it as long as those, then destroy it",
                 progress.total
             )
         }

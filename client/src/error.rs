@@ -168,7 +168,7 @@ fn advice(reason: Reason) -> &'static str {
         Reason::GrantRevoked | Reason::GrantExpired => "ask the data's owner for a new grant",
         Reason::OutOfScope => "ask the data's owner for a grant that covers it",
         Reason::NotFound => "check the name",
-        Reason::Shredded => "its keys are destroyed: restore it from another copy",
+        Reason::Shredded => "restore it from another copy, if there is one",
         Reason::PreconditionFailed => "look at what is there now, and decide again",
         Reason::QuotaExceeded => "ask the data's owner for a grant with a higher limit",
         Reason::InvalidName => "correct the name",

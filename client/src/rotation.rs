@@ -109,7 +109,7 @@ impl Vault {
     pub async fn rotate_every(&self, tenant: &TenantName, every: Option<Duration>) -> Result<OrderDone> {
         let every = every.map(|every| u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
         if let Some(every) = every.filter(|every| !EVERY.contains(every)) {
-            let words = format!("a key is rotated every hour to every ten years, not every {every} ms");
+            let words = format!("a key is rotated every hour to every ten years, not every {} s", every / 1000);
             return Err(Error::new(Reason::InvalidArgument, words));
         }
         let first = Millis(now()?.0.saturating_add(every.unwrap_or(0)));

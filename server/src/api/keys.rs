@@ -218,7 +218,8 @@ async fn look(vault: &Vault, tenant: &Arc<Tenant>, caller: &Caller) -> Result<v1
     });
     let active = authority.key_version();
     let versions = (1..=active).filter(|version| authority.has_key(*version)).collect();
-    let schedule = authority.schedule();
+    // Of a tenant that was shredded none is made any more.
+    let schedule = authority.schedule().filter(|_| authority.tenant_shredded().is_none());
     Ok(v1::KeyStatus {
         active,
         versions,

@@ -114,7 +114,7 @@ async fn everything_comes_under_the_new_root_key_while_the_vault_serves() {
     made.dataset("rlhf").await;
     made.put("rlhf/it", "dogs").await;
     let ran = command(site.beside(), "root rotate vault --to file").await.ok();
-    assert!(ran.text().contains("has taken over: 14 keys"), "{}", ran.text());
+    assert!(ran.text().contains("has taken over: 14 keys") && ran.text().contains("backups"), "{}", ran.text());
     all_open(&labs).await;
     for lab in labs.iter() {
         site.ledger(lab.tenant.as_str()).await;

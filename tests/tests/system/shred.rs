@@ -185,6 +185,8 @@ async fn a_dataset_and_then_the_tenant_are_shredded() {
     assert_eq!(refused(&lab, "").await, Reason::Frozen);
     lab.vault.unfreeze_dataset(&other, None).await.unwrap();
 
+    let day = std::time::Duration::from_secs(24 * 3600);
+    lab.vault.rotate_every(&lab.tenant, Some(90 * day)).await.unwrap();
     let entry = shred(&lab, "").await;
     assert_eq!(lab.read("other/a", None).await, Err(Reason::Shredded));
     assert_eq!(put("other/b").await, Reason::Shredded);
@@ -192,7 +194,8 @@ async fn a_dataset_and_then_the_tenant_are_shredded() {
     assert_eq!(found(&vault.folder(), &[more, tenant_keys].concat()), BTreeSet::new());
     assert_eq!(count(&vault.folder(), "objects WHERE key_version > 0").await, 0);
     assert_eq!(count(&vault.folder(), "tenant_keys WHERE length(wrapped) > 0").await, 0);
-    assert!(lab.vault.key_status(&lab.tenant).await.unwrap().versions.is_empty());
+    let status = lab.vault.key_status(&lab.tenant).await.unwrap();
+    assert!(status.versions.is_empty() && status.schedule.is_none(), "{status:?}");
     assert_eq!(lab.vault.rotate_key(&lab.tenant).await.unwrap_err().reason(), Reason::Shredded);
     until("all blobs are gone", async || Blobs::look(&vault.folder()).await.stored.is_empty()).await;
     let ledger = vault.ledger("acme").await;
