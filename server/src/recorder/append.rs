@@ -7,6 +7,7 @@
 //!
 //! Nothing is answered before the commit is durable and the node has remembered how far it came ([`settle`]).
 
+mod rows;
 mod settle;
 
 use std::collections::HashMap;
@@ -14,20 +15,20 @@ use std::sync::Arc;
 
 use strongroom_core::grant::Authority;
 use strongroom_core::ids::{Index, Millis, TenantId};
-use strongroom_core::ledger::charge::REQUEST_LIFE;
 use strongroom_core::ledger::{Head, Seen};
 use tokio::time::{Duration, Instant, timeout};
 
 use super::attempt::Attempt;
-use super::draft::{Draft, Drafted, KeyChange, Verdict};
+use super::draft::{Draft, Drafted, Verdict};
 use super::gather::gather;
 use super::ledger::{Ledger, State, Unresolved, seen_of};
 use super::load::{LoadError, load, root_at};
 use super::queue::{Group, Waiting};
 use super::{Inner, RecordError, View};
-use crate::catalog::{CatalogError, NewBatch, Tx};
+use crate::catalog::{CatalogError, Tx};
 use crate::failpoint;
 use crate::tenants::Tenant;
+use rows::write;
 use settle::{answer_all, fail_all};
 
 /// How far the database's clock may be behind a ledger, or away from the node's: 2 seconds, in milliseconds.
@@ -36,8 +37,6 @@ const MAX_BEHIND: u64 = 2000;
 const ATTEMPTS: u32 = 4;
 /// How long an old root may be looked up in the object store.
 const FIND_ROOT: Duration = Duration::from_secs(5);
-/// How many forgotten requests go with one batch.
-const SWEEP: u32 = 20_000;
 
 /// Who writes: there is one in a process.
 pub(super) struct Writer {
@@ -433,75 +432,6 @@ fn batch_time(clock: Millis, node: Millis, state: Option<&State>) -> Result<Mill
         return Err(RecordError::Clock(format!("the clock is {behind} ms behind the ledger's newest entry")));
     }
     Ok(clock.max(newest))
-}
-
-/// Writes a draft's rows: a number of statements that does not depend on how many there are.
-async fn write(tx: &mut Tx, made: &mut Made) -> Result<(), CatalogError> {
-    let Made { tenant, state, drafted } = made;
-    let (id, key) = (&tenant.id, &tenant.ledger_key);
-    let Drafted { base, head, writes, now, .. } = drafted;
-    if let Some(new) = &writes.tenant {
-        tx.insert_tenant(new).await?;
-    }
-    let batch = NewBatch {
-        from: base,
-        to: head,
-        tip: head.tip(),
-        entries: std::mem::take(&mut writes.public),
-        parts: std::mem::take(&mut writes.private),
-        usages: &writes.usages,
-        requests: &writes.requests,
-        now: *now,
-    };
-    tx.append(id, key, batch).await?;
-    if head.epoch != base.epoch {
-        tx.notify(id).await?;
-    }
-    if !writes.authority.is_empty() {
-        tx.insert_authority(id, &writes.authority).await?;
-    }
-    if !writes.orders.is_empty() {
-        tx.insert_orders(id, &writes.orders).await?;
-    }
-    if !writes.grants.is_empty() {
-        tx.insert_grants(id, key, writes.grants.iter().map(|grant| &**grant), *now).await?;
-    }
-    if !writes.renewals.is_empty() {
-        tx.insert_renewals(id, key, &writes.renewals).await?;
-    }
-    if !writes.objects.is_empty() {
-        tx.insert_objects(id, std::mem::take(&mut writes.objects)).await?;
-        tx.commit_uploads(id, writes.blobs.iter().map(|(blob, objects)| (&blob[..], *objects))).await?;
-    }
-    tx.write_paths(id, *now, std::mem::take(&mut writes.paths)).await?;
-    for dataset in &writes.deleted {
-        tx.retire_dataset(id, dataset, *now).await?;
-    }
-    if writes.reopens_rewrap {
-        tx.reopen_rewrap(id).await?;
-    }
-    for change in &writes.keys {
-        match change {
-            KeyChange::Rotated { version, wrapped } => tx.rotate_key(id, *version, wrapped, *now).await?,
-            KeyChange::Destroyed { version } => tx.destroy_key(id, *version).await?,
-            KeyChange::Log(row) => tx.insert_log_key(id, row).await?,
-            KeyChange::AllDestroyed => tx.destroy_all_keys(id, *now).await?,
-        }
-    }
-    if let Some(due) = writes.due {
-        tx.set_due_rotation(id, due).await?;
-    }
-    if let Some(entry) = writes.escrow_due {
-        tx.escrow_due(id, entry).await?;
-    }
-    for shred in &writes.shreds {
-        tx.begin_shred(id, shred, *now).await?;
-    }
-    if let Some(state) = state.as_mut().filter(|state| state.swept != now.0 / REQUEST_LIFE) {
-        let more = tx.forget_requests(id, *now, SWEEP).await?;
-        state.swept = if more { state.swept } else { now.0 / REQUEST_LIFE };
-    }
-    Ok(())
 }
 
 fn no_ledger(tenant: &Tenant) -> RecordError {
