@@ -13,7 +13,7 @@ use strongroom_core::ledger::checkpoint::Checkpoint;
 use strongroom_core::ledger::proof::{
     Lacking, TileHashes, check_consistency, check_inclusion, consistency, inclusion, root,
 };
-use strongroom_core::ledger::tile::Tile;
+use strongroom_core::ledger::tile::{Kind, Tile};
 use strongroom_core::ledger::tree::leaf_hash;
 use strongroom_core::reason::Reason;
 use tokio::time::{Instant, sleep};
@@ -134,22 +134,37 @@ impl Recorder {
     /// A file of the log.
     ///
     /// # Errors
-    /// [`RecordError::Refused`] if no checkpoint needs it. One that the newest checkpoint needs and that is missing stops the
-    /// tenant.
+    /// [`RecordError::Refused`] if no checkpoint needs it. One that the newest checkpoint needs and that is missing, or was changed as
+    /// far as that shows by itself or by the tile beside it, stops the tenant.
     pub async fn log_file(&self, tenant: &Arc<Tenant>, tile: Tile) -> Result<Bytes, RecordError> {
         self.check_running(&tenant.id)?;
-        match self.inner.shelf.file(tenant, tile).await {
-            Ok(bytes) => Ok(bytes),
-            Err(error @ (BlobError::Missing(_) | BlobError::Altered(_))) => {
-                let newest = self.checkpoint(tenant, Index(0)).await?.checkpoint.size.0;
-                let needed = Tile::of(tile.kind(), tile.index(), newest);
-                match needed.is_some_and(|needed| needed == tile || needed.is_full()) {
-                    true => Err(self.changed(tenant, error.to_string())),
-                    false => Err(not_found(format!("no checkpoint needs {tile}"))),
-                }
-            }
-            Err(error) => Err(RecordError::Unavailable(error.to_string())),
+        let why = match self.fitting(tenant, tile).await {
+            Ok(Ok(bytes)) => return Ok(bytes),
+            Ok(Err(misfit)) => misfit,
+            Err(error @ (BlobError::Missing(_) | BlobError::Altered(_))) => error.to_string(),
+            Err(error) => return Err(RecordError::Unavailable(error.to_string())),
+        };
+        let newest = self.checkpoint(tenant, Index(0)).await?.checkpoint.size.0;
+        let needed = Tile::of(tile.kind(), tile.index(), newest);
+        match needed.is_some_and(|needed| needed == tile || needed.is_full()) {
+            true => Err(self.changed(tenant, why)),
+            false => Err(not_found(format!("no checkpoint needs {tile}"))),
         }
+    }
+
+    /// A file; of a bundle, whose hashes stand in the tile beside it, what is wrong if it is not of these.
+    async fn fitting(&self, tenant: &Tenant, tile: Tile) -> Result<Result<Bytes, String>, BlobError> {
+        let shelf = &self.inner.shelf;
+        if tile.kind() != Kind::Entries {
+            return shelf.file(tenant, tile).await.map(Ok);
+        }
+        let beside = tile.beside(Kind::Hashes(0));
+        let (bytes, hashes) = tokio::try_join!(shelf.file(tenant, tile), shelf.file(tenant, beside))?;
+        let fits = match (tile.parts(&bytes), beside.hashes(&hashes)) {
+            (Ok(entries), Ok(hashes)) => entries.iter().zip(&hashes).all(|(entry, hash)| leaf_hash(entry) == *hash),
+            _ => false,
+        };
+        Ok(if fits { Ok(bytes) } else { Err(format!("{tile} does not hold the entries whose hashes are in {beside}")) })
     }
 
     /// Computes something from the tiles of a log.

@@ -23,6 +23,28 @@ fn logs(vault: &Path) -> PathBuf {
     folders.find(|folder| folder.join("private").is_dir()).unwrap()
 }
 
+/// A bundle that is changed under a running server is handed out to nobody: who asks for it has the tenant stopped, and is told
+/// which file it is.
+#[test]
+fn a_bundle_that_does_not_hash_to_its_tile_is_not_handed_out() {
+    let mut shell = exported();
+    let size = shell.read("acme-ledger/checkpoint").lines().nth(1).unwrap().to_owned();
+    let name = format!("tile/entries/000.p/{size}");
+    let file = logs(&shell.folder().join("vault")).join(&name);
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let said = shell.run("strongroom --home lab audit export acme -o fresh/");
+    said.fails_after_log(5, "INTEGRITY");
+    assert!(said.stderr.contains(&name), "{}", said.stderr);
+    let said = shell.run("strongroom --home lab ledger status acme --output json").ok();
+    let status: Value = serde_json::from_str(said.text()).unwrap();
+    assert!(status["stopped"].as_str().is_some_and(|why| why.contains(&name)), "{status}");
+    shell.run("strongroom --home labelco cat acme/rlhf/math/000007.json").fails(5, "INTEGRITY");
+    assert!(shell.server().terminate().success());
+}
+
 #[test]
 fn an_operator_and_an_admin_see_how_a_ledger_stands() {
     let mut shell = exported();
