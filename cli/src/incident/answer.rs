@@ -194,12 +194,20 @@ impl Answer {
         let datasets: Vec<String> =
             datasets.iter().map(|(name, count)| format!("{name} ({})", counted(*count, "object"))).collect();
         if datasets.is_empty() {
-            next.push(format!("tell {vendor} that nothing was taken, with {EVIDENCE}"));
+            let proof = match &self.folder {
+                Some(_) => format!("with {EVIDENCE}"),
+                None => format!("with the proof: strongroom audit evidence {tenant} --vendor {vendor}{since} -o FILE"),
+            };
+            next.push(format!("tell {vendor} that nothing was taken, {proof}"));
         } else {
             let owners = shorten(&datasets);
-            next.push(format!(
-                "tell whoever owns {owners}, and your legal team: {PAGE} is for them, {OBJECTS} lists every object"
-            ));
+            let files = match &self.folder {
+                Some(_) => format!("{PAGE} is for them, {OBJECTS} lists every object"),
+                None => {
+                    format!("a page for them: strongroom audit exposure {tenant} --vendor {vendor}{since} --html FILE")
+                }
+            };
+            next.push(format!("tell whoever owns {owners}, and your legal team: {files}"));
             let (by, of) = match &self.incident {
                 Some((id, _)) => (format!("--incident {id}"), format!(" --incident {id}")),
                 None => (format!("--exposed-by {vendor}{since}"), String::new()),
