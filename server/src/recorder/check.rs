@@ -205,6 +205,9 @@ impl Look<'_> {
     /// The newest checkpoint that is signed: the database's, else its copy.
     async fn checkpoints(&self) -> Result<Option<Checkpoint>, End> {
         let (tenant, recorder) = (self.tenant, self.recorder);
+        let unread = |error: BlobError| RecordError::Unavailable(format!("the checkpoint: {error}"));
+        // The copy first: it follows the database's, which may go on while both are read.
+        let copy = recorder.inner.shelf.logs().checkpoint(&tenant.id).await.map_err(unread)?;
         let row = recorder.catalog().checkpoint(&tenant.id).await.map_err(RecordError::of_catalog)?;
         let keys = recorder.catalog().log_keys(&tenant.id).await;
         if let Some(keys) = self.read("log keys", keys).await?
@@ -216,8 +219,6 @@ impl Look<'_> {
             Ok(row) => row,
             Err(stop) => self.fault("checkpoint in the database", stop.why(), DATABASE).await.map(|()| None)?,
         };
-        let unread = |error: BlobError| RecordError::Unavailable(format!("the checkpoint: {error}"));
-        let copy = recorder.inner.shelf.logs().checkpoint(&tenant.id).await.map_err(unread)?;
         let copy = match copy.map(|note| open_copy(tenant, &note)).transpose() {
             Ok(copy) => copy,
             Err(stop) => self.fault("checkpoint in the object store", stop.why(), COPY).await.map(|()| None)?,
