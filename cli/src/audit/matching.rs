@@ -59,6 +59,9 @@ pub struct Match {
     most: usize,
 }
 
+/// Lines of the sample that are named at most.
+const MISSING: usize = 10;
+
 /// The answer.
 #[derive(Debug, Serialize)]
 struct Answer {
@@ -75,6 +78,11 @@ struct Answer {
     normalised: u64,
     /// The first lines of the sample that were not found.
     missing: Vec<u64>,
+    /// Whether there are more of these.
+    #[serde(skip)]
+    more: bool,
+    /// Whether the sample as a whole is in no object.
+    whole_missing: bool,
     /// What was looked through.
     objects: u64,
     bytes: u64,
@@ -218,7 +226,10 @@ impl Match {
         let of = |likeness| found.items().filter(|found| *found == Some(likeness)).count() as u64;
         let (exact, normalised) = (of(Likeness::Exact), of(Likeness::Normal));
         let missing = (0..).zip(found.items()).filter(|(_, found)| found.is_none());
-        let missing = missing.filter_map(|(no, _)| sample.line(no)).filter(|line| *line > 0).take(10).collect();
+        let (whole, mut missing): (Vec<u64>, Vec<u64>) =
+            missing.filter_map(|(no, _)| sample.line(no)).partition(|line| *line == 0);
+        let more = missing.len() > MISSING;
+        missing.truncate(MISSING);
         let mut counts = std::collections::HashMap::new();
         let told = |candidate: Candidate| {
             let vendor = match &candidate.who {
@@ -242,6 +253,8 @@ impl Match {
             exact,
             normalised,
             missing,
+            more,
+            whole_missing: !whole.is_empty(),
             objects: found.read(),
             bytes: found.bytes(),
             objects_found: found.objects().len() as u64,
@@ -298,9 +311,12 @@ fn words(sample: &Path, names: &[PrefixName], answer: &Answer) -> String {
     }
     if found < answer.different {
         let missing: Vec<String> = answer.missing.iter().map(ToString::to_string).collect();
-        let more = if answer.different - found > missing.len() as u64 { " and more" } else { "" };
+        let more = if answer.more { " and more" } else { "" };
         if !missing.is_empty() {
             lines.push(format!("Not found: the sample's lines {}{more}.", missing.join(", ")));
+        }
+        if answer.whole_missing {
+            lines.push("Not found: the sample as a whole, in one piece.".to_owned());
         }
     }
     lines.push(format!("Looked through {}, {}.", counted(answer.objects, "object"), Size(answer.bytes)));

@@ -73,6 +73,7 @@ fn a_leaked_sample_is_found_and_those_who_had_it_are_named() {
     );
     assert_eq!((&answer["exact"], &answer["normalised"]), (&json!(2), &json!(2)));
     assert_eq!((&answer["missing"], &answer["objects"]), (&json!([5]), &json!(9)));
+    assert_eq!(answer["whole_missing"], true);
     assert_eq!(answer["objects_found"], 5);
     // Four lines of 4 KiB lie in the first segment.
     assert_eq!(vendors(&answer), [("labelco".to_owned(), 4), ("rival".to_owned(), 4)]);
@@ -106,7 +107,8 @@ fn a_leaked_sample_is_found_and_those_who_had_it_are_named() {
     let said = shell.run("strongroom --home lab audit match leaked.jsonl acme/rlhf").ok();
     assert!(said.text().contains("4 of 6 different items stand in acme/rlhf/, 2 as they are"), "{}", said.text());
     assert!(
-        said.text().contains("labelco") && said.text().contains("Not found: the sample's lines 5"),
+        said.text().contains("labelco")
+            && said.text().contains("Not found: the sample's lines 5.\nNot found: the sample as a whole"),
         "{}",
         said.text()
     );
