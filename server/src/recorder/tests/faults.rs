@@ -84,7 +84,7 @@ async fn a_database_put_back_is_noticed_by_the_node() {
     lab.recorder.shutdown().await;
     lab.catalog.close().await;
     copy(&lab, "old.db", "catalog.db");
-    (lab.catalog, lab.recorder) = open(&lab.folder, &lab.clock, LIMITS).await;
+    (lab.catalog, lab.recorder) = open(lab.folder.path(), "memory", &lab.clock, LIMITS).await;
     assert_eq!(reason(lab.recorder.view(&lab.tenant).await), Reason::LedgerDiverged);
     assert_eq!(
         reason(lab.order(Instruction::CreateDataset { name: "x".parse().unwrap() }).await),
@@ -104,7 +104,7 @@ async fn a_database_put_back_is_noticed_by_clients() {
     lab.catalog.close().await;
     copy(&lab, "old.db", "catalog.db");
     std::fs::remove_dir_all(lab.folder.path().join("memory")).unwrap();
-    (lab.catalog, lab.recorder) = open(&lab.folder, &lab.clock, LIMITS).await;
+    (lab.catalog, lab.recorder) = open(lab.folder.path(), "memory", &lab.clock, LIMITS).await;
     // A claim that nobody gave out harms nobody else.
     let forged = Seen { size: Index(1000), ..seen };
     assert_eq!(reason(lab.recorder.check_seen(&lab.tenant, Some(forged)).await), Reason::InvalidArgument);
@@ -163,10 +163,7 @@ async fn another_node_is_caught_up_with() {
     let grant = lab.grant(Holder::Vendor(vendor), &[Action::Read], "math/", Limits::default()).await;
     lab.put_path("math/1", 10).await;
     lab.read(&person, Some(grant), &["math/1"]).await.unwrap();
-    let catalog = Catalog::open(&lab.url).await.unwrap();
-    let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
-    let (node, logs) = (random_id(NodeId::from_bytes), logs(lab.folder.path()));
-    let recorder = Recorder::open(catalog.clone(), node, lab.clock.clone(), memory, logs, LIMITS);
+    let (catalog, recorder) = lab.other_node().await;
     let other = Lab {
         folder: tempfile::tempdir().unwrap(),
         url: lab.url.clone(),
@@ -204,43 +201,14 @@ async fn a_node_that_stands_still_loses_the_head() {
 
 /// Two nodes that each write to two tenants wait for each other in one order.
 async fn nodes_with_the_same_tenants_do_not_deadlock() {
-    let (lab, second) = (Arc::new(Lab::new().await), tenant_of(random_id(TenantId::from_bytes)));
-    let name: strongroom_core::names::TenantName = "second".parse().unwrap();
-    let second = Arc::new(Tenant {
-        id: second.id,
-        name: name.clone(),
-        origin: second.origin.clone(),
-        ledger_key: LedgerKey::new(&Key::from_bytes([8; 32])),
-        log_key: SigningKey::generate().unwrap(),
-        later: Default::default(),
-    });
-    let signed = |tenant: &Arc<Tenant>, signer: &Identity, instruction| {
-        let content = OrderContent {
-            ledger: tenant.origin.clone(),
-            request: random_id(RequestId::from_bytes),
-            not_after: Millis(lab.clock.now().0 + 60_000),
-            instruction,
-            incident: None,
-        };
-        let caller = Caller { key: signer.fingerprint(), source: "192.0.2.1:1".parse().unwrap() };
-        Order::new(caller, content.sign(signer).unwrap().verify().unwrap())
-    };
-    let create = Instruction::CreateTenant { name: name.clone(), admins: vec![lab.admin.key()] };
-    let key = vec![1; 60];
-    let new = NewTenant { id: second.id, name, ledger_key: key.clone(), log_key: key.clone(), tenant_key: key };
-    let order = signed(&second, &lab.operator, create);
-    lab.recorder.record(&second, Attempt::CreateTenant(Box::new(order), Box::new(new))).await.unwrap();
-
-    let catalog = Catalog::open(&lab.url).await.unwrap();
-    let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
-    let (node, logs) = (random_id(NodeId::from_bytes), logs(lab.folder.path()));
-    let other = Recorder::open(catalog, node, lab.clock.clone(), memory, logs, LIMITS);
+    let lab = Lab::new().await;
+    let (second, (_, other)) = (lab.neighbour().await, lab.other_node().await);
     let mut tasks = Vec::new();
     for n in 0..40 {
         for (at, recorder) in [&lab.recorder, &other].into_iter().enumerate() {
             for tenant in [&lab.tenant, &second] {
                 let name = format!("d{at}-{n}").parse().unwrap();
-                let order = signed(tenant, &lab.admin.identity, Instruction::CreateDataset { name });
+                let order = lab.signed_for(tenant, &lab.admin.identity, Instruction::CreateDataset { name });
                 let (recorder, tenant) = (recorder.clone(), tenant.clone());
                 tasks.push(tokio::spawn(async move {
                     recorder.record(&tenant, Attempt::Order(Box::new(order))).await.map(|_| ())

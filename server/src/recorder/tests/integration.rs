@@ -288,10 +288,7 @@ async fn a_checkpoint_of_another_history_stops_the_tenant() {
 /// The lease is short, and kept by whoever works.
 async fn another_node_goes_on_within_a_second_of_a_death() {
     let lab = Lab::new().await;
-    let catalog = Catalog::open(&lab.url).await.unwrap();
-    let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
-    let (node, logs) = (random_id(NodeId::from_bytes), logs(lab.folder.path()));
-    let other = Recorder::open(catalog, node, lab.clock.clone(), memory, logs, LIMITS);
+    let (_, other) = lab.other_node().await;
     lab.append(3).await;
     for _ in 0..3 {
         assert!(lab.recorder.inner.leads("integrate").await.unwrap());

@@ -100,10 +100,7 @@ async fn old_batches_leave_and_nothing_else_changes() {
 /// A node that slept while the ledger went on, and what it knew left the catalog.
 async fn a_node_that_slept_goes_on() {
     let lab = Lab::new().await;
-    let catalog = Catalog::open(&lab.url).await.unwrap();
-    let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
-    let node = random_id(NodeId::from_bytes);
-    let other = Recorder::open(catalog, node, lab.clock.clone(), memory, logs(lab.folder.path()), LIMITS);
+    let (_, other) = lab.other_node().await;
     let order = |name: &str| {
         let order = lab.signed(&lab.admin.identity, Instruction::CreateDataset { name: name.parse().unwrap() });
         Attempt::Order(Box::new(order))

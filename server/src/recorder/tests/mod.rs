@@ -14,6 +14,7 @@ mod searching;
 mod tampering;
 mod writes;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -188,7 +189,7 @@ impl Lab {
         let clock = TestClock::new(Engine::here(), &url);
         let tenant = tenant_of(random_id(TenantId::from_bytes));
         let (admin, operator) = (Person::new(&tenant), Identity::generate().unwrap());
-        let (catalog, recorder) = open(&folder, &clock, limits).await;
+        let (catalog, recorder) = open(folder.path(), "memory", &clock, limits).await;
         let lab = Self { folder, url, catalog, recorder, clock, limits, tenant, admin, operator };
         lab.create().await.unwrap();
         lab.order(Instruction::CreateDataset { name: DATASET.parse().unwrap() }).await.unwrap();
@@ -196,25 +197,51 @@ impl Lab {
     }
 
     async fn create(&self) -> Result<Recorded, RecordError> {
+        self.create_tenant(&self.tenant).await
+    }
+
+    async fn create_tenant(&self, tenant: &Arc<Tenant>) -> Result<Recorded, RecordError> {
         let admins = vec![self.admin.key()];
-        let order = self.signed(&self.operator, Instruction::CreateTenant { name: self.tenant.name.clone(), admins });
-        let key = vec![1; 60];
-        let (id, name) = (self.tenant.id, self.tenant.name.clone());
+        let create = Instruction::CreateTenant { name: tenant.name.clone(), admins };
+        let (order, key) = (self.signed_for(tenant, &self.operator, create), vec![1; 60]);
+        let (id, name) = (tenant.id, tenant.name.clone());
         let new = NewTenant { id, name, ledger_key: key.clone(), log_key: key.clone(), tenant_key: key };
-        self.recorder.record(&self.tenant, Attempt::CreateTenant(Box::new(order), Box::new(new))).await
+        self.recorder.record(tenant, Attempt::CreateTenant(Box::new(order), Box::new(new))).await
+    }
+
+    /// Another tenant in the same database.
+    async fn neighbour(&self) -> Arc<Tenant> {
+        let tenant = Tenant {
+            name: "second".parse().unwrap(),
+            ledger_key: LedgerKey::new(&Key::from_bytes([8; 32])),
+            log_key: SigningKey::generate().unwrap(),
+            ..Arc::into_inner(tenant_of(random_id(TenantId::from_bytes))).unwrap()
+        };
+        let tenant = Arc::new(tenant);
+        self.create_tenant(&tenant).await.unwrap();
+        tenant
+    }
+
+    /// Another node over the same catalog and files, with a memory of its own.
+    async fn other_node(&self) -> (Catalog, Recorder) {
+        open(self.folder.path(), "other", &self.clock, LIMITS).await
     }
 
     /// Closes everything and opens it again, as another node would.
     async fn restart(&mut self) {
         self.recorder.shutdown().await;
         self.catalog.close().await;
-        (self.catalog, self.recorder) = open(&self.folder, &self.clock, self.limits).await;
+        (self.catalog, self.recorder) = open(self.folder.path(), "memory", &self.clock, self.limits).await;
         self.tenant = tenant_of(self.tenant.id);
     }
 
     fn signed(&self, signer: &Identity, instruction: Instruction) -> Order {
+        self.signed_for(&self.tenant, signer, instruction)
+    }
+
+    fn signed_for(&self, tenant: &Tenant, signer: &Identity, instruction: Instruction) -> Order {
         let content = OrderContent {
-            ledger: self.tenant.origin.clone(),
+            ledger: tenant.origin.clone(),
             request: random_id(RequestId::from_bytes),
             not_after: Millis(self.clock.now().0 + 60_000),
             instruction,
@@ -368,17 +395,17 @@ impl Lab {
     }
 }
 
-async fn open(folder: &tempfile::TempDir, clock: &Arc<TestClock>, limits: LedgerLimits) -> (Catalog, Recorder) {
+async fn open(folder: &Path, memory: &str, clock: &Arc<TestClock>, limits: LedgerLimits) -> (Catalog, Recorder) {
     let catalog = Catalog::open(&clock.url).await.unwrap();
-    let memory = NodeMemory::open(folder.path().join("memory")).unwrap();
-    let logs = logs(folder.path());
+    let memory = NodeMemory::open(folder.join(memory)).unwrap();
+    let logs = logs(folder);
     let node = random_id(NodeId::from_bytes);
     let recorder = Recorder::open(catalog.clone(), node, clock.clone(), memory, logs, limits);
     (catalog, recorder)
 }
 
 /// The ledgers' files, in a folder's `blobs`.
-fn logs(folder: &std::path::Path) -> Logs {
+fn logs(folder: &Path) -> Logs {
     Blobs::open(&BlobsUrl::File(folder.join("blobs"))).unwrap().logs()
 }
 

@@ -73,16 +73,7 @@ async fn a_renewed_grant_goes_on_on_every_node() {
     let read = async |lab: &Lab| lab.read(&person, Some(grant), &["math/1"]).await;
     read(&lab).await.unwrap();
     // Another node has the grant in its memory before it is renewed here.
-    let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
-    let catalog = Catalog::open(&lab.url).await.unwrap();
-    let other = Recorder::open(
-        catalog.clone(),
-        random_id(NodeId::from_bytes),
-        lab.clock.clone(),
-        memory,
-        logs(lab.folder.path()),
-        LIMITS,
-    );
+    let (catalog, other) = lab.other_node().await;
     let read_there = async |lab: &Lab| {
         let release = lab.release_of(&person.call(get(&["math/1"]), Some(grant))).await;
         other.record(&lab.tenant, Attempt::Release(release)).await

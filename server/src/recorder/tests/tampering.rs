@@ -180,37 +180,9 @@ async fn a_head_that_was_changed_stops_the_tenant() {
     );
 }
 
-/// A neighbour in the same database, with a dataset.
-async fn neighbour(lab: &Lab) -> Arc<Tenant> {
-    let tenant = Tenant {
-        name: "second".parse().unwrap(),
-        log_key: SigningKey::generate().unwrap(),
-        ..Arc::into_inner(tenant_of(random_id(TenantId::from_bytes))).unwrap()
-    };
-    let tenant = Arc::new(tenant);
-    let create = Instruction::CreateTenant { name: tenant.name.clone(), admins: vec![lab.admin.key()] };
-    let (order, key) = (signed_for(lab, &tenant, &lab.operator, create), vec![1; 60]);
-    let (id, name) = (tenant.id, tenant.name.clone());
-    let new = NewTenant { id, name, ledger_key: key.clone(), log_key: key.clone(), tenant_key: key };
-    lab.recorder.record(&tenant, Attempt::CreateTenant(Box::new(order), Box::new(new))).await.unwrap();
-    tenant
-}
-
-fn signed_for(lab: &Lab, tenant: &Arc<Tenant>, signer: &Identity, instruction: Instruction) -> Order {
-    let content = OrderContent {
-        ledger: tenant.origin.clone(),
-        request: random_id(RequestId::from_bytes),
-        not_after: Millis(lab.clock.now().0 + 60_000),
-        instruction,
-        incident: None,
-    };
-    let caller = Caller { key: signer.fingerprint(), source: "192.0.2.1:1".parse().unwrap() };
-    Order::new(caller, content.sign(signer).unwrap().verify().unwrap())
-}
-
 fn dataset_order(lab: &Lab, tenant: &Arc<Tenant>, name: &str) -> Attempt {
     let create = Instruction::CreateDataset { name: name.parse().unwrap() };
-    Attempt::Order(Box::new(signed_for(lab, tenant, &lab.admin.identity, create)))
+    Attempt::Order(Box::new(lab.signed_for(tenant, &lab.admin.identity, create)))
 }
 
 /// Entries that somebody wrote where the ledger will go on, right there or further on: the row is named and its tenant stopped,
@@ -252,7 +224,7 @@ async fn an_entry_above_the_head_stops_its_tenant_alone() {
     for (table, entry, sql) in made_up {
         for how in ["by the next batch", "by a look", "from a start"] {
             let mut lab = Lab::new().await;
-            let second = neighbour(&lab).await;
+            let second = lab.neighbour().await;
             lab.put_path("math/1", 10).await;
             lab.order(Instruction::CreateDataset { name: "other".parse().unwrap() }).await.unwrap();
             let entry = entry + lab.seen().await.size.0;
@@ -292,10 +264,7 @@ async fn an_entry_above_the_head_stops_its_tenant_alone() {
 /// What another node has just written is above the head that this one knew, and no harm: whoever appends, and whoever looks.
 async fn entries_of_other_nodes_are_not_taken_for_made_up() {
     let lab = Lab::new().await;
-    let catalog = Catalog::open(&lab.url).await.unwrap();
-    let memory = NodeMemory::open(lab.folder.path().join("other")).unwrap();
-    let (node, logs) = (random_id(NodeId::from_bytes), logs(lab.folder.path()));
-    let other = Recorder::open(catalog, node, lab.clock.clone(), memory, logs, LIMITS);
+    let (_, other) = lab.other_node().await;
     let write = async |recorder: &Recorder, name: &str| {
         for n in 0..60 {
             recorder.record(&lab.tenant, dataset_order(&lab, &lab.tenant, &format!("{name}{n}"))).await.unwrap();
@@ -319,7 +288,7 @@ async fn entries_of_other_nodes_are_not_taken_for_made_up() {
 /// Rows that carry marks, or do nothing, but stand where those of the next entry are to go: they are named by who runs into them.
 async fn a_row_in_the_way_of_an_entry_stops_its_tenant_alone() {
     let lab = Lab::new().await;
-    let second = neighbour(&lab).await;
+    let second = lab.neighbour().await;
     lab.put_path("math/1", 10).await;
     lab.catalog
         .tamper(
