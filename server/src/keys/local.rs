@@ -76,18 +76,17 @@ impl LocalKeyHolder {
         let secret = self.secret(&session.id)?;
         let binding = Binding { session: session.id, call: call.digest, index: index.0 };
         let tenant = &session.tenant;
-        match self.versions_of(tenant, parts).await {
+        let (anew, keys) = match self.versions_of(tenant, parts).await {
             // A read can outlive the version that its rows were under when it was planned.
             Err(KeyError::NoTenantKey { .. }) => {
-                let parts = self.read_anew(tenant, parts).await?;
-                let keys = self.versions_of(tenant, &parts).await?;
-                scrubbed(|| seal_covers(tenant.id, &keys, &parts, &secret, &binding))
+                let anew = self.read_anew(tenant, parts).await?;
+                let keys = self.versions_of(tenant, &anew).await?;
+                (Some(anew), keys)
             }
-            keys => {
-                let keys = keys?;
-                scrubbed(|| seal_covers(tenant.id, &keys, parts, &secret, &binding))
-            }
-        }
+            keys => (None, keys?),
+        };
+        let parts = anew.as_deref().unwrap_or(parts);
+        scrubbed(|| seal_covers(tenant.id, &keys, parts, &secret, &binding))
     }
 
     /// The tenant's keys that these parts are under.

@@ -16,6 +16,7 @@
 //! - The root key is asked once for each tenant key and then not again until the cache forgets it: a provider may be a
 //!   network away.
 
+mod aside;
 mod cache;
 pub mod local;
 pub mod plugins;

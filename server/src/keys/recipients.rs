@@ -12,10 +12,11 @@ use std::time::Duration;
 use age::{EncryptError, plugin, tag, x25519};
 use strongroom_core::keys::secret::scrubbed;
 use strongroom_core::reason::Reason;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::KeyError;
+use super::aside::aside;
 use super::plugins::{Plugin, Trouble, one_line};
 
 /// Plugins at once.
@@ -77,15 +78,12 @@ impl Recipients {
         let place = tokio::time::timeout(self.patience, self.running.clone().acquire_owned()).await;
         let place = place.map_err(|_| refused((Reason::Unavailable, busy())))?;
         let failed = |why: String| refused((Reason::PreconditionFailed, why));
-        let (done, sealed) = oneshot::channel();
-        // Not a thread of the runtime's: those are waited for at its end, and a program of somebody else's may hang.
-        let spawned = std::thread::Builder::new().name("age-plugin".to_owned()).spawn(move || {
-            // Who waits no longer needs no answer.
-            let _ = done.send(scrubbed(|| seal_by_plugin(&plugin, &recipient, &plain)));
+        let sealed = aside("age-plugin", move || {
+            let sealed = seal_by_plugin(&plugin, &recipient, &plain);
             drop((plain, place));
+            sealed
         });
-        spawned.map_err(|error| failed(format!("a thread for {program}: {error}")))?;
-        let sealed = sealed.await.map_err(|_| failed(format!("{program} failed")))?;
+        let sealed = sealed.await.map_err(|why| failed(format!("{program}: {why}")))?;
         sealed.map_err(|trouble| refused(told(&program, &trouble)))
     }
 

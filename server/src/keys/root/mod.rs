@@ -27,17 +27,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use strongroom_core::keys::secret::{Key, scrubbed};
+use strongroom_core::keys::secret::Key;
 use strongroom_core::keys::wrap::RootTuple;
-use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use self::aws_kms::AwsKmsRootKey;
 use self::file::FileRootKey;
 use self::pkcs11::Pkcs11RootKey;
 use super::KeyError;
+use super::aside::aside;
 use super::plugins::PATIENCE;
 use crate::config::RootProvider;
+
+/// The thread that opens or makes a root key in files.
+const THREAD: &str = "root-key";
 
 /// A root key.
 pub trait RootKey: Send + Sync {
@@ -99,25 +102,12 @@ pub async fn open(
     }
     match provider.clone() {
         RootProvider::File(file) => {
-            let opened = aside(move || FileRootKey::open(&file, secret, patience));
-            Ok(Arc::new(opened.await?))
+            let opened = aside(THREAD, move || FileRootKey::open(&file, secret, patience)).await;
+            Ok(Arc::new(opened.map_err(KeyError::Root)??))
         }
         RootProvider::Pkcs11(token) => Ok(Arc::new(Pkcs11RootKey::open(token, secret).await?)),
         RootProvider::AwsKms(kms) => Ok(Arc::new(AwsKmsRootKey::open(&kms).await?)),
     }
-}
-
-/// Does what takes a while in a thread of its own: a passphrase takes a second of a core, and a plugin waits for a touch. None of the
-/// runtime's, which waits for those at its end.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, KeyError> + Send + 'static) -> Result<T, KeyError> {
-    let (done, doing) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("root-key".to_owned());
-    let spawned = thread.spawn(move || {
-        // Who waits no longer needs no answer.
-        let _ = done.send(scrubbed(work));
-    });
-    spawned.map_err(|error| KeyError::Root(format!("a thread for it: {error}")))?;
-    doing.await.map_err(|_| KeyError::Root("the thread that opens it failed".to_owned()))?
 }
 
 /// The same root key as this process is to have it once its files are written: of one that opens by itself, no more than where it is.

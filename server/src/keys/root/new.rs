@@ -11,10 +11,11 @@ use zeroize::Zeroizing;
 use super::aws_kms::AwsKmsRootKey;
 use super::file::{FileRootKey, SealWith};
 use super::pkcs11::Pkcs11RootKey;
-use super::{RootKey, Secret, aside};
+use super::{RootKey, Secret, THREAD};
 use crate::config::RootProvider;
 use crate::config::root::{AwsKmsRoot, FileRoot, Pkcs11Root};
 use crate::keys::KeyError;
+use crate::keys::aside::aside;
 
 /// Who is to keep a new root key.
 #[derive(Serialize, Deserialize)]
@@ -64,7 +65,8 @@ impl NewRoot {
         match self {
             Self::File(sealed_by) => {
                 let (folder, name) = (folder.to_owned(), name.to_owned());
-                aside(move || make_file(&folder, &name, sealed_by, patience)).await
+                let made = aside(THREAD, move || make_file(&folder, &name, sealed_by, patience)).await;
+                made.map_err(KeyError::Root)?
             }
             Self::Pkcs11(token, pin) => {
                 let root = Arc::new(Pkcs11RootKey::create(token.clone(), pin).await?);
