@@ -26,6 +26,7 @@ pub mod migrate;
 pub mod name;
 pub mod output;
 pub mod policy;
+mod private;
 pub mod progress;
 pub mod put;
 pub mod range;

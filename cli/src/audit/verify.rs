@@ -1,7 +1,7 @@
 //! `audit verify`: an exported ledger, verified and replayed. No vault is asked.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -120,10 +120,10 @@ impl Verify {
     /// Verifies what is one file.
     fn file(&self, globals: &Globals) -> Outcome {
         let file = &self.folder;
-        let mut start = [0; 64];
-        let read = fs::File::open(file).and_then(|mut open| read_start(&mut open, &mut start));
-        let start = &start[..read.map_err(|error| Failure::file(file, &error))?];
-        if receipt::begins_like_one(start) {
+        let mut start = Vec::new();
+        let read = fs::File::open(file).and_then(|open| open.take(64).read_to_end(&mut start));
+        read.map_err(|error| Failure::file(file, &error))?;
+        if receipt::begins_like_one(&start) {
             self.check_flags_of(RECEIPT)?;
             return receipt::verify(file, self.key.as_ref(), self.log_keys()?.as_ref(), globals.output);
         }
@@ -197,21 +197,7 @@ impl Verify {
     }
 }
 
-/// As much of a file's start as fits.
-fn read_start(file: &mut fs::File, start: &mut [u8]) -> io::Result<usize> {
-    use std::io::Read;
-    let mut read = 0;
-    while read < start.len() {
-        match file.read(&mut start[read..])? {
-            0 => break,
-            more => read += more,
-        }
-    }
-    Ok(read)
-}
-
 fn read_note(path: &Path) -> Outcome<Vec<u8>> {
-    use std::io::Read;
     let failed = |error| Failure::file(path, &error);
     let mut note = Vec::new();
     fs::File::open(path).map_err(failed)?.take(MAX_NOTE as u64 + 1).read_to_end(&mut note).map_err(failed)?;

@@ -34,6 +34,7 @@ use crate::audit::source::Ledger;
 use crate::exit::{Failure, Outcome};
 use crate::name;
 use crate::output::{Format, line, note, write_json};
+use crate::private;
 use crate::when::{self, Moment};
 
 /// How long after a suspension anything may still be on its way: servers promise no more than this.
@@ -227,8 +228,9 @@ fn check_new(folder: &Path) -> Outcome {
 /// Writes the folder: for its owner's eyes, since it holds paths, addresses and words of people.
 fn keep(folder: &Path, report: &Report, words: &str) -> Outcome {
     let failed = |error: io::Error| Failure::file(folder, &error);
-    private_folder(folder).map_err(failed)?;
-    let put = |name: &str, bytes: &[u8]| private_file(&folder.join(name), bytes).map_err(failed);
+    private::folder(folder).map_err(failed)?;
+    // Whatever the folder lets others do: it may have been there, empty.
+    let put = |name: &str, bytes: &[u8]| private::file(&folder.join(name), bytes).map_err(failed);
     put(answer::ANSWER, format!("{words}\n").as_bytes())?;
     put(answer::REPORT, &serde_json::to_vec(report).map_err(|error| failed(error.into()))?)?;
     let mut page = Vec::new();
@@ -255,16 +257,4 @@ fn prove(folder: &Path, gathered: &Gathered) -> Outcome {
             Err(failure)
         }
     }
-}
-
-/// For its owner alone, whatever the folder lets others do: it may have been there, empty.
-fn private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)
-}
-
-fn private_folder(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use tempfile::NamedTempFile;
 
 use crate::audit::snapshot;
 use crate::exit::{Failure, Outcome};
+use crate::private;
 
 const CHECKPOINT: &str = "checkpoint";
 const CLAIMED: &str = "checkpoint.contradicting";
@@ -64,7 +64,7 @@ impl State {
     /// The folder, made if it is not there. It holds people's paths and addresses: only its owner reads it.
     pub(super) fn open(folder: &Path) -> Outcome<Self> {
         let failed = |error: &io::Error| Failure::file(folder, error);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| failed(&error))?;
+        private::folder(folder).map_err(|error| failed(&error))?;
         check_own(folder)?;
         let lock = File::create(folder.join(LOCK)).map_err(|error| failed(&error))?;
         match lock.try_lock() {

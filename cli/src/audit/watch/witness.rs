@@ -1,8 +1,7 @@
 //! A monitor that says to others what it saw: it cosigns the checkpoints that it verified.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::exit::{Failure, Outcome};
 use crate::output::note;
+use crate::private;
 use crate::when;
 
 /// How often checkpoints are cosigned, at most.
@@ -56,12 +56,7 @@ impl Cosigner {
         let none =
             || Failure::usage("a witness's name has no spaces and no +", "choose one such as watch.acme.example");
         let witness = Witness::generate(name).map_err(random)?.ok_or_else(none)?;
-        let made = || {
-            let mut open = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-            open.write_all(witness.to_text().as_bytes())?;
-            open.sync_all()
-        };
-        made().map_err(|error| Failure::file(file, &error))?;
+        private::file(file, witness.to_text().as_bytes()).map_err(|error| Failure::file(file, &error))?;
         Ok(witness)
     }
 
