@@ -45,8 +45,9 @@ pub struct Globals {
     /// The grant to act under; for what `audit` asks, the grant to look for. Without it the fitting one is found.
     #[arg(long, global = true, value_name = "gr_…", help_heading = EVERYWHERE)]
     pub grant: Option<GrantId>,
-    /// The incident that the orders of this command belong to; for `audit evidence`, `exposure` and `blast` and `key rekey`, the one
-    /// that they are about; for `audit log`, `tail` and `watch`, the one to look for.
+    /// The incident that this command's orders belong to, and what it re-keys, deletes, puts or reads in an admin's own name; for
+    /// `audit evidence`, `exposure` and `blast` and `key rekey`, the one that they are about; for `audit log`, `tail` and `watch`,
+    /// the one to look for.
     #[arg(long, global = true, value_name = "in_…", help_heading = EVERYWHERE)]
     pub incident: Option<IncidentId>,
 }

@@ -6,10 +6,12 @@ mod open;
 use clap::Subcommand;
 use serde::Serialize;
 use strongroom_client::incidents::IncidentInfo;
+use strongroom_core::audit::called::Called;
 use strongroom_core::ids::IncidentId;
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
+use crate::amount::{Size, counted};
 use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
 use crate::name::short_key;
@@ -29,7 +31,7 @@ pub enum Incident {
     /// the ledger, and what was on its way has ended a second later; then the ledger is read and the answer written. It can be run
     /// again: each time is an incident of its own, and a vendor that is stopped stays so.
     Open(open::Open),
-    /// Show an incident and the orders that belong to it.
+    /// Show an incident, the orders that belong to it, and what was done for it: re-keyed, deleted, read.
     #[command(after_help = "\
 Examples:
   strongroom incident show acme in_0af1…")]
@@ -76,6 +78,9 @@ struct Shown {
     closed: Option<u64>,
     note: Option<String>,
     orders: Vec<ShownOrder>,
+    /// What was done in calls that name it; of `incident show` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls: Option<Vec<ShownCalls>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,6 +90,36 @@ struct ShownOrder {
     event: &'static str,
     by: String,
     note: Option<String>,
+}
+
+/// What one key did in one way.
+#[derive(Debug, Serialize)]
+struct ShownCalls {
+    event: &'static str,
+    by: String,
+    entries: u64,
+    objects: u64,
+    bytes: u64,
+    first: u64,
+    first_at: String,
+    last: u64,
+    last_at: String,
+}
+
+impl From<Called> for ShownCalls {
+    fn from(called: Called) -> Self {
+        Self {
+            event: called.event.name(),
+            by: called.by.to_string(),
+            entries: called.entries,
+            objects: called.objects,
+            bytes: called.bytes,
+            first: called.first.index.0,
+            first_at: when::rfc3339(called.first.time),
+            last: called.last.index.0,
+            last_at: when::rfc3339(called.last.time),
+        }
+    }
 }
 
 impl From<IncidentInfo> for Shown {
@@ -106,6 +141,7 @@ impl From<IncidentInfo> for Shown {
             closed: incident.closed.map(|at| at.index.0),
             note: incident.note,
             orders: orders.into_iter().map(order).collect(),
+            calls: None,
         }
     }
 }
@@ -127,11 +163,21 @@ impl Shown {
             .as_deref()
             .map_or_else(|| "all of time".to_owned(), |since| format!("since {} UTC", seconds(since)));
         let mut text = format!("{}  {}  {}, in doubt: {since}", self.incident, self.vendor, self.cells()[3]);
-        for order in &self.orders {
+        let by = |key: &str| key.parse().map_or_else(|_| key.to_owned(), |key| short_key(&key));
+        let line = |index, time, event, by, more| format!("\n{index:>6}  {}  {event:<16}  {by}{more}", seconds(time));
+        let orders = self.orders.iter().map(|order| {
             let note = order.note.as_deref().map(|note| format!("  ({})", printable(note))).unwrap_or_default();
-            let by = order.by.parse().map_or_else(|_| order.by.clone(), |key| short_key(&key));
-            text.push_str(&format!("\n{:>6}  {}  {:<16}  {by}{note}", order.index, seconds(&order.time), order.event));
-        }
+            (order.index, line(order.index, &order.time, order.event, by(&order.by), note))
+        });
+        let calls = self.calls.iter().flatten().map(|calls| {
+            let (objects, entries) = (counted(calls.objects, "object"), calls.entries);
+            let last = if entries > 1 { format!(", {entries} entries to {}", calls.last) } else { String::new() };
+            let more = format!("  {objects} ({}){last}", Size(calls.bytes));
+            (calls.first, line(calls.first, &calls.first_at, calls.event, by(&calls.by), more))
+        });
+        let mut lines: Vec<(u64, String)> = orders.chain(calls).collect();
+        lines.sort_by_key(|(index, _)| *index);
+        lines.into_iter().for_each(|(_, line)| text.push_str(&line));
         text
     }
 }
@@ -166,7 +212,9 @@ impl Incident {
                     let detail = format!("there is no incident {id} in {tenant}");
                     Failure::new(Reason::NotFound, detail, "strongroom incident list TENANT names them")
                 };
-                globals.output.result(&Shown::from(found.ok_or_else(none)?), Shown::words)
+                let found = found.ok_or_else(none)?;
+                let calls = vault.incident_calls(&tenant, &found).await?.into_iter().map(ShownCalls::from).collect();
+                globals.output.result(&Shown { calls: Some(calls), ..Shown::from(found) }, Shown::words)
             }
             Self::Close { tenant, id, note } => {
                 let done = vault.close_incident(&tenant, id, note).await?;

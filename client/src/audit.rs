@@ -47,7 +47,8 @@ pub struct Query {
     pub prefix: Option<Prefix>,
     /// Only what was done, or only what was denied.
     pub outcome: Option<Outcome>,
-    /// Only orders that belong to this incident, opened or closed it.
+    /// Only entries that belong to this incident: orders and calls that name it, that opened or closed it. `NOT_FOUND` if there is
+    /// none.
     pub incident: Option<IncidentId>,
     /// At most so many; all if none.
     pub limit: Option<u64>,

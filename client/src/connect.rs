@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use strongroom_core::call::{Call, Work};
 use strongroom_core::identity::{Fingerprint, Identity};
-use strongroom_core::ids::{IncidentId, Index};
+use strongroom_core::ids::{GrantId, IncidentId, Index, RequestId};
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 use strongroom_proto::v1;
@@ -114,7 +115,8 @@ impl Connect {
         Ok(Self { home, ..Self::to(address, server_key, identity) })
     }
 
-    /// The incident that every order belongs to which is given over this connection.
+    /// The incident that every order and every call belongs to which is made over this connection. Only admins name one, and calls
+    /// under a grant never do.
     #[must_use]
     pub fn incident(mut self, incident: Option<IncidentId>) -> Self {
         self.incident = incident;
@@ -217,9 +219,14 @@ impl std::fmt::Debug for Vault {
 }
 
 impl Vault {
-    /// The incident that orders belong to which are given over this connection.
+    /// The incident that orders and calls belong to which are made over this connection.
     pub(crate) fn incident(&self) -> Option<IncidentId> {
         self.0.incident
+    }
+
+    /// A call in this connection's own words.
+    pub(crate) fn call(&self, request: RequestId, grant: Option<GrantId>, work: Work) -> Call {
+        Call { request, grant, work, incident: self.incident() }
     }
 
     /// Connects as the environment says: [`Connect::from_env`].

@@ -162,7 +162,7 @@ impl Vault {
         under: Under,
         own: Option<Box<dyn Ciphertext>>,
     ) -> Result<Answer> {
-        let call = Call { request: request_id()?, grant: under.grant, work };
+        let call = self.call(request_id()?, under.grant, work);
         let (sender, events) = mpsc::channel(self.workers().depth());
         let fetch = Fetch {
             vault: self.clone(),

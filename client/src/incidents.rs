@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
+use strongroom_core::audit::called::{Called, Calls};
 use strongroom_core::audit::roster::{Happening, Incident, Roster};
 use strongroom_core::ids::{IncidentId, Index, Millis};
 use strongroom_core::names::{TenantName, VendorName};
@@ -85,6 +86,26 @@ impl Vault {
             all.insert(incident.opened.index, IncidentInfo { id: *id, incident, vendor, orders });
         }
         Ok(all.into_values().collect())
+    }
+
+    /// What was done for an incident in calls that name it: re-keyed, deleted, read, put, refused; in the order of their first
+    /// entries. To admins.
+    ///
+    /// # Errors
+    /// `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn incident_calls(&self, tenant: &TenantName, info: &IncidentInfo) -> Result<Vec<Called>> {
+        let mut calls = Calls::new(info.id);
+        let query = Query {
+            from: info.incident.opened.index,
+            events: Calls::EVENTS.to_vec(),
+            incident: Some(info.id),
+            ..Query::default()
+        };
+        let mut lines = self.query(tenant, query);
+        while let Some(line) = lines.try_next().await? {
+            calls.feed(&line.entry, line.private.as_ref());
+        }
+        Ok(calls.finish())
     }
 
     /// Who is who by the orders of a tenant's ledger, before an index. To admins.

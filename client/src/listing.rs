@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, try_unfold};
-use strongroom_core::call::{Call, DeleteItem, Work};
+use strongroom_core::call::{DeleteItem, Work};
 use strongroom_core::grant::{Action, Prefix};
 use strongroom_core::ids::{Digest, Generation, GrantId, Index, Millis, ObjectId};
 use strongroom_core::names::ObjectPath;
@@ -204,7 +204,7 @@ impl Vault {
         grant: Option<GrantId>,
     ) -> Result<Vec<Result<Deleted>>> {
         let item = |path: &ObjectPath| DeleteItem { dataset: dataset.dataset.clone(), path: path.clone(), generation };
-        let call = Call { request: request_id()?, grant, work: Work::Delete(paths.iter().map(item).collect()) };
+        let call = self.call(request_id()?, grant, Work::Delete(paths.iter().map(item).collect()));
         // The vault knows the request by its id: asked again, it answers what came of it the first time.
         let answer = self.with_session(&dataset.tenant, Safety::Idempotent, |session: Arc<Session>| {
             let signed = session.sign(&call);

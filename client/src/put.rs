@@ -286,7 +286,7 @@ impl Vault {
         grant: Option<GrantId>,
         pack: &Pack,
     ) -> Result<Vec<Result<PutDone>>> {
-        let call = Call { request: request_id()?, grant, work: Work::Put(pack.items.clone()) };
+        let call = self.call(request_id()?, grant, Work::Put(pack.items.clone()));
         let answer = self.with_session(&dataset.tenant, Safety::Idempotent, |session: Arc<Session>| {
             let message = signed(&session, &call, &pack.keys).map(|(signed, keys)| v1::PutBatchRequest {
                 call: Some(signed),
@@ -431,7 +431,7 @@ impl<S: AsyncRead + Unpin> Upload<S> {
                 progress(self.sealer.size());
             }
         }
-        let call = Call { request: self.request, grant: self.grant, work: Work::Put(vec![self.item()?]) };
+        let call = self.vault.call(self.request, self.grant, Work::Put(vec![self.item()?]));
         let (signed, keys) = signed(session, &call, std::slice::from_ref(self.sealer.key()))?;
         self.committing = true;
         send(Frame::Commit(v1::PutCommit { call: Some(signed), keys: keys.into() })).await

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ed25519::{SigningKey, VerifyingKey};
 use crate::exact::{self, ExactError};
 use crate::identity::{BadSignature, Purpose, Signature, sha256};
-use crate::ids::{CallDigest, Digest, Generation, GrantId, ObjectId, PutId, RequestId, SessionId};
+use crate::ids::{CallDigest, Digest, Generation, GrantId, IncidentId, ObjectId, PutId, RequestId, SessionId};
 use crate::names::{DatasetName, ObjectPath};
 use crate::origin::Origin;
 use crate::sealed::header::Header;
@@ -26,6 +26,10 @@ pub struct Call {
     pub grant: Option<GrantId>,
     /// What is asked for.
     pub work: Work,
+    /// The incident that it belongs to; only admins name one, and no grant beside it. Left out where there is none, so that such a
+    /// call has the bytes that it always had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
 }
 
 /// What a call asks for.
@@ -140,6 +144,9 @@ pub enum CallError {
     /// A call that gives some objects new keys, and others new content; or names a grant for it.
     #[error("a call gives all of its objects new keys, in an admin's own name, or none")]
     Rekey,
+    /// A call that names a grant and an incident.
+    #[error("a call belongs to an incident in an admin's own name: it names no grant beside it")]
+    Incident,
 }
 
 /// A call with the signature of its session's call key, as it is kept in the ledger.
@@ -177,7 +184,7 @@ impl Call {
             Work::Put(items) => items.iter().map(|item| 330 + path(&item.path) + item.dataset.as_str().len()).sum(),
             Work::Delete(items) => items.iter().map(|item| 80 + path(&item.path) + item.dataset.as_str().len()).sum(),
         };
-        160 + items
+        210 + items
     }
 
     /// SHA-256(session id ‖ SHA-256(origin) ‖ SHA-256(bytes)).
@@ -199,6 +206,9 @@ impl Call {
     }
 
     fn check(&self) -> Result<(), CallError> {
+        if self.grant.is_some() && self.incident.is_some() {
+            return Err(CallError::Incident);
+        }
         let count = match &self.work {
             Work::Get(items) | Work::ReleaseKeys(items) => {
                 if items.iter().any(|item| item.range.is_some_and(|(start, end)| end <= start)) {

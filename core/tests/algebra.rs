@@ -130,7 +130,7 @@ impl Alone {
         let places = [Place { action: probe.action, dataset: &dataset, path: &path }];
         let source = Source::Address(ADDRESSES[probe.address].parse().unwrap());
         let (grant, charge) = (Some(self.grant.id), probe.charge);
-        let request = Request { key: KEY, grant, places: &places, charge, source, obstacle: None };
+        let request = Request { key: KEY, grant, incident: None, places: &places, charge, source, obstacle: None };
         let chain = [Held { grant: &self.grant, tally: self.tally }];
         let now = Millis(TIMES[probe.time]);
         decide(&request, &Standing { now, authority: &Authority::default(), chain: &chain, blocked: Blocked::none() })

@@ -11,7 +11,7 @@ use strongroom_core::grant::{
     Reset, Scope, Source, Standing, Tally, Terms, Usage, decide,
 };
 use strongroom_core::identity::{Fingerprint, Identity};
-use strongroom_core::ids::{GrantId, Index, Millis, RequestId, TenantId, VaultId, VendorId};
+use strongroom_core::ids::{GrantId, IncidentId, Index, Millis, RequestId, TenantId, VaultId, VendorId};
 use strongroom_core::names::{DatasetName, ObjectPath};
 use strongroom_core::order::{Instruction, Order, VerifiedOrder};
 use strongroom_core::origin::Origin;
@@ -60,6 +60,7 @@ struct World {
     all_frozen: bool,
     /// The keys that operators blocked.
     blocked: BTreeSet<Fingerprint>,
+    incidents: Vec<IncidentId>,
 }
 
 #[derive(Debug, Clone)]
@@ -78,6 +79,7 @@ enum Op {
     FreezeAll,
     UnfreezeAll,
     Block(u8),
+    Incident(usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -96,6 +98,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::FreezeAll),
         1 => Just(Op::UnfreezeAll),
         1 => any::<u8>().prop_map(Op::Block),
+        1 => any::<usize>().prop_map(Op::Incident),
     ]
 }
 
@@ -107,8 +110,9 @@ impl World {
     fn new() -> Self {
         let admins = BTreeSet::from([key(0)]);
         let authority = Authority::default();
-        let (vendors, keys, revoked, frozen, all_frozen, blocked) = Default::default();
-        let mut world = Self { authority, entries: 0, admins, vendors, keys, revoked, frozen, all_frozen, blocked };
+        let (vendors, keys, revoked, frozen, all_frozen, blocked, incidents) = Default::default();
+        let mut world =
+            Self { authority, entries: 0, admins, vendors, keys, revoked, frozen, all_frozen, blocked, incidents };
         let name = "acme".parse().unwrap();
         assert!(world.order(Instruction::CreateTenant { name, admins: vec![key(0)] }, &[]).is_ok());
         for name in DATASETS {
@@ -200,6 +204,11 @@ impl World {
                 expected = !self.revoked.contains(&grant_id(*at));
                 Instruction::RevokeGrant { grant: grant_id(*at), note: None }
             }
+            Op::Incident(vendor) => {
+                let Some(at) = self.vendor_at(*vendor) else { return };
+                expected = true;
+                Instruction::OpenIncident { vendor: self.vendors[at].0, since: None, note: None }
+            }
             Op::Freeze(at) => {
                 expected = !self.frozen.contains(at);
                 Instruction::FreezeDataset { name: DATASETS[*at].parse().unwrap(), note: None }
@@ -248,6 +257,7 @@ impl World {
             Instruction::FreezeDataset { name, .. } => drop(self.frozen.insert(dataset_at(&name))),
             Instruction::UnfreezeDataset { name, .. } => drop(self.frozen.remove(&dataset_at(&name))),
             Instruction::FreezeTenant { .. } => self.all_frozen = true,
+            Instruction::OpenIncident { .. } => self.incidents.push(order.id().into()),
             Instruction::UnfreezeTenant { .. } => self.all_frozen = false,
             _ => {}
         }
@@ -306,6 +316,9 @@ impl World {
             if !admin {
                 return Err(Reason::OutOfScope);
             }
+            if request.incident.is_some_and(|incident| !self.incidents.contains(&incident)) {
+                return Err(Reason::NotFound);
+            }
             if is_frozen {
                 return Err(Reason::Frozen);
             }
@@ -333,6 +346,11 @@ impl World {
             if !sources.is_empty() && !sources.iter().any(lies_in) {
                 return Err(Reason::OutOfScope);
             }
+        }
+        match request.incident {
+            Some(_) if !admin => return Err(Reason::OutOfScope),
+            Some(incident) if !self.incidents.contains(&incident) => return Err(Reason::NotFound),
+            _ => {}
         }
         if is_frozen {
             return Err(Reason::Frozen);
@@ -468,6 +486,7 @@ proptest! {
         charge in (0..3_u64, 0..3_u64, 0..2_u64),
         is_gone in prop::bool::weighted(0.1),
         from in 0..4_usize,
+        incident in of(any::<prop::sample::Index>()),
     ) {
         let mut world = World::new();
         ops.iter().for_each(|op| world.apply(op));
@@ -492,11 +511,17 @@ proptest! {
             .iter()
             .map(|(action, dataset, path)| Place { action: *action, dataset: &datasets[*dataset], path: &paths[*path] })
             .collect();
+        // The last one was never opened.
+        let incident = incident.map(|at| {
+            let known = at.index(world.incidents.len() + 1);
+            world.incidents.get(known).copied().unwrap_or(IncidentId::from_bytes([9; 16]))
+        });
         let gone = Refusal::new(Reason::NotFound, "gone");
         let request = Request {
             key: key(at),
             // A grant that nobody knows has an empty chain.
             grant: names_grant.then_some(grant_id(0)),
+            incident,
             places: &places,
             charge: Usage { bytes: charge.0, objects: charge.1, uses: charge.2 },
             source: SOURCE_OF[from].map_or(Source::Unknown, |text| Source::Address(text.parse().unwrap())),
@@ -583,7 +608,7 @@ proptest! {
             now += wait;
             let chain: Vec<_> = (from..3).map(|at| Held { grant: &grants[at], tally: tallies[at] }).collect();
             let charge = Usage { bytes, objects: 1, uses: 1 };
-            let request = Request { key: key(0), grant: Some(grants[from].id), places: &[], charge, source: Source::Unknown, obstacle: None };
+            let request = Request { key: key(0), grant: Some(grants[from].id), incident: None, places: &[], charge, source: Source::Unknown, obstacle: None };
             let decided = decide(&request, &Standing { now: Millis(now), authority: &world.authority, chain: &chain, blocked: Blocked::none() });
             // To each grant fall the charges under it and under those below it.
             let minute = |at: usize| done.iter().filter(move |(from, when, _)| *from <= at && when / 60_000 == now / 60_000);

@@ -190,7 +190,12 @@ impl RawSession {
     /// A read of whole objects of one dataset, signed.
     pub fn get(&self, grant: Option<GrantId>, dataset: &str, paths: &[&str]) -> (CallDigest, v1::SignedCall) {
         let item = |path: &&str| GetItem::at(dataset.parse().unwrap(), path.parse().unwrap());
-        self.sign(&Call { request: request_id(), grant, work: Work::Get(paths.iter().map(item).collect()) })
+        self.sign(&Call {
+            request: request_id(),
+            grant,
+            work: Work::Get(paths.iter().map(item).collect()),
+            incident: None,
+        })
     }
 
     /// Opens a parcel that answers a call.
@@ -210,7 +215,7 @@ impl RawSession {
     /// The commit of an upload.
     pub fn commit(&self, target: &Target, object: &SealedObject) -> v1::PutFrame {
         let work = Work::Put(vec![target.item(object)]);
-        let (digest, call) = self.sign(&Call { request: target.request, grant: target.grant, work });
+        let (digest, call) = self.sign(&Call { request: target.request, grant: target.grant, work, incident: None });
         let keys = self.seal_keys(digest, std::slice::from_ref(object));
         put_frame(Frame::Commit(v1::PutCommit { call: Some(call), keys }))
     }
@@ -224,7 +229,7 @@ impl RawSession {
     /// An honest batch of small objects.
     pub fn batch(&self, grant: Option<GrantId>, items: &[(Target, SealedObject)]) -> v1::PutBatchRequest {
         let work = Work::Put(items.iter().map(|(target, object)| target.item(object)).collect());
-        let (digest, call) = self.sign(&Call { request: request_id(), grant, work });
+        let (digest, call) = self.sign(&Call { request: request_id(), grant, work, incident: None });
         let keys: Vec<Key> = items.iter().map(|(_, object)| object.key.duplicate()).collect();
         let keys = seal_upload_keys(&self.secret, &self.id, &digest, &keys).unwrap().into();
         let objects = items.iter().flat_map(|(_, object)| object.bytes.iter().copied()).collect();

@@ -161,7 +161,7 @@ impl Person {
 
     /// A call as if its signature had been checked.
     fn call(&self, work: Work, grant: Option<GrantId>) -> Result<Arc<AcceptedCall>> {
-        let call = Call { request: ordered_id(RequestId::from_bytes), grant, work };
+        let call = Call { request: ordered_id(RequestId::from_bytes), grant, work, incident: None };
         let bytes = call.bytes()?;
         Ok(Arc::new(AcceptedCall {
             caller: self.caller.clone(),

@@ -99,8 +99,12 @@ fn entry(no: u64, event: Event, by: u64) -> Entry {
 }
 
 fn raw(mut entry: Entry, work: Work) -> Result<(Vec<u8>, Vec<u8>)> {
-    let call =
-        Call { request: RequestId::from_bytes(spread(entry.index.0)), grant: entry.grants.first().copied(), work };
+    let call = Call {
+        request: RequestId::from_bytes(spread(entry.index.0)),
+        grant: entry.grants.first().copied(),
+        work,
+        incident: None,
+    };
     let private = Private {
         salt: "00112233445566778899aabbccddeeff".to_owned(),
         source: Some("192.0.2.17:50123".to_owned()),

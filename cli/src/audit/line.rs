@@ -1,7 +1,8 @@
 //! One entry on one line.
 
 use strongroom_core::call::{GetItem, Work};
-use strongroom_core::ids::{GrantId, IncidentId};
+use strongroom_core::ids::GrantId;
+use strongroom_core::ledger::about;
 use strongroom_core::ledger::entry::{Entry, Outcome, Private};
 use strongroom_core::names::TenantName;
 use strongroom_core::order::Instruction;
@@ -33,6 +34,7 @@ pub fn line(
     }
     let orders_grant = private.is_some_and(|private| private.order.is_some());
     what.extend(entry.grants.first().filter(|_| !orders_grant || entry.outcome == Outcome::Denied).map(short_grant));
+    what.extend(about::incident_of(entry, private).map(|incident| incident.to_string()));
     what.retain(|part| !part.is_empty());
     let head = format!(
         "{:>6}  {}  {:<16}  {:<22}  {}",
@@ -54,11 +56,7 @@ fn subject(tenant: &TenantName, entry: &Entry, private: Option<&Private>, object
     }
     let Some(private) = private else { return "erased".to_owned() };
     if let Some(order) = &private.order {
-        let words = instruction(tenant, &order.order.instruction, entry.grants.first(), names);
-        let opened = entry.order.filter(|_| matches!(order.order.instruction, Instruction::OpenIncident { .. }));
-        let incident = order.order.incident.or(opened.map(IncidentId::from));
-        let incident = incident.map(|incident| format!(" · {incident}")).unwrap_or_default();
-        return words + &incident;
+        return instruction(tenant, &order.order.instruction, entry.grants.first(), names);
     }
     if let Some(call) = &private.call {
         return printable(&work(&call.call.work));
@@ -125,7 +123,7 @@ fn instruction(tenant: &TenantName, instruction: &Instruction, grant: Option<&Gr
             let since = since.map(|since| format!(" since {}", when::seconds(since))).unwrap_or_default();
             noted(format!("{}{since}", names.vendor(vendor)), note)
         }
-        Instruction::CloseIncident { incident, note } => noted(incident.to_string(), note),
+        Instruction::CloseIncident { note, .. } => noted(String::new(), note).trim_start().to_owned(),
         Instruction::RotateKey { version } => format!("version {version} of the tenant's key is active"),
         Instruction::RotateLogKey { version } => format!("key {version} signs the ledger's checkpoints"),
         Instruction::DestroyKey { version } => format!("version {version} of the tenant's key"),

@@ -23,7 +23,7 @@ use crate::ledger::extract::Needs;
 use crate::ledger::facts::Release;
 use crate::ledger::proof::check_inclusion;
 use crate::ledger::tree::leaf_hash;
-use crate::ledger::{Entry, Event, Outcome, Private, Role};
+use crate::ledger::{Entry, Event, Outcome, Private, Role, about};
 use crate::names::{DatasetName, ObjectPath};
 use crate::order::Instruction;
 use crate::origin::Origin;
@@ -148,6 +148,20 @@ impl Selection {
 
     /// How much of this entry belongs in.
     pub fn keep(&self, entry: &Entry, private: Option<&Private>) -> Keep {
+        match self.belongs(entry, private) {
+            Keep::Whole if self.names_another(entry, private) => Keep::Public,
+            keep => keep,
+        }
+    }
+
+    /// Whether what the lab did says that it did so in an incident about another vendor.
+    fn names_another(&self, entry: &Entry, private: Option<&Private>) -> bool {
+        let Some(incident) = about::incident_of(entry, private) else { return false };
+        let vendor = self.roster.incidents().get(&incident).map(|incident| incident.vendor);
+        vendor.is_none_or(|vendor| self.vendor != Some(vendor)) && self.theirs(entry) != Keep::Whole
+    }
+
+    fn belongs(&self, entry: &Entry, private: Option<&Private>) -> Keep {
         match entry.event {
             Event::TenantCreated | Event::AdminAdded | Event::AdminRemoved | Event::PolicySet => Keep::Whole,
             Event::SessionOpen if entry.session.is_some_and(|session| self.done.sessions.contains(&session)) => {

@@ -4,6 +4,7 @@
 //! They prove nothing: whether a ledger holds is for [`crate::ledger::replay`]. They read what it says, and say what was erased.
 
 pub mod blast;
+pub mod called;
 mod charges;
 pub mod evidence;
 pub mod exposure;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::grant::{Action, Authority, Blocked, Grant, Hit, Limit, Limits, Principal, Reset, Tally, Usage};
 use crate::identity::Fingerprint;
-use crate::ids::{GrantId, Millis};
+use crate::ids::{GrantId, IncidentId, Millis};
 use crate::names::{DatasetName, ObjectPath};
 use crate::reason::Reason;
 
@@ -19,6 +19,8 @@ pub struct Request<'a> {
     pub key: Fingerprint,
     /// The grant that the call names.
     pub grant: Option<GrantId>,
+    /// The incident that the call names.
+    pub incident: Option<IncidentId>,
     /// What is to be done to each of `places`.
     pub places: &'a [Place<'a>],
     /// What it would cost: zero for a repeat.
@@ -153,6 +155,7 @@ pub fn decide(request: &Request<'_>, standing: &Standing<'_>) -> Result<Allowed,
         None => return Err(Refusal::out_of_scope()),
         Some(_) => authorise(request, standing)?,
     };
+    standing.authority.admit_incident(request.incident.as_ref(), principal == Principal::Admin)?;
     frozen(request, standing.authority, principal)?;
     shredded(request, standing.authority)?;
     if let Some(obstacle) = request.obstacle {

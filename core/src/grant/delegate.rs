@@ -89,7 +89,8 @@ pub(super) fn admit(
     let standing = Standing { now, authority, chain: &held, blocked: Blocked::none() };
     for key in signers {
         let charge = Usage::default();
-        let request = Request { key: *key, grant: terms.parent, places: &[], charge, source, obstacle: None };
+        let request =
+            Request { key: *key, grant: terms.parent, incident: None, places: &[], charge, source, obstacle: None };
         decide(&request, &standing)?;
     }
     let wider = |words: String| Err(Refusal::new(Reason::NotNarrower, words));

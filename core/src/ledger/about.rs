@@ -50,16 +50,20 @@ pub fn is_of_vendor(entry: &Entry, private: Option<&Private>, vendor: VendorId) 
     entry.actor.role == Role::Vendor(vendor) || order(private).is_some_and(names)
 }
 
-/// Whether it is an order that names this incident, opened or closed it.
+/// Whether its order or its call names this incident, or its order opened or closed it.
 pub fn is_of_incident(entry: &Entry, private: Option<&Private>, incident: IncidentId) -> bool {
-    order(private).is_some_and(|order| {
-        let is_own = match &order.instruction {
-            Instruction::OpenIncident { .. } => entry.order.map(IncidentId::from) == Some(incident),
-            Instruction::CloseIncident { incident: closed, .. } => *closed == incident,
-            _ => false,
-        };
-        is_own || order.incident == Some(incident)
-    })
+    incident_of(entry, private) == Some(incident)
+        || order(private).is_some_and(|order| order.incident == Some(incident))
+}
+
+/// The incident that its order opened or closed, or that its order or its call names.
+pub fn incident_of(entry: &Entry, private: Option<&Private>) -> Option<IncidentId> {
+    let of_order = order(private).and_then(|order| match &order.instruction {
+        Instruction::OpenIncident { .. } => entry.order.map(IncidentId::from),
+        Instruction::CloseIncident { incident, .. } => Some(*incident),
+        _ => order.incident,
+    });
+    of_order.or(private?.incident)
 }
 
 /// Whether it is about a dataset, or about something under a prefix of it: by one of the objects that it names, which lie at these

@@ -9,7 +9,7 @@ use crate::exact::{self, ExactError};
 use crate::grant::Principal;
 use crate::identity::{Fingerprint, sha256};
 use crate::ids::{
-    CallDigest, Digest, Generation, GrantId, Index, Millis, NodeId, OrderId, RequestId, SessionId, VendorId,
+    CallDigest, Digest, Generation, GrantId, IncidentId, Index, Millis, NodeId, OrderId, RequestId, SessionId, VendorId,
 };
 use crate::ledger::batch::MAX_ENTRY;
 use crate::ledger::log_keys::LogKeyChange;
@@ -225,19 +225,6 @@ impl Event {
         }
     }
 
-    /// Whether it comes of a call that did something, and so of no order.
-    pub fn is_of_call(self) -> bool {
-        matches!(
-            self,
-            Self::SessionOpen
-                | Self::ObjectPut
-                | Self::ObjectRekeyed
-                | Self::ObjectDeleted
-                | Self::Release
-                | Self::ReleaseRepeat
-        )
-    }
-
     /// Its name, as it stands in entries and filters.
     pub fn name(self) -> &'static str {
         match self {
@@ -398,6 +385,9 @@ pub struct Private {
     pub call: Option<SignedCall>,
     /// Why it was refused, in words.
     pub detail: Option<String>,
+    /// The incident that its call names, in every entry of that call. Left out where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
 }
 
 /// Why bytes are not an entry.

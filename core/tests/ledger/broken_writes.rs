@@ -2,7 +2,7 @@
 
 use strongroom_core::call::{Call, Condition, SignedCall, Work};
 use strongroom_core::grant::{Action, Holder, Limits, Policy};
-use strongroom_core::ids::{Digest, Generation, Millis};
+use strongroom_core::ids::{Digest, Generation, IncidentId, Millis};
 use strongroom_core::ledger::Event;
 use strongroom_core::ledger::replay::Rule;
 use strongroom_core::order::Instruction;
@@ -234,6 +234,40 @@ pub(crate) const CASES: &[Case] = &[
         let two = s.ledger.put_item("rlhf", "labels/9", Condition::Absent, 1);
         let mut ask = s.ledger.ask(&s.admin, None, Work::Put(vec![one, two]));
         s.ledger.put_items(&mut ask, &[(0, 2), (1, 1)]);
+    }),
+    (Rule::Allowed, "a delete in an incident that nobody opened", |s| {
+        let mut ask = hides_in(s, IncidentId::from_bytes([7; 16]));
+        s.ledger.delete(&mut ask, vec![s.small.whole(0)]);
+    }),
+    (Rule::CallForm, "a put by a grant in an incident", |s| {
+        let incident = incident(s);
+        let item = s.ledger.put_item("rlhf", "labels/1", Condition::Absent, 1);
+        let call = s.ledger.ask(&s.worker, Some(s.write), Work::Put(vec![item])).signed.call;
+        let mut ask = s.ledger.ask_as(&s.worker, Call { incident: Some(incident), ..call });
+        s.ledger.put_items(&mut ask, &[(0, 1)]);
+    }),
+    (Rule::CallIncident, "a delete in an incident that its call does not name", |s| {
+        let incident = incident(s);
+        hidden(s);
+        last(s).private.incident = Some(incident);
+    }),
+    (Rule::CallIncident, "a delete that says nothing of its call's incident", |s| {
+        let incident = incident(s);
+        let mut ask = hides_in(s, incident);
+        s.ledger.delete(&mut ask, vec![s.small.whole(0)]);
+        last(s).private.incident = None;
+    }),
+    (Rule::CallIncident, "a later delete of a call in another incident", |s| {
+        let (one, other) = (incident(s), incident(s));
+        let mut ask = hides_in(s, one);
+        s.ledger.delete(&mut ask, vec![s.small.whole(0)]);
+        s.ledger.delete(&mut ask, vec![s.large.whole(1)]);
+        last(s).private.incident = Some(other);
+    }),
+    (Rule::PrivateForm, "an incident beside an order's own", |s| {
+        let incident = incident(s);
+        s.ledger.dataset("other");
+        last(s).private.incident = Some(incident);
     }),
     (Rule::CallForm, "a new key by a grant", |s| {
         let item = s.ledger.put_item("rlhf", "labels/1", Condition::Rekey(Generation(1)), 1);

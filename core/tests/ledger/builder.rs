@@ -270,7 +270,7 @@ impl Ledger {
 
     pub(crate) fn ask(&mut self, session: &Session, grant: Option<GrantId>, work: Work) -> Ask {
         let request = RequestId::from_bytes(self.draw());
-        self.ask_as(session, Call { request, grant, work })
+        self.ask_as(session, Call { request, grant, work, incident: None })
     }
 
     pub(crate) fn ask_as(&self, session: &Session, call: Call) -> Ask {
@@ -297,7 +297,8 @@ impl Ledger {
             ..self.blank(event, ask.who)
         };
         let call = (!std::mem::replace(&mut ask.entered, true)).then(|| ask.signed.clone());
-        self.push(entry, Private { call, ..Private::default() })
+        let incident = ask.signed.call.incident;
+        self.push(entry, Private { call, incident, ..Private::default() })
     }
 
     pub(crate) fn release(&mut self, ask: &mut Ask, objects: Vec<ObjectRef>) -> Index {

@@ -154,6 +154,41 @@ fn an_archive_is_about_one_party_and_holds_by_itself() {
 }
 
 #[test]
+fn what_was_done_in_anothers_incident_is_shown_without_words() {
+    let mut story = affair();
+    let l = &mut story.ledger;
+    let rival = l.records.iter().filter(|record| record.entry.event == Event::VendorAdded).nth(1).unwrap();
+    let vendor = rival.entry.order.unwrap().into();
+    l.order(Instruction::ResumeVendor { vendor: story.vendor, note: None });
+    let theirs = l.order(Instruction::OpenIncident { vendor, since: None, note: None }).into();
+    let own = crate::rules::incident(&mut story);
+    for (incident, generation) in [(theirs, 1), (own, 2)] {
+        let l = &mut story.ledger;
+        let was = Condition::Rekey(strongroom_core::ids::Generation(generation));
+        let item = l.put_item("rlhf", "math/small", was, SMALL);
+        let call = l.ask(&story.admin, None, Work::Put(vec![item])).signed.call;
+        let mut ask = l.ask_as(&story.admin, strongroom_core::call::Call { incident: Some(incident), ..call });
+        let put = l.put_items(&mut ask, &[(0, generation + 1)])[0];
+        let mut ask = l.ask_get(&story.worker, Some(story.read), &["math/small"]);
+        l.release(&mut ask, vec![put.part(0, 0, 1)]);
+    }
+    let l = &story.ledger;
+    l.accepted();
+    let (report, selection) = selected(l, of_vendor("labelco"));
+    let (lines, root) = lines(l, &selection);
+    check(l, &lines, root, &told(&report)).unwrap();
+    let text: Vec<u8> = lines.iter().flat_map(|line| [&line.public[..], &line.private[..]].concat()).collect();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains(&own.to_string()) && !text.contains(&theirs.to_string()));
+    let rekeyed: Vec<bool> = lines
+        .iter()
+        .filter(|line| String::from_utf8_lossy(&line.public).contains("rekeyed"))
+        .map(|line| line.private.is_empty())
+        .collect();
+    assert_eq!(rekeyed, [true, false], "the one in the rival's incident has no words");
+}
+
+#[test]
 fn whoever_changes_an_archive_is_found_out() {
     let story = affair();
     let l = &story.ledger;

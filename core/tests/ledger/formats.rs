@@ -201,10 +201,11 @@ fn work() -> impl Strategy<Value = Work> {
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    (any::<[u8; 16]>(), of(grant()), work()).prop_map(|(request, grant, work)| Call {
+    (any::<[u8; 16]>(), of(grant()), work(), of(incident())).prop_map(|(request, grant, work, incident)| Call {
         request: RequestId::from_bytes(request),
         grant,
         work,
+        incident,
     })
 }
 
@@ -270,8 +271,8 @@ fn private() -> impl Strategy<Value = Private> {
         signature,
     });
     let call = (call(), signature()).prop_map(|(call, signature)| SignedCall { call, signature });
-    (words(), of(words()), of(claims), of(opening), of(signed_order()), of(call), of(words())).prop_map(
-        |(salt, source, claims, opening, order, call, detail)| Private {
+    (words(), of(words()), of(claims), of(opening), of(signed_order()), of(call), of(words()), of(incident())).prop_map(
+        |(salt, source, claims, opening, order, call, detail, incident)| Private {
             salt,
             source,
             claims,
@@ -279,6 +280,7 @@ fn private() -> impl Strategy<Value = Private> {
             order,
             call,
             detail,
+            incident,
         },
     )
 }

@@ -1,16 +1,22 @@
 //! Ledgers that are accepted, and what they come to.
 
+use strongroom_core::audit::called::Calls;
 use strongroom_core::call::{Condition, GetItem, Work};
+use strongroom_core::ed25519::SigningKey;
 use strongroom_core::grant::{Limits, Policy, Principal, Usage};
 use strongroom_core::ids::Index;
+use strongroom_core::keys::secret::Key;
+use strongroom_core::ledger::about::incident_of;
 use strongroom_core::ledger::batch::MAX_ENTRY;
-use strongroom_core::ledger::replay::{Counts, Replay};
+use strongroom_core::ledger::checkpoint::VerifierKey;
+use strongroom_core::ledger::replay::{Counts, Replay, Snapshot};
 use strongroom_core::ledger::tree::{CompactRange, leaf_hash};
 use strongroom_core::ledger::{Entry, Event, Outcome, Private};
 use strongroom_core::order::Instruction;
 use strongroom_core::reason::Reason;
 
 use crate::builder::{MINUTE, delete, get, identity};
+use crate::rules::{hides_in, incident};
 use crate::story::{LARGE, SMALL, Story};
 
 #[test]
@@ -66,6 +72,42 @@ fn a_new_key_takes_the_place_of_the_old_one() {
     let mut ask = l.ask_get(&story.worker, Some(story.read), &["math/small"]);
     l.release(&mut ask, vec![put[0].whole(0)]);
     l.accepted();
+}
+
+#[test]
+fn a_call_belongs_to_an_incident_in_all_its_entries() {
+    let mut story = Story::new();
+    let opened = incident(&mut story);
+    let other = incident(&mut story);
+    let mut ask = hides_in(&mut story, opened);
+    let l = &mut story.ledger;
+    let first = l.delete(&mut ask, vec![story.small.whole(0)]);
+    // After the incident was closed, too: somebody cleans up.
+    l.order(Instruction::CloseIncident { incident: opened, note: None });
+    let mut replay = l.accepted();
+    let second = l.delete(&mut ask, vec![story.large.whole(1)]);
+    l.accepted();
+    // Whoever goes on from a snapshot knows it as well.
+    let key =
+        VerifierKey::new(&l.origin.to_string(), SigningKey::from_seed(Key::from_bytes([1; 32])).unwrap().public_key());
+    let kept = Snapshot { key, replay }.to_bytes().unwrap();
+    replay = Snapshot::from_bytes(&kept).unwrap().replay;
+    let (public, private) = l.bytes().pop().unwrap();
+    replay.feed(&public, Some(&private)).unwrap();
+
+    let of = |incident| {
+        let mut calls = Calls::new(incident);
+        l.records.iter().for_each(|record| calls.feed(&record.entry, Some(&record.private)));
+        calls.finish()
+    };
+    let [called] = &of(opened)[..] else { panic!("{:?}", of(opened)) };
+    assert_eq!((called.event, called.by), (Event::ObjectDeleted, l.admin.fingerprint()));
+    assert_eq!((called.entries, called.objects, called.bytes), (2, 2, SMALL + LARGE));
+    assert_eq!((called.first.index, called.last.index), (first, second));
+    assert_eq!(of(other), []);
+    let named: Vec<_> =
+        l.records.iter().filter_map(|record| incident_of(&record.entry, Some(&record.private))).collect();
+    assert_eq!(named, [opened, other, opened, opened, opened], "opened, opened, hidden, closed, hidden");
 }
 
 #[test]

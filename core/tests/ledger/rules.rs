@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use strongroom_core::call::{Condition, Work};
+use strongroom_core::call::{Call, Condition, Work};
 use strongroom_core::ed25519::SigningKey;
 use strongroom_core::grant::{Action, Holder, Limits, Scope};
-use strongroom_core::ids::{Generation, Index};
+use strongroom_core::ids::{Generation, IncidentId, Index};
 use strongroom_core::keys::secret::Key;
 use strongroom_core::ledger::log_keys::LogKeyChange;
 use strongroom_core::ledger::replay::Rule;
@@ -62,6 +62,20 @@ pub(crate) fn hidden(story: &mut Story) {
 
 pub(crate) fn frozen_dataset() -> Instruction {
     Instruction::FreezeDataset { name: "rlhf".parse().unwrap(), note: None }
+}
+
+/// An incident about the vendor, opened by the admin.
+pub(crate) fn incident(story: &mut Story) -> IncidentId {
+    let vendor = story.vendor;
+    story.ledger.order(Instruction::OpenIncident { vendor, since: None, note: None }).into()
+}
+
+/// A call of the admin's to hide both objects, in an incident.
+pub(crate) fn hides_in(story: &mut Story, incident: IncidentId) -> Ask {
+    let items = vec![delete("rlhf", "math/small"), delete("rlhf", "math/large")];
+    let call =
+        Call { incident: Some(incident), ..story.ledger.ask(&story.admin, None, Work::Delete(items)).signed.call };
+    story.ledger.ask_as(&story.admin, call)
 }
 
 /// `math/small` with a new key, by the admin.

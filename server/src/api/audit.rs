@@ -160,7 +160,7 @@ async fn begin(vault: &Vault, request: &Request<v1::QueryRequest>) -> Result<Que
             Some(found.ok_or_else(|| Refusal::new(Reason::NotFound, "no such vendor"))?)
         }
     };
-    let mut events = extracts::events(&message.events)?;
+    let events = extracts::events(&message.events)?;
     let outcome = match message.outcome.as_str() {
         "" => None,
         "done" => Some(Outcome::Done),
@@ -172,10 +172,13 @@ async fn begin(vault: &Vault, request: &Request<v1::QueryRequest>) -> Result<Que
         return Err(Error::Invalid("a prefix is of a dataset: name it too".into()));
     }
     let incident = optional("the incident", &message.incident)?;
-    if incident.is_some() && events.is_empty() {
-        // Of most entries it is clear that they belong to none.
-        events.extend(Event::ALL.into_iter().filter(|event| !event.is_of_call()));
-    }
+    let opened = match incident {
+        None => Index(0),
+        Some(incident) => {
+            let found = view.authority.incidents().get(&incident).map(|incident| incident.opened);
+            found.ok_or_else(|| Refusal::new(Reason::NotFound, "no such incident"))?
+        }
+    };
     let filter = Filter {
         since: (message.since != 0).then_some(Millis(message.since)),
         until: (message.until != 0).then_some(Millis(message.until)),
@@ -192,7 +195,7 @@ async fn begin(vault: &Vault, request: &Request<v1::QueryRequest>) -> Result<Que
     let to = if message.to == 0 { size } else { Index(message.to).min(size) };
     let limit = if message.limit == 0 { u64::MAX } else { message.limit };
     let offset = message.offset;
-    Ok(Query { tenant, from: Index(message.from), to, limit, offset, filter, key: caller.key })
+    Ok(Query { tenant, from: Index(message.from).max(opened), to, limit, offset, filter, key: caller.key })
 }
 
 async fn run(vault: &Vault, query: Query, sender: &cuts::Sender<v1::QueryFrame>) -> Result<(), Stop> {

@@ -7,11 +7,13 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use strongroom_core::call::SignedCall;
 use strongroom_core::exact::{self, ExactError};
-use strongroom_core::ids::Digest;
+use strongroom_core::ids::{Digest, IncidentId};
 use strongroom_core::keys::secret::{RandomError, random_bytes};
 use strongroom_core::ledger::Private;
 use strongroom_core::order::SignedOrder;
 use strongroom_core::session::{Claims, SignedOpening};
+
+use super::attempt::AcceptedCall;
 
 /// The content of a private part: [`Private`], borrowed.
 #[derive(Clone, Copy, Default, Serialize)]
@@ -23,6 +25,8 @@ pub(super) struct Content<'a> {
     pub(super) order: Option<&'a SignedOrder>,
     pub(super) call: Option<&'a SignedCall>,
     pub(super) detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) incident: Option<&'a IncidentId>,
 }
 
 /// A private part and its hash.
@@ -40,7 +44,12 @@ pub(super) enum PartError {
     Random(#[from] RandomError),
 }
 
-impl Content<'_> {
+impl<'a> Content<'a> {
+    /// Of an entry of a call, which came from here.
+    pub(super) fn of_call(call: &'a AcceptedCall, source: &'a str) -> Self {
+        Self { source: Some(source), incident: call.signed.call.incident.as_ref(), ..Self::default() }
+    }
+
     /// The exact bytes, with a fresh salt.
     pub(super) fn write(self) -> Result<Part, PartError> {
         let salt = HEXLOWER.encode(&random_bytes::<16>()?);
@@ -57,13 +66,19 @@ mod tests {
 
     #[test]
     fn it_is_what_core_reads() {
+        let incident = IncidentId::from_bytes([7; 16]);
         let claims = Claims { sdk: "s".into(), host: "h".into(), job: "j".into() };
-        let content =
-            Content { source: Some("[::1]:1"), claims: Some(&claims), detail: Some("why"), ..Content::default() };
+        let content = Content {
+            source: Some("[::1]:1"),
+            claims: Some(&claims),
+            detail: Some("why"),
+            incident: Some(&incident),
+            ..Content::default()
+        };
         let part = content.write().unwrap();
         let read = Private::from_bytes(&part.bytes).unwrap();
         assert_eq!(read.bytes().unwrap(), part.bytes);
-        assert_eq!(read.claims, Some(claims));
+        assert_eq!((read.claims, read.incident), (Some(claims), Some(incident)));
         assert_eq!(Private::hash(&part.bytes), part.hash);
         assert_eq!(read.salt.len(), 32);
     }

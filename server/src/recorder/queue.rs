@@ -76,7 +76,7 @@ impl Waiting {
             Attempt::Release(_) | Attempt::Put(_) | Attempt::Delete(_) => call
                 .map(|call| {
                     let source = call.caller.source.to_string();
-                    Content { source: Some(&source), call: words(call), ..Content::default() }.write()
+                    Content { call: words(call), ..Content::of_call(call, &source) }.write()
                 })
                 .transpose()?,
         };

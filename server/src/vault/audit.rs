@@ -72,12 +72,15 @@ pub(crate) async fn page(
             continue;
         }
         let entry = Entry::from_bytes(&public).map_err(|error| Error::Integrity(error.to_string().into()))?;
+        if !passes_in_public(filter, &entry) {
+            continue;
+        }
         let secret = if private.is_empty() {
             None
         } else {
             Some(Private::from_bytes(&private).map_err(|error| Error::Integrity(error.to_string().into()))?)
         };
-        if !passes(filter, &entry, secret.as_ref()) {
+        if !passes_in_private(filter, &entry, secret.as_ref()) {
             continue;
         }
         let places = places(vault, tenant, &entry, secret.as_ref()).await?;
@@ -92,14 +95,20 @@ pub(crate) async fn page(
     Ok((lines, next))
 }
 
-fn passes(filter: &Filter, entry: &Entry, private: Option<&Private>) -> bool {
+fn passes_in_public(filter: &Filter, entry: &Entry) -> bool {
+    // What names an incident is an order, or a call under no grant.
+    let may_name_incident = entry.order.is_some() || entry.call.is_some() && entry.grants.is_empty();
     filter.since.is_none_or(|since| entry.time >= since)
         && filter.until.is_none_or(|until| entry.time < until)
         && (filter.events.is_empty() || filter.events.contains(&entry.event))
         && filter.key.is_none_or(|key| entry.actor.key == key)
         && filter.grant.is_none_or(|grant| entry.grants.contains(&grant))
-        && filter.incident.is_none_or(|incident| about::is_of_incident(entry, private, incident))
         && filter.outcome.is_none_or(|outcome| entry.outcome == outcome)
+        && (filter.incident.is_none() || may_name_incident)
+}
+
+fn passes_in_private(filter: &Filter, entry: &Entry, private: Option<&Private>) -> bool {
+    filter.incident.is_none_or(|incident| about::is_of_incident(entry, private, incident))
         && filter.vendor.is_none_or(|vendor| about::is_of_vendor(entry, private, vendor))
 }
 

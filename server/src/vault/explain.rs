@@ -75,7 +75,8 @@ pub(crate) async fn explain(vault: &Vault, tenant: &Arc<Tenant>, question: &Ques
     };
     // From where it would be asked is not known: a grant that has networks is told with them.
     let source = Source::Erased;
-    let request = |grant| Request { key: *key, grant, places: &places, charge, source, obstacle: obstacle.as_ref() };
+    let (incident, obstacle) = (None, obstacle.as_ref());
+    let request = |grant| Request { key: *key, grant, incident, places: &places, charge, source, obstacle };
     let mut verdicts = vec![(Vec::new(), standing::would_be(vault, &authority, &request(None), &[]))];
     let held = standing::held_by(vault, tenant, principal, *key).await?;
     let (mut about, all) = (held.iter().filter(|grant| is_about(grant, dataset)), held.len());

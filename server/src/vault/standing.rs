@@ -136,7 +136,7 @@ fn decided(
     places: &[Place<'_>],
 ) -> Result<(), Refusal> {
     let (key, source) = (caller.key, caller.source.into());
-    let request = Request { key, grant, places, charge: Usage::default(), source, obstacle: None };
+    let request = Request { key, grant, incident: None, places, charge: Usage::default(), source, obstacle: None };
     would_be(vault, authority, &request, chain)
 }
 

@@ -69,7 +69,8 @@ async fn put_once(
         How::Alone => raw.put(session.put_frames(target, object)).await,
         How::InAPack => {
             let work = Work::Put(vec![target.item(object)]);
-            let (digest, call) = session.sign(&Call { request: target.request, grant: target.grant, work });
+            let (digest, call) =
+                session.sign(&Call { request: target.request, grant: target.grant, work, incident: None });
             let keys = session.seal_keys(digest, std::slice::from_ref(object));
             let batch = v1::PutBatchRequest { call: Some(call), keys, objects: object.bytes.clone().into() };
             let answer = raw.vault().put_batch(batch).await.map_err(failure)?;

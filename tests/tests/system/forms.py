@@ -31,7 +31,7 @@ for entry in entries:
         row |= {"part": at if part else None} | {field: part and part[field] for field in fields}
         row |= {"source": entry["source"], "sdk": claims.get("sdk"), "host": claims.get("host"), "job": claims.get("job"),
                 "instruction": instruction, "detail": entry["detail"], "erased": int(entry["erased"]),
-                "parts": len(entry["objects"])}
+                "parts": len(entry["objects"]), "incident": entry["incident"]}
         # An empty text and none are one in CSV.
         expected.append({column: None if value == "" else value for column, value in row.items()})
 

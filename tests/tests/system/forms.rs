@@ -17,6 +17,9 @@ fn told() -> Shell {
     shell.run("strongroom --home lab rm acme/rlhf/math/000019.json --yes").ok();
     shell.run("strongroom --home lab vendor suspend acme/labelco --note '=incident 42'").ok();
     shell.run("strongroom --home labelco cat acme/rlhf/math/000000.json").fails(4, "VENDOR_SUSPENDED");
+    let opened = shell.run("strongroom --home lab incident open acme/labelco -o affair --output json").ok();
+    let incident = lines(opened.text())[0]["incident"].as_str().unwrap().to_owned();
+    shell.run(&format!("strongroom --home lab rm acme/rlhf/math/000018.json --yes --incident {incident}")).ok();
     shell.run("strongroom --home lab audit export acme -o acme-ledger/").ok();
     shell
 }
@@ -55,6 +58,12 @@ fn every_form_tells_what_the_ledger_says() {
     assert!(released.iter().all(|entry| entry["objects"][0]["end_segment"] == 1));
     let note = entries.iter().find(|entry| entry["event"] == "vendor.suspended").unwrap();
     assert_eq!(note["instruction"]["suspend_vendor"]["note"], "=incident 42");
+    // Orders and calls of an incident have its id, in a SIEM as what correlates them.
+    let opened = entries.iter().find(|entry| entry["event"] == "incident.opened").unwrap();
+    let of_incident = entries.iter().filter(|entry| !entry["incident"].is_null()).collect::<Vec<_>>();
+    let events = of_incident.iter().map(|entry| entry["event"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(events, ["incident.opened", "object.deleted"], "it was suspended before");
+    assert!(of_incident.iter().all(|entry| entry["incident"] == opened["incident"]), "{of_incident:?}");
 
     // A spreadsheet is told no formula.
     let csv = shell.read("vault.csv");
@@ -67,6 +76,8 @@ fn every_form_tells_what_the_ledger_says() {
         let of_activity = 600_300 + event["activity_id"].as_u64().unwrap();
         assert_eq!(event["type_uid"].as_u64().unwrap(), of_activity);
     }
+    let correlated = events.iter().map(|event| &event["metadata"]["correlation_uid"]).filter(|id| !id.is_null());
+    assert!(correlated.eq(of_incident.iter().map(|entry| &entry["incident"])));
     assert_eq!(activities[&("release".to_owned(), 2)], 4);
     assert_eq!(activities[&("denied".to_owned(), 2)], 2, "a read that was refused: {activities:?}");
 }

@@ -254,6 +254,18 @@ fn exactly_what_was_exposed_gets_new_keys() {
     let line = format!("strongroom --home lab key rekey acme --incident {incident} --yes --output json");
     let done = json(&shell.run(&line).ok()).remove(0);
     assert_eq!((&done["done"], &done["left"]), (&2.into(), &2.into()), "{done}");
+    // What was done for it carries its id, in the admin's own signed words: read once, and put once.
+    let log = format!("strongroom --home lab audit log acme --incident {incident} --output json");
+    let all = json(&shell.run(&log).ok());
+    let of_calls: Vec<&Value> = all.iter().filter(|line| !line["entry"]["call"].is_null()).collect();
+    let events: Vec<_> = of_calls.iter().map(|line| line["entry"]["event"].as_str().unwrap()).collect();
+    assert!(events.contains(&"release") && events.contains(&"object.rekeyed"), "{events:?}");
+    assert!(of_calls.iter().all(|line| line["private"]["incident"] == incident.as_str()), "{of_calls:?}");
+    let objects = |event: &str, list: &str| -> usize {
+        let lines = of_calls.iter().filter(|line| line["entry"]["event"] == event);
+        lines.map(|line| line["entry"][list].as_array().unwrap().len()).sum()
+    };
+    assert_eq!((objects("release", "objects"), objects("object.rekeyed", "puts")), (2, 2));
     let again = json(&shell.run("strongroom --home lab key rekey acme --exposed-by labelco --yes --output json").ok())
         .remove(0);
     assert_eq!((&again["done"], &again["left"]), (&0.into(), &4.into()), "{again}");
@@ -270,8 +282,21 @@ fn exactly_what_was_exposed_gets_new_keys() {
     shell.run(&format!("strongroom --home lab key shred acme/rlhf/math/000001.json --incident {incident} --yes")).ok();
     let after = after.map(|(path, state)| (path, if path == "math/000001.json" { "shredded" } else { state }));
     assert_eq!(exposed(&mut shell), states(&after));
+    // A delete may name it, too; an incident that nobody opened, nothing may.
+    let rm = "rm acme/rlhf/labels/1 --yes --incident";
+    let nothing = "in_00000000000000000000000000000000";
+    shell.run(&format!("strongroom --home lab {rm} {nothing}")).fails(3, "NOT_FOUND");
+    shell.run(&format!("strongroom --home lab {rm} {incident}")).ok();
     let shown = shell.run(&format!("strongroom --home lab incident show acme {incident}")).ok();
-    assert!(shown.text().contains("object.shredded"), "{}", shown.text());
+    for words in ["object.shredded", "object.deleted", "object.rekeyed", "2 objects ("] {
+        assert!(shown.text().contains(words), "{words}: {}", shown.text());
+    }
+    let line = format!("strongroom --home lab incident show acme {incident} --output json");
+    let shown = json(&shell.run(&line).ok()).remove(0);
+    let calls = shown["calls"].as_array().unwrap();
+    let deleted = calls.iter().find(|calls| calls["event"] == "object.deleted").unwrap();
+    assert_eq!((&deleted["entries"], &deleted["objects"]), (&1.into(), &1.into()), "{deleted}");
+    assert!(!calls.iter().any(|calls| calls["event"] == "denied"), "what named another: {calls:?}");
     let said = shell.run("strongroom --home lab audit exposure acme --vendor labelco --summary").ok();
     assert!(said.text().contains("1 overwritten, 1 deleted, 1 shredded"), "{}", said.text());
     shell.run(&format!("strongroom --home lab audit evidence acme --incident {incident} -o after.tar")).ok();

@@ -109,7 +109,7 @@ async fn an_id_that_is_unknown_refuses_the_whole_call_of_a_grantee() {
     ];
     let (raw, session) = vault.raw_session(&worker.identity, "acme").await;
     let ask = async |items: &[GetItem]| {
-        let call = Call { request: request_id(), grant: Some(grant), work: Work::Get(items.to_vec()) };
+        let call = Call { request: request_id(), grant: Some(grant), work: Work::Get(items.to_vec()), incident: None };
         raw.get(session.sign(&call).1).await.map(|_| ()).map_err(|failure| failure.reason)
     };
     assert_eq!(ask(&items).await, Err(Reason::OutOfScope));

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use strongroom_core::identity::Fingerprint;
-use strongroom_core::ids::{CallDigest, GrantId, NodeId, OrderId, RequestId, SessionId};
+use strongroom_core::ids::{CallDigest, GrantId, IncidentId, NodeId, OrderId, RequestId, SessionId};
 use strongroom_core::order::Instruction;
 use strongroom_core::reason::Reason;
 use strongroom_core::session::Claims;
@@ -39,6 +39,7 @@ struct Line<'a> {
     claims: Option<&'a Claims>,
     instruction: Option<&'a Instruction>,
     detail: Option<&'a str>,
+    incident: Option<IncidentId>,
     erased: bool,
 }
 
@@ -67,6 +68,7 @@ impl<W: Write> EntryWriter for JsonLines<W> {
             claims: private.and_then(|private| private.claims.as_ref()),
             instruction: told.instruction(),
             detail: private.and_then(|private| private.detail.as_deref()),
+            incident: told.incident(),
             erased: private.is_none(),
         };
         write_json(&mut self.0, &line)

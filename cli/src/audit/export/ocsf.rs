@@ -113,6 +113,7 @@ fn event(told: &Told<'_>) -> Value {
         "src_endpoint": source(private.and_then(|private| private.source.as_deref())),
         "unmapped": unmapped(told),
     });
+    set(&mut event["metadata"], "correlation_uid", told.incident().map(|incident| incident.to_string().into()));
     let detail = private.and_then(|private| private.detail.as_deref());
     set(&mut event, "status_code", entry.reason.map(|reason| reason.code().into()));
     set(&mut event, "status_detail", detail.map(Into::into));

@@ -18,7 +18,7 @@ pub(super) enum Kind {
 }
 
 /// The columns: stable, new ones come at the end.
-pub(super) const COLUMNS: [(&str, Kind); 36] = [
+pub(super) const COLUMNS: [(&str, Kind); 37] = [
     ("tenant", Kind::Text),
     ("index", Kind::Number),
     ("time", Kind::Time),
@@ -55,6 +55,7 @@ pub(super) const COLUMNS: [(&str, Kind); 36] = [
     ("detail", Kind::Text),
     ("erased", Kind::Number),
     ("parts", Kind::Number),
+    ("incident", Kind::Text),
 ];
 
 /// A cell.
@@ -143,6 +144,7 @@ fn entry_cells<'a>(told: &Told<'a>, parts: u64) -> Row<'a> {
         Cell::text(private.and_then(|private| private.detail.as_deref())),
         Cell::Number(u64::from(private.is_none())),
         Cell::Number(parts),
+        Cell::shown(told.incident()),
     ]
 }
 

@@ -4,6 +4,8 @@ use std::io;
 
 use serde::Serialize;
 use strongroom_core::audit::naming::ObjectPlace;
+use strongroom_core::ids::IncidentId;
+use strongroom_core::ledger::about;
 use strongroom_core::ledger::entry::Role;
 use strongroom_core::ledger::{Entry, ObjectRef, Outcome, Private, PutFact};
 use strongroom_core::order::Instruction;
@@ -97,6 +99,11 @@ impl<'a> Told<'a> {
     pub(super) fn instruction(&self) -> Option<&'a Instruction> {
         let order = self.private.and_then(|private| private.order.as_ref());
         order.map(|signed| &signed.order.instruction)
+    }
+
+    /// The incident that it belongs to, opened or closed.
+    pub(super) fn incident(&self) -> Option<IncidentId> {
+        about::incident_of(self.entry, self.private)
     }
 
     /// `operator`, `admin`, `vendor` or `key`.

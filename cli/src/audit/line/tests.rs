@@ -77,7 +77,8 @@ fn a_denial_says_why_and_what_was_asked() {
     let mut entry = entry(Event::Denied, Role::Vendor(VENDOR));
     (entry.outcome, entry.reason, entry.count) = (Outcome::Denied, Some(Reason::OutOfScope), 61);
     let item = GetItem::at("rlhf".parse().unwrap(), "secret".parse().unwrap());
-    let call = Call { request: RequestId::from_bytes([0; 16]), grant: None, work: Work::Get(vec![item]) };
+    let call =
+        Call { request: RequestId::from_bytes([0; 16]), grant: None, work: Work::Get(vec![item]), incident: None };
     let private = Private { call: Some(SignedCall { call, signature: Signature([0; 64]) }), ..Private::default() };
     assert!(told(&entry, Some(&private), &[]).ends_with("  OUT_OF_SCOPE · get rlhf/secret · 61 times"));
 }

@@ -79,8 +79,12 @@ impl Authority {
         self.admit_instruction(instruction, now, chain.first().copied())
     }
 
-    /// An order belongs to an incident that was opened, and only admins say so.
-    fn admit_incident(&self, incident: Option<&IncidentId>, is_admin: bool) -> Result<(), Refusal> {
+    /// An order or a call belongs to an incident that was opened, and only admins say so.
+    pub(in crate::grant) fn admit_incident(
+        &self,
+        incident: Option<&IncidentId>,
+        is_admin: bool,
+    ) -> Result<(), Refusal> {
         match incident {
             None => Ok(()),
             Some(_) if !is_admin => {

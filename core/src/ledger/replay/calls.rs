@@ -220,6 +220,11 @@ impl Replay {
                 _ => false,
             };
             Rule::CallEvent.unless(fits, || format!("it does not ask for {}", entry.event.name()))?;
+            let same = private.is_none_or(|private| private.incident == call.incident);
+            Rule::CallIncident.unless(same, || match call.incident {
+                Some(incident) => format!("it names {incident}"),
+                None => "it names none".into(),
+            })?;
         }
         Ok(Asked { key, call, proof, request, request_digest })
     }

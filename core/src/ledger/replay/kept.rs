@@ -12,7 +12,7 @@ use super::snapshot::halves;
 use super::words::Words;
 use crate::call::Work;
 use crate::identity::Fingerprint;
-use crate::ids::{CallDigest, Digest, GrantId, Millis, RequestId, SessionId};
+use crate::ids::{CallDigest, Digest, GrantId, IncidentId, Millis, RequestId, SessionId};
 
 /// To be written. There may be many, so they are named on the way.
 pub(super) struct CallsRef<'a> {
@@ -66,8 +66,8 @@ impl Serialize for OwnWords {
 
 impl<'de> Deserialize<'de> for OwnWords {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (grant, work) = <(Option<GrantId>, Work)>::deserialize(deserializer)?;
-        Words::new(grant, &work).map(Self).map_err(serde::de::Error::custom)
+        let (grant, incident, work) = <(Option<GrantId>, Option<IncidentId>, Work)>::deserialize(deserializer)?;
+        Words::new(grant, incident, &work).map(Self).map_err(serde::de::Error::custom)
     }
 }
 

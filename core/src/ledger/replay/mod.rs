@@ -55,7 +55,7 @@ use crate::ledger::tree::leaf_hash;
 use crate::ledger::{Entry, Event, Head, Outcome, Private, Role};
 use crate::names::{DatasetName, ObjectPath};
 use crate::origin::Origin;
-use calls::{Calls, Session};
+use calls::{Asked, Calls, Session};
 use foreseen::Foreseen;
 use objects::Objects;
 use rule::Check;
@@ -343,17 +343,19 @@ impl Replay {
     fn decide(
         &mut self,
         entry: &Entry,
-        key: Fingerprint,
-        grant: Option<GrantId>,
+        asked: &Asked,
         places: &[Place<'_>],
         charge: Usage,
         source: Source,
     ) -> Check<Proof> {
+        // Of a call that was erased, the entry has the grant; whether it named an incident is not known.
+        let grant = asked.call.as_ref().map_or_else(|| entry.grants.first().copied(), |call| call.grant);
+        let incident = asked.call.as_ref().and_then(|call| call.incident);
         let chain = self.chain(grant);
         let proof = match &chain {
             Some(chain) if !self.blind => {
                 let held: Vec<Held<'_>> = chain.iter().map(|(grant, tally)| Held { grant, tally: *tally }).collect();
-                let request = Request { key, grant, places, charge, source, obstacle: None };
+                let request = Request { key: asked.key, grant, incident, places, charge, source, obstacle: None };
                 let standing = Standing {
                     now: entry.time,
                     authority: &self.authority,
@@ -472,6 +474,7 @@ fn check_private_form(entry: &Entry, private: &Private) -> Check {
         |holds: bool, what: &str| Rule::PrivateForm.unless(holds, || format!("{what} of {}", entry.event.name()));
     form(private.opening.is_none() || entry.event == Event::SessionOpen, "the opening")?;
     form(private.call.is_none() || entry.call.is_some(), "the call")?;
+    form(private.incident.is_none() || entry.call.is_some(), "the incident")?;
     let names_order = entry.order.is_some() && entry.event != Event::KeyRotatedDue;
     form(private.order.is_none() || names_order, "the order")
 }

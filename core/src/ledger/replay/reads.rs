@@ -59,8 +59,7 @@ impl Replay {
         let all_known = places.len() == checked.len();
         let places: Vec<Place<'_>> =
             places.iter().map(|(dataset, path)| Place { action: Action::Read, dataset, path }).collect();
-        let grant = asked.call.as_ref().map_or_else(|| entry.grants.first().copied(), |call| call.grant);
-        let proof = self.decide(entry, asked.key, grant, &places, cost, source)?;
+        let proof = self.decide(entry, asked, &places, cost, source)?;
         Ok(proof.and(asked.proof).and(Proof::whole_if(all_known)))
     }
 

@@ -63,6 +63,7 @@ rules! {
     CallForm = "a call keeps its bounds",
     CallSession = "a call's entries are all of its session",
     CallOver = "a call that had no entry for 15 minutes is over",
+    CallIncident = "an entry belongs to the incident that its call names",
     CallEvent = "the event is what the call asks for",
     RequestOnce = "a request id stands for one request for 15 minutes",
     ItemKnown = "an object is recorded for an item of the call",

@@ -219,7 +219,7 @@ impl Snapshot {
 }
 
 /// Which fields a snapshot has; another number for each change of them.
-const FIELDS: u32 = 2;
+const FIELDS: u32 = 3;
 
 /// What this version decides by and keeps, as far as it can be named: its number, the rules and the events that it knows.
 fn rules() -> Digest {

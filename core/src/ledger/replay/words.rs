@@ -6,39 +6,47 @@ use super::Rule;
 use super::rule::Check;
 use crate::call::{Call, Work};
 use crate::exact::ExactError;
-use crate::ids::{CallDigest, Digest, GrantId, RequestId};
+use crate::ids::{CallDigest, Digest, GrantId, IncidentId, RequestId};
 
 /// Calls that are kept as they were read: a stream has many entries of one call, and there are many streams at once.
 const KEPT: usize = 64;
 
-/// A call but for its request id: its grant, if it names one, and what it asks for, as JSON.
+const NAMES_GRANT: u8 = 1;
+const NAMES_INCIDENT: u8 = 2;
+
+/// A call but for its request id: which of grant and incident it names, these, and what it asks for, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Words(Box<[u8]>);
 
 impl Words {
     pub(super) fn of(call: &Call) -> Result<Self, ExactError> {
-        Self::new(call.grant, &call.work)
+        Self::new(call.grant, call.incident, &call.work)
     }
 
-    pub(super) fn new(grant: Option<GrantId>, work: &Work) -> Result<Self, ExactError> {
+    pub(super) fn new(grant: Option<GrantId>, incident: Option<IncidentId>, work: &Work) -> Result<Self, ExactError> {
         let mut bytes = Vec::with_capacity(128);
-        bytes.push(u8::from(grant.is_some()));
+        bytes.push(u8::from(grant.is_some()) * NAMES_GRANT + u8::from(incident.is_some()) * NAMES_INCIDENT);
         bytes.extend(grant.iter().flat_map(GrantId::as_bytes));
+        bytes.extend(incident.iter().flat_map(IncidentId::as_bytes));
         serde_json::to_writer(&mut bytes, work).map_err(ExactError::Shape)?;
         Ok(Self(bytes.into_boxed_slice()))
     }
 
     /// What they say.
-    pub(super) fn read(&self) -> Option<(Option<GrantId>, Work)> {
-        let (has_grant, rest) = self.0.split_first()?;
-        let (grant, work) = match has_grant {
-            0 => (None, rest),
+    pub(super) fn read(&self) -> Option<(Option<GrantId>, Option<IncidentId>, Work)> {
+        let (names, mut rest) = self.0.split_first()?;
+        let mut take = |named: u8, len: usize| match names & named {
+            0 => Some(None),
             _ => {
-                let (grant, work) = rest.split_at_checked(GrantId::LEN)?;
-                (Some(GrantId::try_from(grant).ok()?), work)
+                let (id, after) = rest.split_at_checked(len)?;
+                rest = after;
+                Some(Some(id))
             }
         };
-        Some((grant, serde_json::from_slice(work).ok()?))
+        let (grant, incident) = (take(NAMES_GRANT, GrantId::LEN)?, take(NAMES_INCIDENT, IncidentId::LEN)?);
+        let grant = grant.map(GrantId::try_from).transpose().ok()?;
+        let incident = incident.map(IncidentId::try_from).transpose().ok()?;
+        Some((grant, incident, serde_json::from_slice(rest).ok()?))
     }
 }
 
@@ -77,8 +85,8 @@ impl Said {
             return Ok(read);
         }
         let lost = || Rule::CallForm.broken("what was kept of it cannot be read");
-        let (grant, work) = words.read().ok_or_else(lost)?;
-        let call = Call { request, grant, work };
+        let (grant, incident, work) = words.read().ok_or_else(lost)?;
+        let call = Call { request, grant, work, incident };
         let bytes = call.bytes().map_err(|error| Rule::CallForm.broken(error.to_string()))?;
         let read = Read { call: Arc::new(call), digest: Digest::from_bytes(crate::identity::sha256(&bytes)) };
         self.put(*key, read.clone());

@@ -36,8 +36,7 @@ impl Replay {
         let request = self.request(entry, &asked)?;
         let first = !std::mem::replace(&mut request.used, true);
         let cost = charge::of_put(entry.puts.iter().map(|fact| fact.2), first);
-        let grant = call.as_ref().map_or_else(|| entry.grants.first().copied(), |call| call.grant);
-        Ok(self.decide(entry, asked.key, grant, &places, cost, source_of(private))?.and(proof))
+        Ok(self.decide(entry, &asked, &places, cost, source_of(private))?.and(proof))
     }
 
     /// Makes one object visible; returns whether it overwrites another.
@@ -114,10 +113,9 @@ impl Replay {
         }
         let first = !std::mem::replace(&mut request.used, true);
         let cost = charge::of_delete(entry.objects.len() as u64, first);
-        let grant = call.as_ref().map_or_else(|| entry.grants.first().copied(), |call| call.grant);
         let places: Vec<Place<'_>> =
             places.iter().map(|(dataset, path)| Place { action: Action::Delete, dataset, path }).collect();
-        Ok(self.decide(entry, asked.key, grant, &places, cost, source_of(private))?.and(proof))
+        Ok(self.decide(entry, &asked, &places, cost, source_of(private))?.and(proof))
     }
 
     /// Hides one object; returns its path, if that is known.

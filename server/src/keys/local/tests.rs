@@ -99,7 +99,7 @@ impl House {
     }
 
     fn call(&self, session: &Arc<Session>, call_key: &SigningKey, work: Work) -> AcceptedCall {
-        let call = Call { request: RequestId::from_bytes([4; 16]), grant: None, work };
+        let call = Call { request: RequestId::from_bytes([4; 16]), grant: None, work, incident: None };
         let bytes = call.bytes().unwrap();
         let digest = Call::digest(&session.id, &self.tenant.origin, &bytes);
         let signature = Call::sign(&digest, call_key);

@@ -312,7 +312,9 @@ impl<'a> Draft<'a> {
     ) -> Drafting<Result<Allowed, Refusal>> {
         let chain = self.chain(call.grant())?;
         let source = call.caller.source.into();
-        let request = Question { key: call.caller.key, grant: call.grant(), places, charge, source, obstacle };
+        let incident = call.signed.call.incident;
+        let request =
+            Question { key: call.caller.key, grant: call.grant(), incident, places, charge, source, obstacle };
         let blocked = self.operators.blocked();
         let standing = Standing { now: self.now, authority: &self.authority, chain: &chain, blocked };
         Ok(decide(&request, &standing))
@@ -442,8 +444,9 @@ impl<'a> Draft<'a> {
             self.enter(call, Some(self.now))?;
         }
         let source = source.to_string();
-        let mut content = Content { source: Some(&source), detail: Some(&refusal.detail), ..Content::default() };
-        content.call = call.and_then(|call| words(call));
+        let of_call = call.map(|call| Content { call: words(call), ..Content::of_call(call, &source) });
+        let content = of_call.unwrap_or(Content { source: Some(&source), ..Content::default() });
+        let content = Content { detail: Some(&refusal.detail), ..content };
         let part = match order {
             Some((_, part)) => Part { bytes: part.bytes.clone(), hash: part.hash },
             None => self.part(content)?,

@@ -231,7 +231,7 @@ impl<'a> Draft<'a> {
                     Some(part) => self.append(entry, part)?,
                     None => {
                         let source = call.caller.source.to_string();
-                        let later = self.part(Content { source: Some(&source), ..Content::default() })?;
+                        let later = self.part(Content::of_call(call, &source))?;
                         self.append(entry, &later)?
                     }
                 };

@@ -138,7 +138,7 @@ impl Person {
 
     fn call_as(&self, request: RequestId, work: Work, grant: Option<GrantId>) -> Arc<AcceptedCall> {
         let (session, call_key) = self.session.lock().unwrap().clone();
-        let call = Call { request, grant, work };
+        let call = Call { request, grant, work, incident: None };
         let bytes = call.bytes().unwrap();
         let digest = Call::digest(&session.id, &session.tenant.origin, &bytes);
         let signature = Call::sign(&digest, &call_key);

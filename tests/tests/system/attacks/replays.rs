@@ -198,7 +198,7 @@ async fn an_order_again_that_the_database_has_forgotten() {
 
 fn read_call(grant: Option<GrantId>, path: &str) -> Call {
     let item = GetItem::at("rlhf".parse().unwrap(), path.parse().unwrap());
-    Call { request: request_id(), grant, work: Work::Get(vec![item]) }
+    Call { request: request_id(), grant, work: Work::Get(vec![item]), incident: None }
 }
 
 /// A call's bytes under one session's id, for one ledger, signed by any session's key.

@@ -136,7 +136,7 @@ type Attack = for<'a> fn(&'a Scene) -> Pin<Box<dyn Future<Output = Result<(), Re
 /// Another spelling of a path that may be read, in a call under a grant that covers the one.
 async fn spelled(s: &Scene, path: &str) -> Result<(), Reason> {
     let item = GetItem::at("rlhf".parse().unwrap(), "placeholder".parse().unwrap());
-    let call = Call { request: request_id(), grant: Some(s.grant), work: Work::Get(vec![item]) };
+    let call = Call { request: request_id(), grant: Some(s.grant), work: Work::Get(vec![item]), incident: None };
     let json = String::from_utf8(call.bytes().unwrap()).unwrap();
     let json = json.replace("\"placeholder\"", &serde_json::to_string(path).unwrap());
     let (raw, session) = s.vault.raw_session(&s.worker.identity, "acme").await;

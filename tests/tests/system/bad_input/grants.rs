@@ -4,10 +4,12 @@ use strongroom_client::{
     Action, GetOptions, GrantId, Holder, Limits, Millis, ObjectName, PutOptions, Reason, Terms, Vault,
 };
 use strongroom_core::call::{Call, GetItem, Work};
-use strongroom_core::ids::RequestId;
+use strongroom_core::identity::Identity;
+use strongroom_core::ids::{IncidentId, RequestId};
 use strongroom_core::ledger::{Event, Outcome};
 use strongroom_server::recorder::Clock;
 use strongroom_test_services::on_each_engine;
+use strongroom_tests::raw::request_id;
 use strongroom_tests::{GRANT_LIFE, Lab, TestVault, Worker, sample};
 
 use super::{reason, refusal};
@@ -271,7 +273,8 @@ async fn a_request_id_that_means_something_else() {
         let (raw, session) = vault.raw_session(&worker.identity, "acme").await;
         let path = path.parse().unwrap();
         let item = GetItem::at("rlhf".parse().unwrap(), path);
-        let (_, call) = session.sign(&Call { request, grant: Some(grant), work: Work::Get(vec![item]) });
+        let (_, call) =
+            session.sign(&Call { request, grant: Some(grant), work: Work::Get(vec![item]), incident: None });
         raw.get(call).await.map(|_| ()).map_err(|failure| failure.reason)
     };
     assert_eq!(ask("math/1").await, Ok(()));
@@ -284,6 +287,32 @@ async fn a_request_id_that_means_something_else() {
     let ledger = vault.ledger("acme").await;
     let of_worker = |event| ledger.done(event).iter().filter(|e| e.actor.key == worker.identity.fingerprint()).count();
     assert_eq!((of_worker(Event::Release), of_worker(Event::ReleaseRepeat)), (1, 1));
+}
+
+async fn an_incident_that_a_call_may_not_name() {
+    let (vault, lab, worker) = vault_and_lab().await;
+    let grant = lab.grant(lab.terms(worker.holder, &[(&[Action::Read], "rlhf/math/")])).await;
+    let (opened, _) = lab.vault.open_incident(&lab.tenant, &"labelco".parse().unwrap(), None, None).await.unwrap();
+    let nothing = IncidentId::from_bytes([7; 16]);
+    let ask = async |who: &Identity, grant, incident| {
+        let (raw, session) = vault.raw_session(who, "acme").await;
+        let item = GetItem::at("rlhf".parse().unwrap(), "math/1".parse().unwrap());
+        let (_, call) =
+            session.sign(&Call { request: request_id(), grant, work: Work::Get(vec![item]), incident: Some(incident) });
+        // The same once more is answered again, and belongs to it as well.
+        let first = raw.get(call.clone()).await;
+        let again = raw.get(call).await;
+        first.and(again).map(|_| ()).map_err(|failure| failure.reason)
+    };
+    assert_eq!(ask(&worker.identity, Some(grant), opened).await, Err(Reason::InvalidArgument));
+    assert_eq!(ask(&worker.identity, None, opened).await, Err(Reason::OutOfScope));
+    assert_eq!(ask(&lab.admin, None, nothing).await, Err(Reason::NotFound));
+    assert_eq!(ask(&lab.admin, None, opened).await, Ok(()));
+    let ledger = vault.ledger("acme").await;
+    let named = ledger.parsed().into_iter().zip(ledger.private_parts());
+    let named: Vec<_> = named.filter_map(|(entry, private)| Some((entry.event, private.incident?))).collect();
+    let refused = [opened, opened, nothing, nothing].map(|incident| (Event::Denied, incident));
+    assert_eq!(named, [&refused[..], &[(Event::Release, opened), (Event::ReleaseRepeat, opened)]].concat());
 }
 
 async fn what_this_version_does_not_enforce_is_refused() {
@@ -310,5 +339,6 @@ on_each_engine! {
     its_neighbours_are_not_covered,
     its_bytes_objects_or_uses_are_used_up,
     a_request_id_that_means_something_else,
+    an_incident_that_a_call_may_not_name,
     what_this_version_does_not_enforce_is_refused,
 }

@@ -105,7 +105,8 @@ async fn calls_that_say_nothing_sensible() {
     let (raw, session) = vault.raw_session(&lab.admin, "acme").await;
     let item = |range| GetItem { range, ..GetItem::at("rlhf".parse().unwrap(), "a".parse().unwrap()) };
     let ask = async |items: Vec<GetItem>| {
-        let (_, call) = session.sign(&Call { request: request_id(), grant: None, work: Work::Get(items) });
+        let (_, call) =
+            session.sign(&Call { request: request_id(), grant: None, work: Work::Get(items), incident: None });
         raw.get(call).await.map(|_| ()).map_err(|failure| failure.reason)
     };
     let invalid = Err(Reason::InvalidArgument);
@@ -118,7 +119,8 @@ async fn calls_that_say_nothing_sensible() {
     assert_eq!(ask(vec![item(Some((0, 4)))]).await, Ok(()));
 
     // Exact JSON has one spelling: another one is another text, and was not asked for.
-    let exact = Call { request: request_id(), grant: None, work: Work::Get(vec![item(None)]) }.bytes().unwrap();
+    let exact =
+        Call { request: request_id(), grant: None, work: Work::Get(vec![item(None)]), incident: None }.bytes().unwrap();
     let exact = String::from_utf8(exact).unwrap();
     for other in [
         format!(" {exact}"),

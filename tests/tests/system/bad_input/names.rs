@@ -143,7 +143,7 @@ async fn the_server_refuses_them_in_every_field() {
 /// A call to read `path`, spelled by hand: what no client with types can say.
 fn honest_call(path: &str) -> Vec<u8> {
     let item = GetItem::at("rlhf".parse().unwrap(), "placeholder".parse().unwrap());
-    let call = Call { request: request_id(), grant: None, work: Work::Get(vec![item]) };
+    let call = Call { request: request_id(), grant: None, work: Work::Get(vec![item]), incident: None };
     replace(&call.bytes().unwrap(), path)
 }
 

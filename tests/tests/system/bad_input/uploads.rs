@@ -158,7 +158,7 @@ async fn one_that_is_not_what_was_signed() {
     // Two items in the call of one upload.
     let two = |object: &mut SealedObject, frames: &mut Vec<v1::PutFrame>| {
         let work = Work::Put(vec![target.item(object), target.item(object)]);
-        let (digest, call) = session.sign(&Call { request: request_id(), grant: None, work });
+        let (digest, call) = session.sign(&Call { request: request_id(), grant: None, work, incident: None });
         let keys = session.seal_keys(digest, &[seal(), seal()]);
         *frames.last_mut().unwrap() = put_frame(Frame::Commit(v1::PutCommit { call: Some(call), keys }));
     };
