@@ -167,7 +167,7 @@ impl<'a> Ledger<'a> {
         }
         let needs = fold.needs();
         self.extract(size, &needs, |facts, entries| fold.feed_extract(facts, entries).map_err(not_answered)).await?;
-        Ok(fold)
+        fold.missing().map_or(Ok(fold), |stranger| Err(nobody(&stranger)))
     }
 
     /// Who is who by its first `size` entries.
@@ -264,6 +264,10 @@ fn nobody(stranger: &Stranger) -> Failure {
         Stranger::Grant(grant) => {
             (format!("the ledger tells of no grant {grant}"), "strongroom grant list TENANT names them")
         }
+        Stranger::Session(session) => (
+            format!("the ledger tells of no session {session}"),
+            "strongroom audit log TENANT --event session.open --output json names them",
+        ),
         Stranger::Key(key) => (
             format!("no vendor, admin or grant in the ledger has or had the key {key}"),
             "strongroom vendor show TENANT/VENDOR and grant list TENANT name keys",

@@ -10,11 +10,12 @@
 //! It is a bound: never less than what can be taken, of what is there now. It is often reached, and where limits overlap it may be
 //! more than any course of events comes to. What is put later is not in it, nor what a suspended vendor gets back when it is resumed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::exposure::fold::{Fold, Place};
+use super::exposure::fold::{Fold, ObjectNo, Place};
+use super::ranges::Ranges;
 use super::roster::{GrantStanding, Known};
 use crate::call::MAX_ITEMS;
 use crate::grant::{Action, Holder, Limits, Scope, Tally};
@@ -84,7 +85,7 @@ pub struct Blast {
     pub total: Most,
     /// Within the next hour.
     pub hour: Most,
-    /// Of the total, what they were not released before.
+    /// Of the total, what they were not released before: a new key makes nothing new.
     pub new: Most,
     /// What they were released so far, in the time that is asked about.
     pub had: Most,
@@ -101,7 +102,9 @@ pub struct Blast {
 /// The objects that can be asked for, and what is known of each.
 struct Objects<'a> {
     all: Vec<(&'a DatasetName, &'a ObjectPath, u64)>,
-    /// What of each was released before.
+    /// The object that each has its content from: itself, or the first of those that were re-keyed one after the other.
+    content: Vec<ObjectNo>,
+    /// What of the content of each was released before.
     had: Vec<u64>,
 }
 
@@ -167,7 +170,7 @@ impl Fold {
             blast.until = blast.until.max(Some(until));
             reaches.insert(id, reach);
         }
-        let mut union = Covered::of((0..).zip(&is_reached).filter(|(_, is)| **is).map(|(no, _)| no), &objects);
+        let union = Covered::of((0..).zip(&is_reached).filter(|(_, is)| **is).map(|(no, _)| no), &objects);
         let least = |one: Most, other: Most| Most {
             objects: one.objects.min(other.objects),
             bytes: one.bytes.min(other.bytes),
@@ -176,11 +179,7 @@ impl Fold {
         blast.hour = least(union.all(), self.together(&reaches, now, Some(Millis(now.0.saturating_add(HOUR)))));
         blast.total.objects = blast.total.objects.min(union.touched(blast.total.bytes));
         blast.hour.objects = blast.hour.objects.min(union.touched(blast.hour.bytes));
-        // What was had in part is new in its other part.
-        union.objects.retain(|no| objects.had[*no as usize] == 0);
-        let fresh: u64 =
-            (0..objects.all.len()).filter(|no| is_reached[*no]).map(|no| objects.all[no].2 - objects.had[no]).sum();
-        blast.new = least(blast.total, Most { objects: union.objects.len() as u64, bytes: fresh });
+        blast.new = least(blast.total, objects.fresh(&union.objects));
         blast.frozen = is_frozen.into_iter().filter(|is| *is).count() as u64;
         blast.erased += self.objects.iter().filter(|object| object.place == Place::Erased).count() as u64;
         blast.grants = reaches.into_values().collect();
@@ -201,9 +200,15 @@ impl Fold {
     /// apart.
     #[allow(clippy::type_complexity, reason = "two lists of the same fold")]
     fn readable(&self) -> (Objects<'_>, Vec<(&DatasetName, &ObjectPath)>) {
-        let mut objects = Objects { all: Vec::new(), had: Vec::new() };
+        let mut objects = Objects { all: Vec::new(), content: Vec::new(), had: Vec::new() };
         let mut frozen = Vec::new();
-        for (no, object) in (0..).zip(&self.objects) {
+        let contents = self.contents();
+        let mut read: HashMap<ObjectNo, Ranges> = HashMap::new();
+        for (no, found) in &self.found {
+            let Some(content) = contents.get(*no as usize) else { continue };
+            read.entry(*content).or_default().add_all(&found.read);
+        }
+        for (object, content) in self.objects.iter().zip(contents) {
             let Some((dataset, path)) = self.name(object) else { continue };
             if !self.can_be_asked_for(object) {
                 continue;
@@ -213,9 +218,22 @@ impl Fold {
                 continue;
             }
             objects.all.push((dataset, path, object.size));
-            objects.had.push(self.found.get(&no).map_or(0, |found| found.read.plain_bytes(object.size)));
+            objects.content.push(content);
+            objects.had.push(read.get(&content).map_or(0, |read| read.plain_bytes(object.size)));
         }
         (objects, frozen)
+    }
+
+    /// Of each object, the one that it has its content from: a new key is put over what it replaces, which came before it.
+    fn contents(&self) -> Vec<ObjectNo> {
+        let mut contents: Vec<ObjectNo> = (0..).zip(&self.objects).map(|(no, _)| no).collect();
+        for (no, object) in self.objects.iter().enumerate() {
+            let next = object.next.map(|next| next as usize);
+            if let Some(next) = next.filter(|next| self.objects.get(*next).is_some_and(|object| object.rekeyed)) {
+                contents[next] = contents[no];
+            }
+        }
+        contents
     }
 
     /// What one grant allows from `from` until `until`, by itself and by those above it.
@@ -286,6 +304,17 @@ impl Objects<'_> {
             reads(scopes, dataset, path).then_some(no)
         };
         Covered::of((0..).zip(&self.all).filter_map(inside), self)
+    }
+
+    /// What of these was not released before, each content once. What was had in part is new in its other part.
+    fn fresh(&self, places: &[u32]) -> Most {
+        let mut fresh = Most::default();
+        let mut seen = HashSet::new();
+        for no in places.iter().map(|no| *no as usize).filter(|no| seen.insert(self.content[*no])) {
+            fresh.objects += u64::from(self.had[no] == 0);
+            fresh.bytes += self.all[no].2 - self.had[no];
+        }
+        fresh
     }
 }
 

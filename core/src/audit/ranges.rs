@@ -22,6 +22,11 @@ impl Ranges {
         self.0.splice(from..to, [(start, end)]);
     }
 
+    /// Adds all of another set.
+    pub fn add_all(&mut self, other: &Self) {
+        other.0.iter().filter_map(|(start, end)| SegmentRange::new(*start, *end)).for_each(|range| self.add(range));
+    }
+
     /// Whether all of a range is in it.
     pub fn covers(&self, range: SegmentRange) -> bool {
         let at = self.0.partition_point(|had| had.1 < range.end());

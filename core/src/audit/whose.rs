@@ -41,13 +41,15 @@ impl<'a> From<&Release<'a>> for Act<'a> {
     }
 }
 
-/// Somebody who is asked about, and of whom no order tells: a slip, most likely, and not somebody who had nothing.
+/// Somebody who is asked about, and of whom the ledger does not tell: a slip, most likely, and not somebody who had nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stranger {
     /// A grant that was not issued.
     Grant(GrantId),
     /// A key that no vendor, admin or grant has or had.
     Key(Fingerprint),
+    /// A session that nobody opened.
+    Session(SessionId),
 }
 
 /// A vendor or a worker, with the grants that are theirs.
@@ -71,6 +73,8 @@ pub(super) struct Whose {
     key: Option<Fingerprint>,
     grant: Option<GrantId>,
     session: Option<SessionId>,
+    /// Whether the opening of that session was seen.
+    is_session_there: bool,
     since: Option<Millis>,
     until: Option<Millis>,
     claimed: [Option<String>; 3],
@@ -95,6 +99,7 @@ impl Whose {
             key: asked.key,
             grant: asked.grant,
             session: asked.session,
+            is_session_there: false,
             since: asked.since,
             until: asked.until,
             claimed: [asked.sdk.clone(), asked.host.clone(), asked.job.clone()],
@@ -128,6 +133,7 @@ impl Whose {
 
     /// Takes in the opening of a session.
     pub(super) fn open(&mut self, entry: &Entry, private: Option<&Private>) {
+        self.is_session_there |= entry.session.is_some() && entry.session == self.session;
         let claims = private.and_then(|private| private.claims.as_ref());
         if let (Some(session), Some(claims)) = (entry.session, claims) {
             // There are no more than sessions, and of these fewer than fit into memory.
@@ -147,6 +153,11 @@ impl Whose {
         }
         let mut keys = self.key.into_iter().chain(self.worker());
         keys.find(|key| !roster.may_know(key)).map(Stranger::Key)
+    }
+
+    /// The session that is asked about, if its opening was not among the entries.
+    pub(super) fn missing_session(&self) -> Option<Stranger> {
+        self.session.filter(|_| !self.is_session_there).map(Stranger::Session)
     }
 
     /// What a session claimed.

@@ -128,13 +128,20 @@ fn an_export_answers_as_the_vault_does() {
     let sums = &answers.iter().rfind(|(asked, _)| *asked == format!("--grant {root}")).unwrap().1[0];
     assert_eq!(sums["denied"], 1, "{sums}");
     // Of nobody whom the ledger knows: a slip is no answer.
-    for stranger in
-        ["--grant gr_00000000000000000000000000000000", &format!("--key {}", "SHA256:".to_owned() + &"A".repeat(43))]
-    {
+    for stranger in [
+        "--grant gr_00000000000000000000000000000000".to_owned(),
+        format!("--key SHA256:{}", "A".repeat(43)),
+        format!("--session {}", "0".repeat(64)),
+        format!("--session {} --vendor labelco", "0".repeat(64)),
+    ] {
         for source in ["acme", "./acme-ledger/"] {
             shell.run(&format!("strongroom --home lab audit exposure {source} {stranger}")).fails(3, "NOT_FOUND");
         }
     }
+    // Of a session that was opened, if by somebody else, it is one.
+    let of_lab = sessions.iter().find(|line| line["entry"]["actor"]["role"] == "admin").unwrap();
+    let of_lab = of_lab["entry"]["session"].as_str().unwrap().to_owned();
+    shell.run(&format!("strongroom --home lab audit exposure acme --vendor labelco --session {of_lab}")).ok();
     shell.run("strongroom --home lab audit exposure acme --vendor labelco --since 1h --until 2h").fails(2, "USAGE");
     shell.run("strongroom --home lab audit exposure acme --vendor labelco --since 2100-01-01").fails(2, "USAGE");
 

@@ -170,14 +170,21 @@ impl Fold {
         self.whose.stranger(&self.roster)
     }
 
+    /// Who is asked about and that no entry told of, now that all were fed.
+    pub fn missing(&self) -> Option<Stranger> {
+        self.whose.missing_session()
+    }
+
     /// What has to be fed to it: with all else it comes to the same.
     pub fn needs(&self) -> Needs {
         let (doers, is_whole) = self.whose.doers(&self.roster, self.charges.watched());
         let mut needs = Needs { events: BTreeSet::new(), own: BTreeSet::new(), doers };
         needs.events.extend([Event::ObjectPut, Event::ObjectRekeyed, Event::ObjectDeleted]);
         needs.own.insert(Event::Denied);
-        // What was claimed counts for the releases of a session alone, which is of one key.
-        if is_whole { &mut needs.own } else { &mut needs.events }.insert(Event::SessionOpen);
+        // What was claimed counts for the releases of a session alone, which is of one key. Whether a session that is asked about was
+        // opened at all, by anybody, all openings tell.
+        if is_whole && self.question.session.is_none() { &mut needs.own } else { &mut needs.events }
+            .insert(Event::SessionOpen);
         needs
     }
 
