@@ -4,8 +4,8 @@ use strongroom_client::{GetOptions, ObjectName};
 use strongroom_core::ids::Generation;
 use strongroom_core::reason::Reason;
 
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::name;
 use crate::range::ByteRange;
 use crate::receipts::ReceiptFlag;

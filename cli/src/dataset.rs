@@ -8,8 +8,8 @@ use strongroom_core::ids::DatasetId;
 use strongroom_core::names::{DatasetName, TenantName};
 use strongroom_core::reason::Reason;
 
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::name;
 use crate::output::{Row, confirm};
 

@@ -10,9 +10,9 @@ use strongroom_core::grant::Prefix;
 use strongroom_core::ids::{Generation, ObjectId};
 use strongroom_core::reason::Reason;
 
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
 use crate::folder::Folder;
+use crate::globals::Globals;
 use crate::name;
 use crate::progress::Progress;
 use crate::receipts::ReceiptFlag;

@@ -4,9 +4,9 @@ use clap::Subcommand;
 use serde::Serialize;
 use strongroom_core::identity::Fingerprint;
 
-use crate::args::Globals;
 use crate::connection::new_passphrase;
 use crate::exit::Outcome;
+use crate::globals::Globals;
 use crate::output::note;
 
 /// Make or show the identity of a home.

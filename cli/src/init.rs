@@ -7,9 +7,9 @@ use serde::Serialize;
 use strongroom_core::identity::Fingerprint;
 use strongroom_server::init::{InitOptions, init};
 
-use crate::args::Globals;
 use crate::connection::block_on;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::root::new::{Keeper, NewRootKey};
 
 /// Make a vault in a folder: its root key, vault key, configuration, and a home for its operator.

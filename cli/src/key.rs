@@ -13,8 +13,8 @@ use strongroom_client::shredding::Shreddable;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::names::{TenantName, VendorName};
 
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::name::{self, TenantOrPlace};
 use crate::output::{Row, confirm};
 use crate::when::Moment;

@@ -13,9 +13,9 @@ use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
 use crate::amount::counted;
-use crate::args::Globals;
 use crate::audit::source::Source;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::output::{Format, line, printable, write_json};
 use crate::progress::Progress;
 use crate::when;

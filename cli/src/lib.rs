@@ -14,6 +14,7 @@ pub mod demo;
 pub mod exit;
 pub mod folder;
 pub mod get;
+pub mod globals;
 pub mod grant;
 pub mod identity;
 pub mod incident;

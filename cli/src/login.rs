@@ -5,9 +5,9 @@ use strongroom_client::Connect;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::names::TenantName;
 
-use crate::args::Globals;
 use crate::connection::block_on;
 use crate::exit::Outcome;
+use crate::globals::Globals;
 use crate::output::note;
 
 /// Remember a vault in the home, and make an identity there if there is none.

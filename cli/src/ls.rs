@@ -6,9 +6,9 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use strongroom_client::{ListOptions, Listed, PrefixName, Vault};
 
-use crate::args::Globals;
 use crate::dataset;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::name::TenantOrPlace;
 use crate::output::{Format, write_json};
 use crate::stat::Shown;

@@ -10,9 +10,9 @@ use strongroom_core::reason::Reason;
 use strongroom_server::catalog::CatalogError;
 use strongroom_server::migrate::{MigrateError, Moved, Options, Stage, Told, migrate};
 
-use crate::args::Globals;
 use crate::connection::{block_on, passphrase};
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::progress::Progress;
 use crate::serve;
 

@@ -7,8 +7,8 @@ use strongroom_core::grant::{Limits, Network};
 use strongroom_core::names::TenantName;
 
 use crate::amount::Size;
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::grant::sentence::limit_words;
 use crate::when::Length;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::args::Globals;
+use crate::globals::Globals;
 use crate::output::Format;
 
 /// A bar that counts bytes, or objects; or nothing, where nobody looks. Clones move the same bar.

@@ -11,8 +11,8 @@ use strongroom_client::{Entries, Vault};
 use strongroom_core::ids::Index;
 use strongroom_core::names::TenantName;
 
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::output::note;
 
 /// How receipts end, by custom.

@@ -14,10 +14,10 @@ use strongroom_core::reason::Reason;
 use strongroom_server::recover::{RecoverError, Recovery, open_blobs};
 
 use crate::amount::{Size, counted};
-use crate::args::Globals;
 use crate::connection::passphrase;
 use crate::exit::{Failure, Outcome};
 use crate::folder::Folder;
+use crate::globals::Globals;
 use crate::name;
 use crate::output::{note, printable};
 use crate::progress::Progress;

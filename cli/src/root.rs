@@ -11,8 +11,8 @@ use strongroom_server::control::ask::{ask, health};
 use strongroom_server::control::{Answer, Phase, Request, RootProgress};
 use strongroom_server::keys::root::need;
 
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::progress::Progress;
 use crate::unlock::failure;
 use new::{Keeper, NewRootKey};

@@ -14,9 +14,9 @@ use strongroom_server::keys::KeyError;
 use strongroom_server::{Error, Options, Server, init, process};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::Globals;
 use crate::connection::{Interrupts, interrupted};
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::output::note;
 use crate::root::new::put_down;
 

@@ -6,8 +6,8 @@ use strongroom_client::{Error, GetOptions, ObjectInfo, ObjectName, Reason, Vault
 use strongroom_core::ids::{Digest, Generation, ObjectId};
 
 use crate::amount::Size;
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::{name, when};
 
 /// Show an object's size, generation, time and content root. Makes no entry in the ledger.

@@ -7,8 +7,8 @@ use strongroom_core::identity::Fingerprint;
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::output::Row;
 
 /// Create, list and freeze tenants.

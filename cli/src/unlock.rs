@@ -8,8 +8,8 @@ use strongroom_server::control::ask::{AskError, ask, health};
 use strongroom_server::control::{Phase, Request};
 use strongroom_server::keys::root::need;
 
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::root::new as root;
 
 /// Unlock a server that was started locked: give it the root key's passphrase, or the token's PIN.

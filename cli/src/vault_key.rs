@@ -8,9 +8,9 @@ use strongroom_core::identity::Fingerprint;
 use strongroom_server::keys::vault::VaultFile;
 use strongroom_server::vault_key::rotate_vault_key;
 
-use crate::args::Globals;
 use crate::connection::block_on;
 use crate::exit::Outcome;
+use crate::globals::Globals;
 use crate::output::confirm;
 use crate::root::new as root;
 use crate::serve::failure;

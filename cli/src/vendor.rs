@@ -11,8 +11,8 @@ use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::VendorId;
 use strongroom_core::names::{TenantName, VendorName};
 
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::name;
 use crate::name::short_key;
 use crate::output::{Row, confirm};

@@ -6,8 +6,8 @@ use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{Millis, SessionId};
 use strongroom_core::names::{DatasetName, VendorName};
 
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::grant::short_grant;
 use crate::name::short_key;
 use crate::output::printable;

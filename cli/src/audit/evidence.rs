@@ -13,8 +13,8 @@ use strongroom_core::reason::Reason;
 
 use super::asked::Asked;
 use super::source::Source;
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::output::note;
 use crate::when;
 

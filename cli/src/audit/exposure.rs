@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use super::asked::Asked;
 use super::page;
 use super::source::Source;
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::output::{Format, note, write_json, write_table};
 use crate::when;
 

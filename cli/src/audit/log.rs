@@ -13,10 +13,10 @@ use strongroom_core::ids::Index;
 use strongroom_core::ledger::entry::{Entry, Event, Outcome as Done, Private};
 use strongroom_core::names::{DatasetName, ObjectPath, TenantName, VendorName};
 
-use crate::args::Globals;
 use crate::audit::line;
 use crate::audit::names::Names;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::output::{Format, note, write_json};
 use crate::when;
 use crate::when::Moment;

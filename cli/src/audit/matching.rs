@@ -19,9 +19,9 @@ use strongroom_core::reason::Reason;
 
 use self::found::Found;
 use crate::amount::{Size, counted};
-use crate::args::Globals;
 use crate::audit::source::Ledger;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::grant::short_grant;
 use crate::name;
 use crate::name::short_key;

@@ -12,8 +12,8 @@ use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
 use crate::amount::{Size, counted};
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::grant::short_grant;
 use crate::name::short_key;
 use crate::output::{Format, note, printable, write_json};

@@ -22,8 +22,8 @@ mod watch;
 
 use clap::Subcommand;
 
-use crate::args::Globals;
 use crate::exit::Outcome;
+use crate::globals::Globals;
 
 pub use line::line;
 

@@ -6,8 +6,8 @@ use serde::Serialize;
 use strongroom_core::ids::Index;
 use strongroom_core::names::TenantName;
 
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 
 /// The flags of `audit prove`.
 #[derive(Debug, clap::Args)]

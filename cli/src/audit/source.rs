@@ -26,9 +26,9 @@ use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
 use super::evidence::question_of;
-use crate::args::Globals;
 use crate::connection::block_on;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::progress::Progress;
 use folder::{Folder, no_ledger, not_answered};
 

@@ -15,10 +15,10 @@ use strongroom_core::ledger::checkpoint::Checkpoint;
 use strongroom_core::ledger::entry::Event;
 use strongroom_core::names::TenantName;
 
-use crate::args::Globals;
 use crate::audit::log::{About, event, write};
 use crate::audit::names::Names;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::output::Format;
 use crate::when::{self, Moment};
 

@@ -14,10 +14,10 @@ use strongroom_core::ledger::verify::{
 };
 use strongroom_core::reason::Reason;
 
-use crate::args::Globals;
 use crate::audit::exported::Exported;
 use crate::audit::{evidence, receipt, snapshot};
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::incident::EVIDENCE;
 use crate::progress::Progress;
 use crate::when;

@@ -16,9 +16,9 @@ use std::time::Instant;
 
 use strongroom_core::reason::Reason;
 
-use crate::args::Globals;
 use crate::connection::interrupted;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use stage::Stage;
 use tell::Tell;
 

@@ -6,8 +6,8 @@ use strongroom_client::{Action, ObjectName, Vault};
 use strongroom_core::identity::Fingerprint;
 
 use super::Shown;
-use crate::args::Globals;
 use crate::exit::Outcome;
+use crate::globals::Globals;
 use crate::name;
 use crate::output::printable;
 

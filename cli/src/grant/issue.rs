@@ -8,8 +8,8 @@ use strongroom_core::ids::{GrantId, Millis};
 use strongroom_core::names::TenantName;
 
 use crate::amount::Size;
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::name;
 use crate::name::Grantee;
 use crate::when;

@@ -9,8 +9,8 @@ use strongroom_core::ids::{GrantId, Millis};
 use strongroom_core::names::TenantName;
 
 use super::{Left, Shown};
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::name;
 use crate::output::Row;
 use crate::when::{self, Length, Moment};

@@ -15,8 +15,8 @@ use strongroom_core::names::{DatasetName, TenantName};
 use strongroom_core::reason::Reason;
 
 use crate::amount::{Size, counted};
-use crate::args::Globals;
 use crate::exit::Outcome;
+use crate::globals::Globals;
 use crate::name::short_key;
 use crate::output::Row;
 use crate::when;

@@ -25,13 +25,13 @@ use strongroom_core::ids::{IncidentId, Index, Millis};
 use strongroom_core::reason::Reason;
 
 use super::answer::{self, Answer, Stopped};
-use crate::args::Globals;
 use crate::audit::asked;
 use crate::audit::evidence::{Found, Gathered, find, gather, write};
 use crate::audit::exposure::Told;
 use crate::audit::page;
 use crate::audit::source::Ledger;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::name;
 use crate::output::{Format, line, note, write_json};
 use crate::private;

@@ -14,9 +14,9 @@ use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
 use crate::amount::counted;
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
 use crate::folder::{Folder, Pending};
+use crate::globals::Globals;
 use crate::output::{note, printable};
 use crate::progress::Progress;
 

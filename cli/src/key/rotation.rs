@@ -12,8 +12,8 @@ use strongroom_core::reason::Reason;
 
 use super::shred;
 use crate::amount::counted;
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::progress::Progress;
 use crate::when;
 

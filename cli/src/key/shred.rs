@@ -10,8 +10,8 @@ use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
 use crate::amount::counted;
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::output::{confirm_by_name, note, printable};
 use crate::progress::Progress;
 use crate::when;

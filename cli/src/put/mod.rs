@@ -17,8 +17,8 @@ use strongroom_core::ids::Generation;
 use strongroom_core::reason::Reason;
 
 use crate::amount::{Size, counted};
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::name;
 use crate::output::{Format, line, note};
 use crate::progress::Progress;

@@ -15,8 +15,8 @@ use strongroom_core::reason::Reason;
 
 use super::archive::{CHECKPOINT, ENTRIES, LOG_KEYS, PRIVATE, PROOFS, README, REPORT};
 use crate::amount::{Size, counted};
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 
 /// The longest report that is read.
 const MAX_REPORT: u64 = 1 << 30;

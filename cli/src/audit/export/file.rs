@@ -21,11 +21,11 @@ use super::jsonl::JsonLines;
 use super::ocsf::Ocsf;
 use super::parquet::Parquet;
 use super::told::{EntryWriter, Told};
-use crate::args::Globals;
 use crate::audit::names::Names;
 use crate::audit::source::Source;
 use crate::exit::{Failure, Outcome};
 use crate::folder::{Pending, pending};
+use crate::globals::Globals;
 use crate::output::note;
 use crate::progress::Progress;
 

@@ -14,9 +14,9 @@ use strongroom_core::ledger::verify::{CHECKPOINT, LOG_KEYS, LogFiles, WITNESSES}
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
-use crate::args::Globals;
 use crate::audit::exported::Exported;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::output::note;
 use crate::progress::Progress;
 use crate::when;

@@ -11,9 +11,9 @@ mod told;
 
 use std::path::PathBuf;
 
-use crate::args::Globals;
 use crate::audit::source::Source;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 
 pub(crate) use folder::keys_of;
 

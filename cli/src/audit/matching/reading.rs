@@ -11,8 +11,8 @@ use strongroom_core::audit::matching::{Cutter, Find, Job, Sample};
 use tokio::task::JoinHandle;
 
 use super::found::Found;
-use crate::args::Globals;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::progress::Progress;
 
 /// Small objects are looked through together, in about so many bytes.

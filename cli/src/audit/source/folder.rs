@@ -27,9 +27,9 @@ use strongroom_core::reason::Reason;
 
 use super::taken::{Bundle, Part, Taken, Taking};
 use super::{Shown, Signed};
-use crate::args::Globals;
 use crate::audit::exported::Exported;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::progress::Progress;
 
 /// Bundles that are checked before what was taken of them is written: memory holds that of so many.

@@ -22,10 +22,10 @@ use strongroom_core::ledger::checkpoint::VerifierKey;
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
-use crate::args::Globals;
 use crate::audit::log::write;
 use crate::audit::names::Names;
 use crate::exit::{Failure, Outcome};
+use crate::globals::Globals;
 use crate::output::note;
 use crate::progress::Progress;
 use chosen::Chosen;

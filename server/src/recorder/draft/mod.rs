@@ -8,16 +8,15 @@ mod delete;
 mod note;
 mod order;
 mod put;
+mod refuse;
 mod release;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use strongroom_core::grant::authority::takes_away;
 use strongroom_core::grant::{
-    Allowed, Authority, Grant, Held, Place, Principal, Refusal, Renewal, Request as Question, Standing, Tally, Usage,
-    decide,
+    Allowed, Authority, Grant, Held, Place, Refusal, Renewal, Request as Question, Standing, Tally, Usage, decide,
 };
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{DatasetId, Digest, GrantId, Index, Millis, NodeId, OrderId, SessionId};
@@ -27,18 +26,19 @@ use strongroom_core::reason::Reason;
 
 use super::RecordError;
 use super::attempt::{AcceptedCall, Attempt, Hidden, PutOutcome};
-use super::denials::{Denials, More};
+use super::denials::Denials;
 use super::gather::Known;
 use super::ledger::{Calls, Entered, Marks, State};
 use super::operators::Operators;
 use super::private::{Content, Part};
-use super::queue::{Waiting, words};
+use super::queue::Waiting;
 use crate::catalog::objects::ObjectWrites;
 use crate::catalog::requests::{RequestKey, RequestRow};
 use crate::catalog::shreds::NewShred;
 use crate::catalog::tenants::NewTenant;
 use crate::catalog::{AuthorityRow, LogKeyRow, PathRow, PathWrites};
 use crate::tenants::Tenant;
+use refuse::Refused;
 
 /// What became of an attempt.
 pub(super) enum Verdict {
@@ -135,17 +135,6 @@ pub(super) struct Draft<'a> {
     blobs: BTreeMap<&'a str, u64>,
     marks: Marks,
     writes: Writes,
-}
-
-/// Who is refused what.
-struct Refused<'a> {
-    key: Fingerprint,
-    source: SocketAddr,
-    call: Option<&'a Arc<AcceptedCall>>,
-    grant: Option<GrantId>,
-    /// For orders: which, and the private part that holds it.
-    order: Option<(OrderId, &'a Part)>,
-    refusal: Refusal,
 }
 
 type Drafting<T> = Result<T, RecordError>;
@@ -409,6 +398,11 @@ impl<'a> Draft<'a> {
         content.write().map_err(|error| RecordError::Unavailable(error.to_string()))
     }
 
+    /// The private part of an entry of a call that another one has the words of.
+    fn later_part(&self, call: &AcceptedCall) -> Drafting<Part> {
+        self.part(Content::of_call(call, &call.caller.source.to_string()))
+    }
+
     /// The call's session has its entry before the call has one; the call is entered.
     fn enter(&mut self, call: &Arc<AcceptedCall>, refused_at: Option<Millis>) -> Drafting<()> {
         let session = &call.session;
@@ -428,49 +422,6 @@ impl<'a> Draft<'a> {
         }
         self.marks.calls.push((call.clone(), refused_at));
         Ok(())
-    }
-
-    /// Refuses, and records it if the key is known here and has not been refused too often lately.
-    fn deny(&mut self, refused: Refused<'_>) -> Drafting<Verdict> {
-        let Refused { key, source, call, grant, order, refusal } = refused;
-        let chain = self.chain(grant)?;
-        let holds = chain.first().is_some_and(|held| self.authority.is_holder(&held.grant.terms.holder, &key));
-        let named = chain.first().map(|held| held.grant.id);
-        let is_known = holds || self.authority.principal(&key) != Principal::Key || self.known.holders.contains(&key);
-        if !is_known || self.head.size().0 == 0 || !self.denials.admit(key, self.now, refusal.reason) {
-            return Ok(Verdict::Refused { refusal, index: None });
-        }
-        if let Some(call) = call {
-            self.enter(call, Some(self.now))?;
-        }
-        let source = source.to_string();
-        let of_call = call.map(|call| Content { call: words(call), ..Content::of_call(call, &source) });
-        let content = of_call.unwrap_or(Content { source: Some(&source), ..Content::default() });
-        let content = Content { detail: Some(&refusal.detail), ..content };
-        let part = match order {
-            Some((_, part)) => Part { bytes: part.bytes.clone(), hash: part.hash },
-            None => self.part(content)?,
-        };
-        let mut entry = match call {
-            Some(call) => self.call_entry(Event::Denied, call, named.into_iter().collect()),
-            None => Entry { grants: named.into_iter().collect(), ..self.entry(Event::Denied, self.actor(key)) },
-        };
-        entry.order = order.map(|(id, _)| id);
-        entry.outcome = Outcome::Denied;
-        entry.reason = Some(refusal.reason);
-        let index = self.append(entry, &part)?;
-        Ok(Verdict::Refused { refusal, index: Some(index) })
-    }
-
-    /// One entry for denials that had none of their own.
-    fn sum_up(&mut self, More { key, count, reason }: More) -> Drafting<()> {
-        let detail = format!("{count} more denials of this key within a minute");
-        let part = self.part(Content { detail: Some(&detail), ..Content::default() })?;
-        let mut entry = self.entry(Event::Denied, self.actor(key));
-        entry.outcome = Outcome::Denied;
-        entry.reason = Some(reason);
-        entry.count = count;
-        self.append(entry, &part).map(|_| ())
     }
 
     fn finish(mut self, verdicts: Vec<Verdict>) -> Drafted {

@@ -18,7 +18,7 @@ use crate::catalog::requests::RequestKey;
 use crate::catalog::uploads::UploadState;
 use crate::recorder::attempt::{NewObject, Put, PutOutcome, Visible};
 use crate::recorder::gather::KnownPut;
-use crate::recorder::private::{Content, Part};
+use crate::recorder::private::Part;
 use crate::recorder::request::Request;
 
 /// What is to become of an object if the call is allowed.
@@ -230,8 +230,7 @@ impl<'a> Draft<'a> {
                 match part.take() {
                     Some(part) => self.append(entry, part)?,
                     None => {
-                        let source = call.caller.source.to_string();
-                        let later = self.part(Content::of_call(call, &source))?;
+                        let later = self.later_part(call)?;
                         self.append(entry, &later)?
                     }
                 };

@@ -5,10 +5,10 @@ use strongroom_core::ids::{DatasetId, Index};
 use strongroom_core::ledger::{Entry, Event, ObjectRef, charge};
 use strongroom_core::reason::Reason;
 
-use super::{Draft, Drafting, Refused, Verdict};
+use super::{Draft, Drafting, Verdict};
 use crate::catalog::requests::RequestKey;
-use crate::recorder::attempt::{AcceptedCall, Release, ReleasePart};
-use crate::recorder::private::{Content, Part};
+use crate::recorder::attempt::{Release, ReleasePart};
+use crate::recorder::private::Part;
 use crate::recorder::request::{Had, Request};
 
 impl<'a> Draft<'a> {
@@ -49,8 +49,7 @@ impl<'a> Draft<'a> {
             index = Some(match part.take() {
                 Some(part) => self.append(entry, part)?,
                 None => {
-                    let source = call.caller.source.to_string();
-                    let later = self.part(Content::of_call(call, &source))?;
+                    let later = self.later_part(call)?;
                     self.append(entry, &later)?
                 }
             });
@@ -123,17 +122,6 @@ impl<'a> Draft<'a> {
             let slot = || self.known.slots.find(object.dataset, object.path.as_str());
             let hidden = |slot: usize| object.generation <= self.known.slots.all[slot].is.through;
             !there || (look && slot().is_some_and(hidden))
-        })
-    }
-
-    pub(super) fn refuse(&mut self, call: &std::sync::Arc<AcceptedCall>, refusal: Refusal) -> Drafting<Verdict> {
-        self.deny(Refused {
-            key: call.caller.key,
-            source: call.caller.source,
-            call: Some(call),
-            grant: call.grant(),
-            order: None,
-            refusal,
         })
     }
 }
