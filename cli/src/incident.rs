@@ -8,10 +8,12 @@ use serde::Serialize;
 use strongroom_client::incidents::IncidentInfo;
 use strongroom_core::audit::called::Called;
 use strongroom_core::ids::IncidentId;
+use strongroom_core::ledger::Event;
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
 use crate::amount::{Size, counted};
+use crate::audit::source::Source;
 use crate::exit::{Failure, Outcome};
 use crate::globals::Globals;
 use crate::name::short_key;
@@ -34,10 +36,12 @@ pub enum Incident {
     /// Show an incident, the orders that belong to it, and what was done for it: re-keyed, deleted, read.
     #[command(after_help = "\
 Examples:
-  strongroom incident show acme in_0af1…")]
+  strongroom incident show acme in_0af1…
+  strongroom incident show acme-ledger/ in_0af1…         # by an export of the ledger, without the vault")]
     Show {
-        /// The tenant.
-        tenant: TenantName,
+        /// The tenant, or the folder of an export.
+        #[arg(value_name = "TENANT|DIR")]
+        source: Source,
         /// The incident.
         #[arg(value_name = "in_…")]
         id: IncidentId,
@@ -45,10 +49,12 @@ Examples:
     /// List a tenant's incidents.
     #[command(after_help = "\
 Examples:
-  strongroom incident list acme")]
+  strongroom incident list acme
+  strongroom incident list acme-ledger/                   # by an export of the ledger")]
     List {
-        /// The tenant.
-        tenant: TenantName,
+        /// The tenant, or the folder of an export.
+        #[arg(value_name = "TENANT|DIR")]
+        source: Source,
     },
     /// Close an incident. It gives nothing back: `vendor resume` does.
     #[command(after_help = "\
@@ -170,9 +176,12 @@ impl Shown {
             (order.index, line(order.index, &order.time, order.event, by(&order.by), note))
         });
         let calls = self.calls.iter().flatten().map(|calls| {
-            let (objects, entries) = (counted(calls.objects, "object"), calls.entries);
-            let last = if entries > 1 { format!(", {entries} entries to {}", calls.last) } else { String::new() };
-            let more = format!("  {objects} ({}){last}", Size(calls.bytes));
+            let what = match calls.event == Event::Denied.name() {
+                true => counted(calls.entries, "refusal"),
+                false => format!("{} ({})", counted(calls.objects, "object"), Size(calls.bytes)),
+            };
+            let last = if calls.entries > 1 { format!(", the last is entry {}", calls.last) } else { String::new() };
+            let more = format!("  {what}{last}");
             (calls.first, line(calls.first, &calls.first_at, calls.event, by(&calls.by), more))
         });
         let mut lines: Vec<(u64, String)> = orders.chain(calls).collect();
@@ -200,29 +209,36 @@ impl Incident {
     /// # Errors
     /// The caller is no admin, or there is no such vendor or incident.
     pub fn run(self, globals: &Globals) -> Outcome {
-        globals.with_vault(async |vault| match self {
-            Self::Open(open) => open.run(globals, vault).await,
-            Self::List { tenant } => {
-                let all = vault.incidents(&tenant).await?;
+        match self {
+            Self::Open(open) => globals.with_vault(async |vault| open.run(globals, vault).await),
+            Self::List { source } => {
+                let all = source.read(globals, async |ledger| {
+                    let size = ledger.size_to_fold().await?;
+                    Ok(IncidentInfo::all(&ledger.roster(size).await?))
+                })?;
                 globals.output.list(&all.into_iter().map(Shown::from).collect::<Vec<_>>())
             }
-            Self::Show { tenant, id } => {
-                let found = vault.incidents(&tenant).await?.into_iter().find(|info| info.id == id);
-                let none = || {
-                    let detail = format!("there is no incident {id} in {tenant}");
-                    Failure::new(Reason::NotFound, detail, "strongroom incident list TENANT names them")
-                };
-                let found = found.ok_or_else(none)?;
-                let calls = vault.incident_calls(&tenant, &found).await?.into_iter().map(ShownCalls::from).collect();
-                globals.output.result(&Shown { calls: Some(calls), ..Shown::from(found) }, Shown::words)
+            Self::Show { source, id } => {
+                let shown = source.read(globals, async |ledger| {
+                    let size = ledger.size_to_fold().await?;
+                    let found = IncidentInfo::all(&ledger.roster(size).await?).into_iter().find(|info| info.id == id);
+                    let none = || {
+                        let detail = format!("the ledger tells of no incident {id}");
+                        Failure::new(Reason::NotFound, detail, "strongroom incident list TENANT names them")
+                    };
+                    let shown = Shown::from(found.ok_or_else(none)?);
+                    let calls = ledger.incident_calls(id, size).await?.into_iter().map(ShownCalls::from).collect();
+                    Ok(Shown { calls: Some(calls), ..shown })
+                })?;
+                globals.output.result(&shown, Shown::words)
             }
-            Self::Close { tenant, id, note } => {
+            Self::Close { tenant, id, note } => globals.with_vault(async |vault| {
                 let done = vault.close_incident(&tenant, id, note).await?;
                 let closed = Closed { incident: id, index: done.index.0, time: when::rfc3339(done.time) };
                 globals.output.result(&closed, |closed| {
                     format!("{} is closed (entry {}); its vendor stays as it is", closed.incident, closed.index)
                 })
-            }
-        })
+            }),
+        }
     }
 }

@@ -27,6 +27,19 @@ pub struct IncidentInfo {
     pub orders: Vec<Happening>,
 }
 
+impl IncidentInfo {
+    /// All that there are by a ledger's orders, closed ones too, in the order of their opening.
+    pub fn all(roster: &Roster) -> Vec<Self> {
+        let mut all: BTreeMap<Index, Self> = BTreeMap::new();
+        for (id, incident) in roster.incidents() {
+            let (incident, vendor) = (incident.clone(), roster.vendor_name(&incident.vendor).cloned());
+            let orders = roster.of_incident(*id);
+            all.insert(incident.opened.index, Self { id: *id, incident, vendor, orders });
+        }
+        all.into_values().collect()
+    }
+}
+
 impl Vault {
     /// Opens an incident about a vendor: `since` is from when on it may have been in somebody else's hands. It takes nothing away.
     /// To admins.
@@ -78,29 +91,22 @@ impl Vault {
     /// # Errors
     /// `OUT_OF_SCOPE` if the caller is no admin; `INTEGRITY` if what comes is no ledger.
     pub async fn incidents(&self, tenant: &TenantName) -> Result<Vec<IncidentInfo>> {
-        let roster = self.roster(tenant, None).await?;
-        let mut all: BTreeMap<Index, IncidentInfo> = BTreeMap::new();
-        for (id, incident) in roster.incidents() {
-            let (incident, vendor) = (incident.clone(), roster.vendor_name(&incident.vendor).cloned());
-            let orders = roster.of_incident(*id);
-            all.insert(incident.opened.index, IncidentInfo { id: *id, incident, vendor, orders });
-        }
-        Ok(all.into_values().collect())
+        Ok(IncidentInfo::all(&self.roster(tenant, None).await?))
     }
 
     /// What was done for an incident in calls that name it: re-keyed, deleted, read, put, refused; in the order of their first
-    /// entries. To admins.
+    /// entries, before an index. To admins.
     ///
     /// # Errors
-    /// `OUT_OF_SCOPE` if the caller is no admin.
-    pub async fn incident_calls(&self, tenant: &TenantName, info: &IncidentInfo) -> Result<Vec<Called>> {
-        let mut calls = Calls::new(info.id);
-        let query = Query {
-            from: info.incident.opened.index,
-            events: Calls::EVENTS.to_vec(),
-            incident: Some(info.id),
-            ..Query::default()
-        };
+    /// `NOT_FOUND` if there is no such incident; `OUT_OF_SCOPE` if the caller is no admin.
+    pub async fn incident_calls(
+        &self,
+        tenant: &TenantName,
+        incident: IncidentId,
+        to: Option<Index>,
+    ) -> Result<Vec<Called>> {
+        let mut calls = Calls::new(incident);
+        let query = Query { to, events: Calls::EVENTS.to_vec(), incident: Some(incident), ..Query::default() };
         let mut lines = self.query(tenant, query);
         while let Some(line) = lines.try_next().await? {
             calls.feed(&line.entry, line.private.as_ref());

@@ -13,10 +13,11 @@ use strongroom_client::Vault;
 use strongroom_client::audit::Query;
 use strongroom_client::log::Cover;
 use strongroom_core::audit::Stranger;
+use strongroom_core::audit::called::{Called, Calls};
 use strongroom_core::audit::exposure::{Fold, Question};
 use strongroom_core::audit::report::Report;
 use strongroom_core::audit::roster::Roster;
-use strongroom_core::ids::{Digest, Index, Millis};
+use strongroom_core::ids::{Digest, IncidentId, Index, Millis};
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
 use strongroom_core::ledger::extract::Needs;
 use strongroom_core::ledger::facts::Facts;
@@ -244,6 +245,21 @@ impl<'a> Ledger<'a> {
                 Ok(())
             }
             Self::Folder(folder) => folder.walk(size, events, each),
+        }
+    }
+
+    /// What was done for an incident in calls, in its first `size` entries.
+    pub(crate) async fn incident_calls(&mut self, incident: IncidentId, size: Index) -> Outcome<Vec<Called>> {
+        match self {
+            Self::Vault { vault, tenant, .. } => Ok(vault.incident_calls(tenant, incident, Some(size)).await?),
+            Self::Folder(folder) => {
+                let mut calls = Calls::new(incident);
+                folder.walk(size, &Calls::EVENTS, |shown| {
+                    calls.feed(&shown.entry, shown.private.as_ref());
+                    Ok(())
+                })?;
+                Ok(calls.finish())
+            }
         }
     }
 

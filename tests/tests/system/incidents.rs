@@ -297,6 +297,20 @@ fn exactly_what_was_exposed_gets_new_keys() {
     let deleted = calls.iter().find(|calls| calls["event"] == "object.deleted").unwrap();
     assert_eq!((&deleted["entries"], &deleted["objects"]), (&1.into(), &1.into()), "{deleted}");
     assert!(!calls.iter().any(|calls| calls["event"] == "denied"), "what named another: {calls:?}");
+    // An export of the ledger tells the same, without a vault.
+    shell.run("strongroom --home lab audit export acme -o acme-ledger/").ok();
+    for verb in ["list", "show"] {
+        let id = if verb == "show" { &incident[..] } else { "" };
+        let told = |shell: &mut Shell, home: &str, source: &str| {
+            shell
+                .run(&format!("strongroom --home {home} incident {verb} {source} {id} --output json"))
+                .ok()
+                .text()
+                .to_owned()
+        };
+        assert_eq!(told(&mut shell, "lab", "acme"), told(&mut shell, "nobody", "./acme-ledger/"), "{verb}");
+    }
+    shell.run(&format!("strongroom --home nobody incident show ./acme-ledger/ {nothing}")).fails(3, "NOT_FOUND");
     let said = shell.run("strongroom --home lab audit exposure acme --vendor labelco --summary").ok();
     assert!(said.text().contains("1 overwritten, 1 deleted, 1 shredded"), "{}", said.text());
     shell.run(&format!("strongroom --home lab audit evidence acme --incident {incident} -o after.tar")).ok();
