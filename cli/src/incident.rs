@@ -2,22 +2,15 @@
 
 mod answer;
 mod open;
+mod shown;
 
 use clap::Subcommand;
 use serde::Serialize;
-use strongroom_client::incidents::IncidentInfo;
-use strongroom_core::audit::called::Called;
 use strongroom_core::ids::IncidentId;
-use strongroom_core::ledger::Event;
 use strongroom_core::names::TenantName;
-use strongroom_core::reason::Reason;
 
-use crate::amount::{Size, counted};
-use crate::audit::source::Source;
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::globals::Globals;
-use crate::name::short_key;
-use crate::output::{Row, printable};
 use crate::when;
 
 pub(crate) use answer::EVIDENCE;
@@ -34,28 +27,9 @@ pub enum Incident {
     /// again: each time is an incident of its own, and a vendor that is stopped stays so.
     Open(open::Open),
     /// Show an incident, the orders that belong to it, and what was done for it: re-keyed, deleted, read.
-    #[command(after_help = "\
-Examples:
-  strongroom incident show acme in_0af1…
-  strongroom incident show acme-ledger/ in_0af1…         # by an export of the ledger, without the vault")]
-    Show {
-        /// The tenant, or the folder of an export.
-        #[arg(value_name = "TENANT|DIR")]
-        source: Source,
-        /// The incident.
-        #[arg(value_name = "in_…")]
-        id: IncidentId,
-    },
+    Show(shown::Show),
     /// List a tenant's incidents.
-    #[command(after_help = "\
-Examples:
-  strongroom incident list acme
-  strongroom incident list acme-ledger/                   # by an export of the ledger")]
-    List {
-        /// The tenant, or the folder of an export.
-        #[arg(value_name = "TENANT|DIR")]
-        source: Source,
-    },
+    List(shown::List),
     /// Close an incident. It gives nothing back: `vendor resume` does.
     #[command(after_help = "\
 Examples:
@@ -70,130 +44,6 @@ Examples:
         #[arg(long)]
         note: Option<String>,
     },
-}
-
-/// An incident as programs get it, and as a row.
-#[derive(Debug, Serialize)]
-struct Shown {
-    incident: IncidentId,
-    vendor: String,
-    /// From when on the vendor is in doubt; null for all of time.
-    since: Option<String>,
-    opened: u64,
-    opened_at: String,
-    closed: Option<u64>,
-    note: Option<String>,
-    orders: Vec<ShownOrder>,
-    /// What was done in calls that name it; of `incident show` alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    calls: Option<Vec<ShownCalls>>,
-}
-
-#[derive(Debug, Serialize)]
-struct ShownOrder {
-    index: u64,
-    time: String,
-    event: &'static str,
-    by: String,
-    note: Option<String>,
-}
-
-/// What one key did in one way.
-#[derive(Debug, Serialize)]
-struct ShownCalls {
-    event: &'static str,
-    by: String,
-    entries: u64,
-    objects: u64,
-    bytes: u64,
-    first: u64,
-    first_at: String,
-    last: u64,
-    last_at: String,
-}
-
-impl From<Called> for ShownCalls {
-    fn from(called: Called) -> Self {
-        Self {
-            event: called.event.name(),
-            by: called.by.to_string(),
-            entries: called.entries,
-            objects: called.objects,
-            bytes: called.bytes,
-            first: called.first.index.0,
-            first_at: when::rfc3339(called.first.time),
-            last: called.last.index.0,
-            last_at: when::rfc3339(called.last.time),
-        }
-    }
-}
-
-impl From<IncidentInfo> for Shown {
-    fn from(info: IncidentInfo) -> Self {
-        let IncidentInfo { id, incident, vendor, orders } = info;
-        let order = |told: strongroom_core::audit::roster::Happening| ShownOrder {
-            index: told.at.index.0,
-            time: when::rfc3339(told.at.time),
-            event: told.event.name(),
-            by: told.by.to_string(),
-            note: told.note,
-        };
-        Self {
-            incident: id,
-            vendor: vendor.map_or_else(|| incident.vendor.to_string(), |name| name.to_string()),
-            since: incident.since.map(when::rfc3339),
-            opened: incident.opened.index.0,
-            opened_at: when::rfc3339(incident.opened.time),
-            closed: incident.closed.map(|at| at.index.0),
-            note: incident.note,
-            orders: orders.into_iter().map(order).collect(),
-            calls: None,
-        }
-    }
-}
-
-impl Row for Shown {
-    const HEADS: &'static [&'static str] = &["INCIDENT", "VENDOR", "OPENED (UTC)", "STATE", "NOTE"];
-
-    fn cells(&self) -> Vec<String> {
-        let state = self.closed.map_or_else(|| "open".to_owned(), |index| format!("closed (entry {index})"));
-        let note = self.note.as_deref().map(printable).unwrap_or_default();
-        vec![self.incident.to_string(), self.vendor.clone(), seconds(&self.opened_at), state, note]
-    }
-}
-
-impl Shown {
-    fn words(&self) -> String {
-        let since = self
-            .since
-            .as_deref()
-            .map_or_else(|| "all of time".to_owned(), |since| format!("since {} UTC", seconds(since)));
-        let mut text = format!("{}  {}  {}, in doubt: {since}", self.incident, self.vendor, self.cells()[3]);
-        let by = |key: &str| key.parse().map_or_else(|_| key.to_owned(), |key| short_key(&key));
-        let line = |index, time, event, by, more| format!("\n{index:>6}  {}  {event:<16}  {by}{more}", seconds(time));
-        let orders = self.orders.iter().map(|order| {
-            let note = order.note.as_deref().map(|note| format!("  ({})", printable(note))).unwrap_or_default();
-            (order.index, line(order.index, &order.time, order.event, by(&order.by), note))
-        });
-        let calls = self.calls.iter().flatten().map(|calls| {
-            let what = match calls.event == Event::Denied.name() {
-                true => counted(calls.entries, "refusal"),
-                false => format!("{} ({})", counted(calls.objects, "object"), Size(calls.bytes)),
-            };
-            let last = if calls.entries > 1 { format!(", the last is entry {}", calls.last) } else { String::new() };
-            let more = format!("  {what}{last}");
-            (calls.first, line(calls.first, &calls.first_at, calls.event, by(&calls.by), more))
-        });
-        let mut lines: Vec<(u64, String)> = orders.chain(calls).collect();
-        lines.sort_by_key(|(index, _)| *index);
-        lines.into_iter().for_each(|(_, line)| text.push_str(&line));
-        text
-    }
-}
-
-/// RFC 3339 without the T, the fraction and the zone: for people.
-fn seconds(time: &str) -> String {
-    time.get(..19).unwrap_or(time).replace('T', " ")
 }
 
 #[derive(Debug, Serialize)]
@@ -211,27 +61,8 @@ impl Incident {
     pub fn run(self, globals: &Globals) -> Outcome {
         match self {
             Self::Open(open) => globals.with_vault(async |vault| open.run(globals, vault).await),
-            Self::List { source } => {
-                let all = source.read(globals, async |ledger| {
-                    let size = ledger.size_to_fold().await?;
-                    Ok(IncidentInfo::all(&ledger.roster(size).await?))
-                })?;
-                globals.output.list(&all.into_iter().map(Shown::from).collect::<Vec<_>>())
-            }
-            Self::Show { source, id } => {
-                let shown = source.read(globals, async |ledger| {
-                    let size = ledger.size_to_fold().await?;
-                    let found = IncidentInfo::all(&ledger.roster(size).await?).into_iter().find(|info| info.id == id);
-                    let none = || {
-                        let detail = format!("the ledger tells of no incident {id}");
-                        Failure::new(Reason::NotFound, detail, "strongroom incident list TENANT names them")
-                    };
-                    let shown = Shown::from(found.ok_or_else(none)?);
-                    let calls = ledger.incident_calls(id, size).await?.into_iter().map(ShownCalls::from).collect();
-                    Ok(Shown { calls: Some(calls), ..shown })
-                })?;
-                globals.output.result(&shown, Shown::words)
-            }
+            Self::Show(show) => show.run(globals),
+            Self::List(list) => list.run(globals),
             Self::Close { tenant, id, note } => globals.with_vault(async |vault| {
                 let done = vault.close_incident(&tenant, id, note).await?;
                 let closed = Closed { incident: id, index: done.index.0, time: when::rfc3339(done.time) };

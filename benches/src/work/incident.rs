@@ -74,6 +74,12 @@ pub async fn run(setting: &Setting, releases: u64, one_in: u64, kept: Option<&Pa
 async fn incident(running: &Running, setting: &Setting) -> Result<()> {
     let identity = Identity::from_pem(&std::fs::read_to_string(running.folder().join("vendor.pem"))?)?;
     let vendor: VendorName = VENDOR.parse()?;
+    match running.lab.resume_vendor(&running.tenant, &vendor, None).await {
+        // A kept vault may have been left in the middle of one.
+        Ok(_) => println!("the vendor was suspended: it is resumed"),
+        Err(error) if error.reason() == Reason::PreconditionFailed => {}
+        Err(error) => return Err(error.into()),
+    }
     let (grant, _) = grant_to(running, &vendor).await?;
     let reader = Connect::to(&running.address, running.key, identity).open().await?;
     read(&reader, grant, 0).await?;
