@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use strongroom_core::reason::Reason;
 
-use crate::output::printable;
+use crate::printable::{note, printable};
 
 /// What a command's `main` comes to.
 pub type Outcome<T = ()> = Result<T, Failure>;
@@ -147,8 +147,8 @@ impl Failure {
         if self.silent {
             return ExitCode::SUCCESS;
         }
-        self.help.iter().for_each(|help| crate::output::note(help));
-        crate::output::note(&self.to_string());
+        self.help.iter().for_each(|help| note(help));
+        note(&self.to_string());
         ExitCode::from(self.exit as u8)
     }
 }

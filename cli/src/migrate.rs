@@ -13,8 +13,8 @@ use strongroom_server::migrate::{MigrateError, Moved, Options, Stage, Told, migr
 use crate::connection::{block_on, passphrase};
 use crate::exit::{Failure, Outcome};
 use crate::globals::Globals;
+use crate::not_serving;
 use crate::progress::Progress;
-use crate::serve;
 
 /// Copy a vault's catalog from its file to PostgreSQL, so that many machines can serve it.
 ///
@@ -166,7 +166,7 @@ fn failure(error: &MigrateError) -> Failure {
             "if a server works with the database, set [catalog] url to it and leave the file alone; else name an empty one"
         }
         MigrateError::Broken { .. } => "find out who changed it; nothing is served from the copy",
-        MigrateError::Server(error) => return serve::failure(error),
+        MigrateError::Server(error) => return not_serving::failure(error),
         MigrateError::Catalog(error) => match error {
             CatalogError::Served => "stop the server of this vault first",
             CatalogError::BeingCopied => "wait until the other copy has ended",

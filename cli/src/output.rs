@@ -3,12 +3,13 @@
 //! JSON is stable: keys are added, never renamed; times are RFC 3339 in UTC, sizes are bytes; a list is JSON Lines. Tables may
 //! change. Results go to stdout, everything said about them to stderr, so that a pipe never carries words.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
+
+pub use crate::printable::{note, printable};
 
 /// For whom the output is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -66,11 +67,6 @@ pub fn line(text: &str) -> Outcome {
     writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()).map_err(|error| Failure::stdio(&error))
 }
 
-/// One line on stderr. If that is closed there is nobody to tell.
-pub fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
 /// The rows under their heads, each column as wide as its widest cell, none padded at the end.
 fn table<R: Row>(rows: &[R]) -> String {
     let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
@@ -88,25 +84,6 @@ fn table<R: Row>(rows: &[R]) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Text of somebody else's on one line, with nothing in it that a terminal would act on.
-pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            '\n' | '\r' | '\t' => out.push(' '),
-            // Besides control characters: those that reorder what stands beside them (Unicode's bidirectional controls).
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                let _ = write!(out, "{}", char.escape_unicode());
-            }
-            char if char.is_control() => {
-                let _ = write!(out, "{}", char.escape_unicode());
-            }
-            char => out.push(char),
-        }
-    }
-    out
 }
 
 /// Asks a yes-or-no question, unless `yes` answers it.

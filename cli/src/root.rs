@@ -91,7 +91,7 @@ impl Root {
                     &folder,
                     strongroom_server::keys::root::folder::NEXT_FILE,
                 );
-                let next = next.map_err(|error| crate::serve::failure(&error.into()))?;
+                let next = next.map_err(|error| crate::not_serving::failure(&error.into()))?;
                 let secret = match next.as_ref().and_then(need) {
                     Some(need) => Some((&new::ask(need.words())?).into()),
                     None => None,

@@ -49,7 +49,7 @@ impl Unlock {
         let secret = match root::put_down(self.passphrase_file.as_deref())? {
             Some(secret) => secret,
             None => {
-                let config = Config::load(&self.folder).map_err(|error| crate::serve::failure(&error.into()))?;
+                let config = Config::load(&self.folder).map_err(|error| crate::not_serving::failure(&error.into()))?;
                 root::ask(need(&config.root).map_or("passphrase of the root key", |need| need.words()))?
             }
         };

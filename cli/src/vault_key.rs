@@ -11,9 +11,9 @@ use strongroom_server::vault_key::rotate_vault_key;
 use crate::connection::block_on;
 use crate::exit::Outcome;
 use crate::globals::Globals;
+use crate::not_serving::failure;
 use crate::output::confirm;
 use crate::root::new as root;
-use crate::serve::failure;
 
 /// The key that clients pin: show it, or have another one take its place.
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,7 @@
 //! Whatever changes authority is an order, signed here by the caller's identity for one ledger: the vault can carry it out or
 //! not, but cannot make one. An order is sent again with the same bytes if the answer is lost, since a ledger accepts it once.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{IncidentId, Index, Millis, NodeId, OrderId, TenantId, VaultId, VendorId};
@@ -23,6 +23,7 @@ use strongroom_proto::v1::vault_client::VaultClient;
 use strongroom_proto::v1::vendors_client::VendorsClient;
 use tonic::transport::Channel;
 
+use crate::clock::now;
 use crate::connect::{Vault, answered};
 use crate::draw::request_id;
 use crate::error::{Error, Result};
@@ -440,14 +441,6 @@ pub(crate) fn next_token(this: &str, next: String) -> Result<String> {
         return Err(Error::integrity("a page of a list leads to itself"));
     }
     Ok(next)
-}
-
-/// This machine's clock: how long an order may be held back is for its signer to say.
-#[allow(clippy::disallowed_methods, reason = "this crate's one place")]
-pub(crate) fn now() -> Result<Millis> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let since = since.map_err(|_| Error::new(Reason::Clock, "this machine's clock stands before 1970"))?;
-    u64::try_from(since.as_millis()).map(Millis).map_err(|_| Error::new(Reason::Clock, "this machine's clock is wrong"))
 }
 
 fn log_keys(tenant: &v1::Tenant) -> Result<Option<LogKeys>> {

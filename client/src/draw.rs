@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use strongroom_core::ids::{ObjectId, PutId, RequestId};
 use strongroom_core::keys::secret::{fill_random, random_bytes};
 
-use crate::admin::now;
+use crate::clock::now;
 use crate::error::{Error, Result};
 
 /// A fresh object id.

@@ -14,7 +14,8 @@ use strongroom_proto::v1;
 use strongroom_proto::v1::grants_client::GrantsClient;
 use tokio::time::Instant;
 
-use crate::admin::{OrderDone, next_token, now, optional, parse};
+use crate::admin::{OrderDone, next_token, optional, parse};
+use crate::clock::now;
 use crate::connect::Vault;
 use crate::error::{Error, Result};
 use crate::name::PrefixName;

@@ -71,6 +71,7 @@ pub mod admin;
 mod assembly;
 pub mod audit;
 mod batch;
+mod clock;
 mod connect;
 pub mod datasets;
 mod draw;

@@ -12,7 +12,8 @@ use strongroom_proto::v1;
 use strongroom_proto::v1::keys_client::KeysClient;
 use tonic::Streaming;
 
-use crate::admin::{OrderDone, now};
+use crate::admin::OrderDone;
+use crate::clock::now;
 use crate::connect::Vault;
 use crate::error::{Error, Result};
 use crate::retry::Safety;

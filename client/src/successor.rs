@@ -13,7 +13,7 @@ use strongroom_core::keys::secret::random_bytes;
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
-use crate::admin::now;
+use crate::clock::now;
 use crate::connect::Vault;
 use crate::draw::request_id;
 use crate::error::{Error, Result};

@@ -12,7 +12,7 @@ use strongroom_core::ids::GrantId;
 use strongroom_core::reason::Reason;
 
 use super::asked::{Asked, place, time, who};
-use super::exposure::vendor;
+use super::exposure::told::vendor;
 use super::source::Source;
 use crate::amount::{Size, counted};
 use crate::exit::{Failure, Outcome};
@@ -59,7 +59,8 @@ impl Blast {
     /// The caller is no admin of the tenant; there is no such vendor; no grant bounds them; they could take more than was allowed.
     pub fn run(self, globals: &Globals) -> Outcome {
         let now = when::now();
-        let report = self.source.report(globals, self.asked.question(globals, now)?, when::millis(now))?;
+        let report =
+            super::answered::report(&self.source, globals, self.asked.question(globals, now)?, when::millis(now))?;
         let Some(blast) = &report.blast else {
             let advice = "ask about a vendor, a worker, a key or a grant";
             return Err(Failure::usage("an admin's key and a session are bound by no grant", advice));
@@ -182,7 +183,7 @@ impl Row for TheirReach {
         };
         let mut held = bound.to_owned();
         if !self.sources.is_empty() {
-            held += &format!(", only from {}", super::exposure::shorten(&self.sources));
+            held += &format!(", only from {}", super::exposure::told::shorten(&self.sources));
         }
         // RFC 3339 without the T, the fraction and the zone: a row is for people.
         let short = |time: &str| time.get(..19).unwrap_or(time).replace('T', " ");

@@ -6,17 +6,14 @@ mod gather;
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-use strongroom_core::audit::Question;
-use strongroom_core::ids::IncidentId;
-use strongroom_core::reason::Reason;
-
+use super::answered::question_of;
 use super::asked::Asked;
 use super::source::Source;
 use crate::exit::{Failure, Outcome};
 use crate::globals::Globals;
 use crate::output::note;
 use crate::when;
+use serde::Serialize;
 
 pub(crate) use archive::{Recipient, write};
 pub(crate) use check::{is_archive, verify};
@@ -97,40 +94,4 @@ impl Evidence {
             })
         })
     }
-}
-
-/// The question that is asked: about an incident, if one is named, and nothing else then.
-pub(crate) async fn question_of(
-    ledger: &mut super::source::Ledger<'_>,
-    globals: &Globals,
-    question: Question,
-    size: strongroom_core::ids::Index,
-) -> Outcome<Question> {
-    match globals.incident {
-        Some(_) if question != Question::default() => {
-            Err(Failure::usage("an incident says about whom, and since when", "leave the other flags out"))
-        }
-        // About its vendor, since that is in doubt.
-        Some(incident) => of_incident(ledger, incident, size).await,
-        None => Ok(question),
-    }
-}
-
-/// The question that an incident asks.
-pub(crate) async fn of_incident(
-    ledger: &mut super::source::Ledger<'_>,
-    incident: IncidentId,
-    size: strongroom_core::ids::Index,
-) -> Outcome<Question> {
-    let roster = ledger.roster(size).await?;
-    let none = || {
-        Failure::new(
-            Reason::NotFound,
-            format!("no such incident: {incident}"),
-            "strongroom incident list TENANT names them",
-        )
-    };
-    let known = roster.incidents().get(&incident).ok_or_else(none)?;
-    let vendor = roster.vendor_name(&known.vendor).cloned().ok_or_else(none)?;
-    Ok(Question { vendor: Some(vendor), since: known.since, ..Question::default() })
 }

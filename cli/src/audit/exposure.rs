@@ -1,11 +1,12 @@
 //! `audit exposure`: what somebody had, in ten lines and object by object.
 
-mod summary;
-mod told;
+pub(crate) mod summary;
+pub(crate) mod told;
 
 use std::io::Write;
 use std::path::PathBuf;
 
+use super::answered::report;
 use super::asked::Asked;
 use super::page;
 use super::source::Source;
@@ -14,11 +15,8 @@ use crate::globals::Globals;
 use crate::output::{Format, note, write_json, write_table};
 use crate::when;
 
-pub(crate) use summary::{claimed, erased_words, live_words, read_words, summary};
-pub(crate) use told::{Sums, Told, segments, standing, vendor};
-
-/// How many keys, addresses and grants the summary names before it counts the rest.
-pub(crate) const NAMED: usize = 5;
+pub(crate) use summary::summary;
+pub(crate) use told::{Sums, Told};
 
 /// The flags of `audit exposure`.
 #[derive(Debug, clap::Args)]
@@ -62,7 +60,7 @@ impl Exposure {
     /// The caller is no admin of the tenant; the folder holds no ledger; there is no such vendor.
     pub fn run(self, globals: &Globals) -> Outcome {
         let now = when::now();
-        let report = self.source.report(globals, self.asked.question(globals, now)?, when::millis(now))?;
+        let report = report(&self.source, globals, self.asked.question(globals, now)?, when::millis(now))?;
         if let Some(path) = &self.html {
             page::save(path, &report)?;
         }
@@ -86,13 +84,5 @@ impl Exposure {
             }
         };
         written.and_then(|()| out.flush()).map_err(|error| Failure::stdio(&error))
-    }
-}
-
-/// The first few, and how many more.
-pub(crate) fn shorten(all: &[String]) -> String {
-    match all.get(..NAMED) {
-        Some(first) if all.len() > NAMED => format!("{} and {} more", first.join(", "), all.len() - NAMED),
-        _ => all.join(", "),
     }
 }

@@ -1,5 +1,6 @@
 //! The ledger, read, and copied to be verified.
 
+pub(crate) mod answered;
 pub(crate) mod asked;
 mod blast;
 pub(crate) mod evidence;

@@ -15,9 +15,8 @@ use strongroom_client::log::Cover;
 use strongroom_core::audit::Stranger;
 use strongroom_core::audit::called::{Called, Calls};
 use strongroom_core::audit::exposure::{Fold, Question};
-use strongroom_core::audit::report::Report;
 use strongroom_core::audit::roster::Roster;
-use strongroom_core::ids::{Digest, IncidentId, Index, Millis};
+use strongroom_core::ids::{Digest, IncidentId, Index};
 use strongroom_core::ledger::checkpoint::{Checkpoint, VerifierKey};
 use strongroom_core::ledger::extract::Needs;
 use strongroom_core::ledger::facts::Facts;
@@ -26,7 +25,6 @@ use strongroom_core::ledger::{Entry, Event, Private};
 use strongroom_core::names::TenantName;
 use strongroom_core::reason::Reason;
 
-use super::evidence::question_of;
 use crate::connection::block_on;
 use crate::exit::{Failure, Outcome};
 use crate::globals::Globals;
@@ -55,18 +53,6 @@ impl FromStr for Source {
 }
 
 impl Source {
-    /// The answer; grants are told as they stand at `now`.
-    ///
-    /// # Errors
-    /// The caller is no admin of the tenant; the folder holds no ledger; there is no such vendor.
-    pub(crate) fn report(&self, globals: &Globals, question: Question, now: Millis) -> Outcome<Report> {
-        self.read(globals, async |ledger| {
-            let size = ledger.size_to_fold().await?;
-            let question = question_of(ledger, globals, question, size).await?;
-            Ok(ledger.fold(question, size, Purpose::Answer).await?.report(size, now))
-        })
-    }
-
     /// Does something with the ledger.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Everything is real: a server in this process on a free port of this machine, TLS, the SDK on both sides, a vault on this disk.
 //! Every number that is printed was measured in this run.
 
+mod cast;
 mod data;
 mod sample;
 mod search;

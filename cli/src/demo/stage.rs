@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::exit::{Failure, Outcome};
-use crate::serve;
+use crate::not_serving;
 
 /// A running server with its vault.
 pub(crate) struct Stage {
@@ -37,8 +37,8 @@ impl Stage {
             Failure::new(error.reason(), error.to_string(), "name a new folder with --keep, or leave it out")
         })?;
         let options = Options { listen: Some(free), ..Options::default() };
-        let server = Server::open(&vault, options).await.map_err(|error| serve::failure(&error))?;
-        let server = server.listen().await.map_err(|error| serve::failure(&error))?;
+        let server = Server::open(&vault, options).await.map_err(|error| not_serving::failure(&error))?;
+        let server = server.listen().await.map_err(|error| not_serving::failure(&error))?;
         let address = server.address();
         announce(&vault, address, made.vault_key)
             .map_err(|error| Failure::new(error.reason(), error.to_string(), "look at the folder's permissions"))?;
@@ -93,6 +93,6 @@ impl Stage {
     pub(crate) async fn strike(self) -> Outcome {
         let _ = self.stop.send(());
         let ended = |error: tokio::task::JoinError| Failure::stdio(&std::io::Error::other(error));
-        self.server.await.map_err(ended)?.map_err(|error| serve::failure(&error))
+        self.server.await.map_err(ended)?.map_err(|error| not_serving::failure(&error))
     }
 }

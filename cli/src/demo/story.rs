@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
 use strongroom_client::audit::Query;
-use strongroom_client::{Body, DatasetRef, GetOptions, ObjectName, PutOptions, Vault};
+use strongroom_client::{Body, DatasetRef, GetOptions, PutOptions};
 use strongroom_core::grant::{Action, Holder, Limits, Part, Prefix, Scope, Terms};
 use strongroom_core::identity::sha256;
 use strongroom_core::ids::{GrantId, Index, VendorId};
 use strongroom_core::ledger::entry::Event;
-use strongroom_core::names::{ObjectPath, TenantName, VendorName};
+use strongroom_core::names::{ObjectPath, TenantName};
 use strongroom_core::reason::Reason;
 
+use super::cast::Cast;
 use super::data::{Items, Probes, Transcript};
 use super::sample::Text;
 use super::search::search;
@@ -34,18 +35,6 @@ const TRANSCRIPT: u64 = 256 * 1024 * 1024;
 const WINDOW: u64 = 64 * 1024 * 1024;
 /// How long a stream may go on after its vendor was suspended.
 const CUT_WITHIN: Duration = Duration::from_secs(5);
-
-/// Who and what the story is about.
-pub(super) struct Cast<'a> {
-    pub(super) tenant: TenantName,
-    pub(super) dataset: DatasetRef,
-    pub(super) vendor: VendorName,
-    transcript: ObjectName,
-    pub(super) items: &'a Items,
-    pub(super) lab: Vault,
-    pub(super) labelco: Vault,
-    pub(super) globals: &'a Globals,
-}
 
 /// What the vendor must get, and nothing else: the SHA-256 of each item.
 type Stored = BTreeMap<ObjectPath, [u8; 32]>;

@@ -9,8 +9,8 @@ use strongroom_core::ids::{GrantId, Millis};
 use strongroom_core::names::ObjectPath;
 use strongroom_core::reason::Reason;
 
+use super::cast::Cast;
 use super::stage::Stage;
-use super::story::Cast;
 use super::tell::Tell;
 use crate::amount::{Size, counted};
 use crate::exit::{Failure, Outcome};

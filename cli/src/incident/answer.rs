@@ -9,7 +9,8 @@ use strongroom_core::audit::roster::{GrantStanding, Moment as Place};
 use strongroom_core::ids::{IncidentId, Index, Millis};
 
 use crate::amount::{Size, counted};
-use crate::audit::exposure::{claimed, erased_words, shorten, vendor};
+use crate::audit::exposure::summary::{claimed, erased_words};
+use crate::audit::exposure::told::{shorten, vendor};
 use crate::grant::short_grant;
 use crate::name::short_key;
 use crate::output::printable;

@@ -12,8 +12,8 @@ use strongroom_core::ids::{Generation, Index};
 use strongroom_core::names::{DatasetName, ObjectPath, TenantName, VendorName};
 
 use crate::amount::{Size, counted};
+use crate::audit::answered::of_incident;
 use crate::audit::asked;
-use crate::audit::evidence::of_incident;
 use crate::audit::source::{Ledger, Purpose};
 use crate::exit::{Failure, Outcome};
 use crate::globals::Globals;

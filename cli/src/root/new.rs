@@ -128,7 +128,7 @@ pub fn put_down(file: Option<&Path>) -> Outcome<Option<Secret>> {
 /// # Errors
 /// There is no vault, or nobody to ask.
 pub fn secret(folder: &Path, file: Option<&Path>) -> Outcome<Option<Secret>> {
-    let config = Config::load(folder).map_err(|error| crate::serve::failure(&error.into()))?;
+    let config = Config::load(folder).map_err(|error| crate::not_serving::failure(&error.into()))?;
     match (need(&config.root), put_down(file)?) {
         (None, _) => Ok(None),
         (Some(_), Some(secret)) => Ok(Some(secret)),

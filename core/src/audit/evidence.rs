@@ -16,30 +16,6 @@ pub(super) use selection::Done;
 pub use selection::{Keep, Selection};
 
 use super::exposure::Question;
-use super::report::Report;
-use crate::ids::VendorId;
-
-impl Report {
-    /// The report as it may be shown to others: without the folders of which nothing was released, and without the words of orders
-    /// that are about nobody in particular.
-    #[must_use]
-    pub fn for_others(mut self) -> Self {
-        self.exposure.folders.retain(|folder| folder.read_objects > 0);
-        for told in self.exposure.orders.iter_mut().filter(|told| told.vendor.is_none() && told.grant.is_none()) {
-            told.note = None;
-        }
-        let asked: Option<VendorId> = self
-            .exposure
-            .vendors
-            .iter()
-            .find(|(_, name)| Some(*name) == self.question.vendor.as_ref())
-            .map(|(id, _)| *id);
-        if asked.is_some() {
-            self.exposure.vendors.retain(|id, _| Some(*id) == asked);
-        }
-        self
-    }
-}
 
 impl Question {
     /// Whether evidence can be given for it: of who and when, not of where.

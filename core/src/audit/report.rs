@@ -8,7 +8,7 @@ use super::blast::Blast;
 use super::evidence::Selection;
 use super::exposure::{Exposure, Fold, Question};
 use super::roster::Incident;
-use crate::ids::{IncidentId, Index, Millis};
+use crate::ids::{IncidentId, Index, Millis, VendorId};
 
 /// What somebody had, and could take from now on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,6 +21,28 @@ pub struct Report {
     pub blast: Option<Blast>,
     /// The newest open incident about the vendor that is asked about.
     pub incident: Option<(IncidentId, Incident)>,
+}
+
+impl Report {
+    /// The report as it may be shown to others: without the folders of which nothing was released, and without the words of orders
+    /// that are about nobody in particular.
+    #[must_use]
+    pub fn for_others(mut self) -> Self {
+        self.exposure.folders.retain(|folder| folder.read_objects > 0);
+        for told in self.exposure.orders.iter_mut().filter(|told| told.vendor.is_none() && told.grant.is_none()) {
+            told.note = None;
+        }
+        let asked: Option<VendorId> = self
+            .exposure
+            .vendors
+            .iter()
+            .find(|(_, name)| Some(*name) == self.question.vendor.as_ref())
+            .map(|(id, _)| *id);
+        if asked.is_some() {
+            self.exposure.vendors.retain(|id, _| Some(*id) == asked);
+        }
+        self
+    }
 }
 
 impl Fold {

@@ -6,8 +6,7 @@ use strongroom_core::audit::Question;
 use strongroom_core::audit::exposure::{ByKey, Exposure, Totals};
 use strongroom_core::audit::roster::GrantStanding;
 
-use super::shorten;
-use super::told::{standing, vendor};
+use super::told::{shorten, standing, vendor};
 use crate::amount::{Size, counted};
 use crate::audit::asked::{place, time, who};
 use crate::grant::short_grant;

@@ -8,11 +8,13 @@ use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::{GrantId, VendorId};
 use strongroom_core::session::Claims;
 
-use super::shorten;
 use crate::amount::{Size, counted};
 use crate::name::short_key;
 use crate::output::{Row, printable};
 use crate::when;
+
+/// How many keys, addresses and grants the summary names before it counts the rest.
+const NAMED: usize = 5;
 
 /// Where and when, as programs get it.
 #[derive(Debug, Serialize)]
@@ -279,4 +281,12 @@ pub(crate) fn standing(standing: GrantStanding) -> &'static str {
 /// The name of a vendor, or its id.
 pub(crate) fn vendor(found: &Exposure, id: VendorId) -> String {
     found.vendors.get(&id).map_or_else(|| id.to_string(), ToString::to_string)
+}
+
+/// The first few, and how many more.
+pub(crate) fn shorten(all: &[String]) -> String {
+    match all.get(..NAMED) {
+        Some(first) if all.len() > NAMED => format!("{} and {} more", first.join(", "), all.len() - NAMED),
+        _ => all.join(", "),
+    }
 }

@@ -12,7 +12,7 @@ use strongroom_core::grant::Holder;
 use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::GrantId;
 
-use crate::audit::exposure::{segments, standing, vendor};
+use crate::audit::exposure::told::{segments, standing, vendor};
 use crate::grant::short_grant;
 use crate::name::short_key;
 
