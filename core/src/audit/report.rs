@@ -2,13 +2,16 @@
 //!
 //! Times are Unix milliseconds; whoever shows them to people puts them into words.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::blast::Blast;
 use super::evidence::Selection;
 use super::exposure::{Exposure, Fold, Question};
 use super::roster::Incident;
-use crate::ids::{IncidentId, Index, Millis, VendorId};
+use crate::identity::Fingerprint;
+use crate::ids::{IncidentId, Index, Millis};
 
 /// What somebody had, and could take from now on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,23 +27,21 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report as it may be shown to others: without the folders of which nothing was released, and without the words of orders
-    /// that are about nobody in particular.
+    /// The report as it may be shown to others: it tells of nobody but those who are asked about, of no place that they had nothing
+    /// of and were let into by no grant, and of orders that are about nobody in particular without their words.
     #[must_use]
-    pub fn for_others(mut self) -> Self {
-        self.exposure.folders.retain(|folder| folder.read_objects > 0);
-        for told in self.exposure.orders.iter_mut().filter(|told| told.vendor.is_none() && told.grant.is_none()) {
-            told.note = None;
+    pub fn for_others(mut self, selection: &Selection) -> Self {
+        let exposure = &mut self.exposure;
+        exposure.folders.retain(|folder| folder.read_objects > 0);
+        let keys: HashSet<Fingerprint> = exposure.keys.iter().map(|by| by.key).collect();
+        exposure.orders.retain(|told| selection.tells(told, &keys));
+        for told in &mut exposure.orders {
+            let is_anothers = told.incident.is_some_and(|incident| selection.is_anothers(&incident));
+            told.incident = told.incident.filter(|_| !is_anothers);
+            told.note = told.note.take().filter(|_| !is_anothers && (told.vendor.is_some() || told.grant.is_some()));
         }
-        let asked: Option<VendorId> = self
-            .exposure
-            .vendors
-            .iter()
-            .find(|(_, name)| Some(*name) == self.question.vendor.as_ref())
-            .map(|(id, _)| *id);
-        if asked.is_some() {
-            self.exposure.vendors.retain(|id, _| Some(*id) == asked);
-        }
+        exposure.vendors.retain(|id, _| selection.vendor() == Some(*id));
+        self.incident = self.incident.filter(|(incident, _)| !selection.is_anothers(incident));
         self
     }
 }

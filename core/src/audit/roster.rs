@@ -378,6 +378,15 @@ impl Roster {
         self.vendor_of.get(key).copied()
     }
 
+    /// The vendor that a grant was issued to, or the one above it that an admin issued.
+    pub(super) fn vendor_of_grant(&self, id: &GrantId) -> Option<VendorId> {
+        let root = self.grants.get(id)?.chain.last()?;
+        match self.grants.get(root)?.terms.as_ref()?.holder {
+            Holder::Vendor(vendor) => Some(vendor),
+            Holder::Key(key) => self.vendor_of(&key),
+        }
+    }
+
     /// Whether some vendor, admin or grant has or had this key, or may have: an order that would tell was erased.
     pub(super) fn may_know(&self, key: &Fingerprint) -> bool {
         let has = |known: &Known| {

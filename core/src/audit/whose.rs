@@ -123,6 +123,11 @@ impl Whose {
         self.key
     }
 
+    /// The grant that is asked about.
+    pub(super) fn grant(&self) -> Option<GrantId> {
+        self.grant
+    }
+
     /// The worker that is asked about.
     pub(super) fn worker(&self) -> Option<Fingerprint> {
         self.sides.iter().find_map(|side| match side.who {

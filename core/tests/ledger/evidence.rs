@@ -116,6 +116,8 @@ fn affair() -> Story {
     let stop = l.sign_in(&admin, Instruction::SuspendVendor { vendor: story.vendor, note: None }, incident);
     l.order_entry(stop);
     l.order(Instruction::SuspendVendor { vendor: rival, note: Some("rival too".into()) });
+    l.dataset("theirs-alone");
+    l.order(Instruction::FreezeDataset { name: "theirs-alone".parse().unwrap(), note: Some("rival's".into()) });
     let _ = l.accepted();
     story
 }
@@ -134,7 +136,8 @@ fn an_archive_is_about_one_party_and_holds_by_itself() {
     assert_eq!((proven.releases, proven.repeats, proven.objects, proven.unasked), (2, 1, 2, 0));
     assert_eq!((proven.bytes, proven.bytes_total), (SMALL - SEGMENT + 100, SMALL - SEGMENT + 105));
     let text: Vec<u8> = lines.iter().flat_map(|line| [&line.public[..], &line.private[..]].concat()).collect();
-    let text = String::from_utf8(text).unwrap() + &serde_json::to_string(&report.clone().for_others()).unwrap();
+    let text =
+        String::from_utf8(text).unwrap() + &serde_json::to_string(&report.clone().for_others(&selection)).unwrap();
     let rival =
         l.records.iter().find(|record| record.entry.event == Event::Release).unwrap().entry.actor.key.to_string();
     for word in ["rival", "theirs", &rival] {
@@ -148,6 +151,23 @@ fn an_archive_is_about_one_party_and_holds_by_itself() {
     let orders: Vec<_> =
         report.exposure.orders.iter().filter(|told| told.incident == Some(incident)).map(|told| told.event).collect();
     assert_eq!(orders, [Event::IncidentOpened, Event::VendorSuspended]);
+    // Nor where a grant, a key or a worker of the vendor's is asked about.
+    for question in [
+        Question { grant: Some(story.read), ..Question::default() },
+        Question { key: Some(story.key.fingerprint()), ..Question::default() },
+        Question { worker: Some(story.key.fingerprint()), ..Question::default() },
+    ] {
+        let (report, selection) = selected(l, question.clone());
+        let (lines, root) = self::lines(l, &selection);
+        check(l, &lines, root, &told(&report)).unwrap();
+        let text: Vec<u8> = lines.iter().flat_map(|line| [&line.public[..], &line.private[..]].concat()).collect();
+        let report = serde_json::to_string(&report.for_others(&selection)).unwrap();
+        let text = String::from_utf8(text).unwrap() + &report;
+        for word in ["rival", "theirs", &rival] {
+            assert!(!text.contains(word), "{word} is in the evidence about {question:?}");
+        }
+        assert!(report.contains("breach") && report.contains("labelco"), "{report}");
+    }
     let (of_rival, selection) = selected(l, of_vendor("rival"));
     let (lines, root) = self::lines(l, &selection);
     check(l, &lines, root, &told(&of_rival)).unwrap();

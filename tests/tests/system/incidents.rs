@@ -168,12 +168,17 @@ fn text_of(path: &Path) -> String {
 #[test]
 fn evidence_is_about_one_vendor_and_whoever_changes_it_is_found_out() {
     let Affair { mut shell, labelco, rival, worker, .. } = Affair::new();
+    // What neither of them was ever let into.
+    shell.run("strongroom --home lab dataset create acme/merger").ok();
+    shell.run("strongroom --home lab dataset freeze acme/merger --note hush").ok();
     shell.run("strongroom --home lab audit export acme -o acme-ledger/").ok();
     shell.run("strongroom --home lab audit evidence acme --vendor rivalcorp -o rival.tar").ok();
+    shell.run(&format!("strongroom --home lab audit evidence acme --worker {worker} -o worker.tar")).ok();
+    shell.run(&format!("strongroom --home lab audit evidence acme --key {labelco} -o key.tar")).ok();
     shell.run("strongroom --home lab audit evidence acme --vendor labelco -o labelco.tar").ok();
     shell.run("strongroom --home nobody audit evidence ./acme-ledger/ --vendor labelco -o offline.tar").ok();
     let key = shell.read("acme-ledger/log-keys");
-    for file in ["rival.tar", "labelco.tar", "offline.tar"] {
+    for file in ["rival.tar", "labelco.tar", "worker.tar", "key.tar", "offline.tar"] {
         shell.run(&format!("strongroom --home nobody audit verify {file} --key {}", key.trim_end())).ok();
     }
     // A refusal names what was asked for: the worker's own words.
@@ -185,13 +190,16 @@ fn evidence_is_about_one_vendor_and_whoever_changes_it_is_found_out() {
     about(
         "rival.tar",
         &["rivalcorp", &rival, "secret-rival/000003.json"],
-        &["labelco", &labelco, &worker, "math/", "labels/"],
+        &["labelco", &labelco, &worker, "math/", "labels/", "merger", "hush"],
     );
     about(
         "labelco.tar",
         &["labelco", &labelco, &worker, "math/000001.json", "labels/1"],
-        &["rivalcorp", &rival, "secret-rival/000004.json", "math/000005.json"],
+        &["rivalcorp", &rival, "secret-rival/000004.json", "math/000005.json", "merger", "hush"],
     );
+    for name in ["worker.tar", "key.tar"] {
+        about(name, &["math/000001.json"], &["rivalcorp", &rival, "math/000005.json", "merger", "hush"]);
+    }
     shell.run("strongroom --home lab audit evidence acme -o all.tar").fails(2, "USAGE");
     shell.run("strongroom --home labelco audit evidence acme --vendor labelco -o own.tar").fails(4, "OUT_OF_SCOPE");
 

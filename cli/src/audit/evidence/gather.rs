@@ -60,7 +60,7 @@ pub(crate) async fn find(ledger: &mut Ledger<'_>, question: Question, size: Inde
 pub(crate) async fn gather(ledger: &mut Ledger<'_>, found: Found, size: Index) -> Gathered {
     let Found { own, selection } = found;
     let proven = proven(ledger, &selection, size).await;
-    Gathered { report: own.for_others(), proven }
+    Gathered { report: own.for_others(&selection), proven }
 }
 
 async fn proven(ledger: &mut Ledger<'_>, selection: &Selection, size: Index) -> Outcome<Proven> {

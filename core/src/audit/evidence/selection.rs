@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::audit::exposure::{Exposure, Since};
-use crate::audit::roster::{Roster, Theirs};
+use crate::audit::roster::{Happening, Roster, Theirs};
 use crate::audit::whose::{Act, Whose};
 use crate::call::Work;
-use crate::ids::{GrantId, Index, RequestId, SessionId, VendorId};
+use crate::identity::Fingerprint;
+use crate::ids::{GrantId, IncidentId, Index, RequestId, SessionId, VendorId};
 use crate::ledger::extract::Needs;
 use crate::ledger::facts::Release;
 use crate::ledger::{Entry, Event, Private, Role, about};
@@ -85,7 +86,9 @@ impl Selection {
     pub(in crate::audit) fn new(roster: Roster, whose: Whose, exposure: &Exposure, done: Done) -> Self {
         let grants: HashSet<GrantId> = whose.grants(&roster).unwrap_or_default().into_iter().collect();
         let key = whose.worker().or(whose.key());
+        let of_grant = |id| roster.vendor_of_grant(&id);
         let vendor = whose.vendor().or_else(|| key.and_then(|key| roster.vendor_of(&key)));
+        let vendor = vendor.or_else(|| whose.grant().and_then(of_grant));
         let paths: HashSet<_> = exposure.objects.iter().filter_map(|object| object.name.clone()).collect();
         let scopes =
             grants.iter().filter_map(|id| roster.grants.get(id)?.terms.as_ref()).flat_map(|terms| &terms.scopes);
@@ -98,6 +101,29 @@ impl Selection {
         });
         let puts = exposure.objects.iter().map(|object| object.put).chain(changes).collect();
         Self { roster, whose, vendor, grants, done, puts, paths, datasets }
+    }
+
+    /// The vendor that it is about.
+    pub(in crate::audit) fn vendor(&self) -> Option<VendorId> {
+        self.vendor
+    }
+
+    /// Whether an order may be told of: it is about those who are asked about, whose keys these are, about a place that they had
+    /// something of or were let into, or about everybody.
+    pub(in crate::audit) fn tells(&self, told: &Happening, keys: &HashSet<Fingerprint>) -> bool {
+        match (told.grant, told.vendor, told.key, &told.dataset) {
+            (Some(grant), ..) => self.grants.contains(&grant),
+            (None, Some(vendor), ..) => self.vendor == Some(vendor),
+            (None, None, Some(key), _) => keys.contains(&key),
+            (None, None, None, Some(dataset)) => self.datasets.contains(dataset),
+            (None, None, None, None) => true,
+        }
+    }
+
+    /// Whether an incident is not about the vendor that it is about.
+    pub(in crate::audit) fn is_anothers(&self, incident: &IncidentId) -> bool {
+        let vendor = self.roster.incidents().get(incident).map(|incident| incident.vendor);
+        vendor.is_none() || vendor != self.vendor
     }
 
     /// The events of orders that may belong in: these have to be looked through.
@@ -140,9 +166,8 @@ impl Selection {
 
     /// Whether what the lab did says that it did so in an incident about another vendor.
     fn names_another(&self, entry: &Entry, private: Option<&Private>) -> bool {
-        let Some(incident) = about::incident_of(entry, private) else { return false };
-        let vendor = self.roster.incidents().get(&incident).map(|incident| incident.vendor);
-        vendor.is_none_or(|vendor| self.vendor != Some(vendor)) && self.theirs(entry) != Keep::Whole
+        let incident = about::incident_of(entry, private);
+        incident.is_some_and(|incident| self.is_anothers(&incident)) && self.theirs(entry) != Keep::Whole
     }
 
     fn belongs(&self, entry: &Entry, private: Option<&Private>) -> Keep {
