@@ -5,6 +5,7 @@ use strongroom_client::incidents::IncidentInfo;
 use strongroom_core::audit::called::Called;
 use strongroom_core::ids::IncidentId;
 use strongroom_core::ledger::Event;
+use strongroom_core::names::DatasetName;
 use strongroom_core::reason::Reason;
 
 use crate::amount::{Size, counted};
@@ -102,6 +103,8 @@ struct ShownOrder {
     time: String,
     event: &'static str,
     by: String,
+    /// The dataset that it is about, or about a part of.
+    dataset: Option<DatasetName>,
     note: Option<String>,
 }
 
@@ -143,6 +146,7 @@ impl From<IncidentInfo> for Shown {
             time: when::rfc3339(told.at.time),
             event: told.event.name(),
             by: told.by.to_string(),
+            dataset: told.dataset,
             note: told.note,
         };
         Self {
@@ -180,7 +184,8 @@ impl Shown {
         let line = |index, time, event, by, more| format!("\n{index:>6}  {}  {event:<16}  {by}{more}", seconds(time));
         let orders = self.orders.iter().map(|order| {
             let note = order.note.as_deref().map(|note| format!("  ({})", printable(note))).unwrap_or_default();
-            (order.index, line(order.index, &order.time, order.event, by(&order.by), note))
+            let dataset = order.dataset.as_ref().map(|dataset| format!("  {dataset}")).unwrap_or_default();
+            (order.index, line(order.index, &order.time, order.event, by(&order.by), dataset + &note))
         });
         let calls = self.calls.iter().flatten().map(|calls| {
             let what = match calls.event == Event::Denied.name() {

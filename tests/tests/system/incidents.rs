@@ -301,6 +301,9 @@ fn exactly_what_was_exposed_gets_new_keys() {
     }
     let line = format!("strongroom --home lab incident show acme {incident} --output json");
     let shown = json(&shell.run(&line).ok()).remove(0);
+    let shredded =
+        shown["orders"].as_array().unwrap().iter().find(|order| order["event"] == "object.shredded").unwrap();
+    assert_eq!(shredded["dataset"], "rlhf");
     let calls = shown["calls"].as_array().unwrap();
     let deleted = calls.iter().find(|calls| calls["event"] == "object.deleted").unwrap();
     assert_eq!((&deleted["entries"], &deleted["objects"]), (&1.into(), &1.into()), "{deleted}");
