@@ -211,7 +211,7 @@ fn answer(report: &Report) -> Vec<(&'static str, String)> {
         (totals.rekeyed, "re-keyed"),
         (totals.deleted, "deleted"),
         (totals.shredded, "shredded"),
-        (kept, "as it was"),
+        (kept, "unchanged"),
     ];
     let since: Vec<String> = since.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if !since.is_empty() {

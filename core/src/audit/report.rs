@@ -40,6 +40,8 @@ impl Report {
             told.incident = told.incident.filter(|_| !is_anothers);
             told.note = told.note.take().filter(|_| !is_anothers && (told.vendor.is_some() || told.grant.is_some()));
         }
+        // What their keys hold by others is between these.
+        exposure.elsewhere.clear();
         exposure.vendors.retain(|id, _| selection.vendor() == Some(*id));
         self.incident = self.incident.filter(|(incident, _)| !selection.is_anothers(incident));
         self

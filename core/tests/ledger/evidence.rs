@@ -15,6 +15,7 @@ use strongroom_core::ledger::{Event, Private};
 use strongroom_core::order::Instruction;
 
 use crate::builder::{Ledger, identity};
+use crate::rules::{last, passed_on};
 use crate::story::{SEGMENT, SMALL, Story};
 
 /// The RFC 6962 root, and the proof of one leaf, by the definition.
@@ -171,6 +172,30 @@ fn an_archive_is_about_one_party_and_holds_by_itself() {
     let (of_rival, selection) = selected(l, of_vendor("rival"));
     let (lines, root) = self::lines(l, &selection);
     check(l, &lines, root, &told(&of_rival)).unwrap();
+}
+
+#[test]
+fn what_a_worker_holds_by_others_is_the_labs_to_know() {
+    let mut story = Story::new();
+    let (child, worker) = passed_on(&mut story);
+    let chain = last(&mut story).entry.grants.clone();
+    let l = &mut story.ledger;
+    let session = l.open(&worker);
+    let mut ask = l.ask_get(&session, Some(child), &["math/small"]);
+    l.release(&mut ask, vec![story.small.whole(0)]);
+    last(&mut story).entry.grants = chain;
+    let l = &mut story.ledger;
+    let scopes: [(&[Action], &str, &str); 1] = [(&[Action::Read], "rlhf", "solo/")];
+    let terms = l.terms(Holder::Key(worker.fingerprint()), &scopes, Limits::default());
+    let solo = l.grant(terms);
+    l.accepted();
+    let (report, selection) = selected(l, of_vendor("labelco"));
+    assert_eq!(report.exposure.elsewhere.iter().map(|grant| grant.id).collect::<Vec<_>>(), [solo]);
+    let (lines, root) = lines(l, &selection);
+    check(l, &lines, root, &told(&report)).unwrap();
+    let text: Vec<u8> = lines.iter().flat_map(|line| [&line.public[..], &line.private[..]].concat()).collect();
+    let text = String::from_utf8(text).unwrap() + &serde_json::to_string(&report.for_others(&selection)).unwrap();
+    assert!(text.contains(&child.to_string()) && !text.contains(&solo.to_string()) && !text.contains("solo/"));
 }
 
 #[test]
