@@ -125,6 +125,11 @@ pub fn seconds(at: Millis) -> String {
     timestamp(at).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
+/// The same of an [`rfc3339`] text: without the T, the fraction and the zone.
+pub fn seconds_of(time: &str) -> String {
+    time.get(..19).unwrap_or(time).replace('T', " ")
+}
+
 /// `14:05 UTC` where that is within a day of `now`, else with its date.
 pub fn short(at: Millis, now: Timestamp) -> String {
     let at = timestamp(at);

@@ -41,14 +41,14 @@ pub(crate) async fn question_of(
 /// The question that an incident asks.
 pub(crate) async fn of_incident(ledger: &mut Ledger<'_>, incident: IncidentId, size: Index) -> Outcome<Question> {
     let roster = ledger.roster(size).await?;
-    let none = || {
-        Failure::new(
-            Reason::NotFound,
-            format!("no such incident: {incident}"),
-            "strongroom incident list TENANT names them",
-        )
-    };
+    let none = || no_incident(incident);
     let known = roster.incidents().get(&incident).ok_or_else(none)?;
     let vendor = roster.vendor_name(&known.vendor).cloned().ok_or_else(none)?;
     Ok(Question { vendor: Some(vendor), since: known.since, ..Question::default() })
+}
+
+/// Of an incident that the ledger does not tell of.
+pub(crate) fn no_incident(incident: IncidentId) -> Failure {
+    let detail = format!("no such incident: {incident}");
+    Failure::new(Reason::NotFound, detail, "strongroom incident list TENANT names them")
 }

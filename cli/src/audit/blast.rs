@@ -11,8 +11,9 @@ use strongroom_core::identity::Fingerprint;
 use strongroom_core::ids::GrantId;
 use strongroom_core::reason::Reason;
 
+use super::answered::report;
 use super::asked::{Asked, place, time, who};
-use super::exposure::told::vendor;
+use super::exposure::told::{shorten, vendor};
 use super::source::Source;
 use crate::amount::{Size, counted};
 use crate::exit::{Failure, Outcome};
@@ -59,8 +60,7 @@ impl Blast {
     /// The caller is no admin of the tenant; there is no such vendor; no grant bounds them; they could take more than was allowed.
     pub fn run(self, globals: &Globals) -> Outcome {
         let now = when::now();
-        let report =
-            super::answered::report(&self.source, globals, self.asked.question(globals, now)?, when::millis(now))?;
+        let report = report(&self.source, globals, self.asked.question(globals, now)?, when::millis(now))?;
         let Some(blast) = &report.blast else {
             let advice = "ask about a vendor, a worker, a key or a grant";
             return Err(Failure::usage("an admin's key and a session are bound by no grant", advice));
@@ -183,13 +183,11 @@ impl Row for TheirReach {
         };
         let mut held = bound.to_owned();
         if !self.sources.is_empty() {
-            held += &format!(", only from {}", super::exposure::told::shorten(&self.sources));
+            held += &format!(", only from {}", shorten(&self.sources));
         }
-        // RFC 3339 without the T, the fraction and the zone: a row is for people.
-        let short = |time: &str| time.get(..19).unwrap_or(time).replace('T', " ");
         let until = match &self.from {
-            Some(from) => format!("{} (from {})", short(&self.until), short(from)),
-            None => short(&self.until),
+            Some(from) => format!("{} (from {})", when::seconds_of(&self.until), when::seconds_of(from)),
+            None => when::seconds_of(&self.until),
         };
         vec![short_grant(&self.grant), holder, most(self.covers), most(self.total), most(self.hour), held, until]
     }

@@ -6,6 +6,8 @@ mod gather;
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::answered::question_of;
 use super::asked::Asked;
 use super::source::Source;
@@ -13,7 +15,6 @@ use crate::exit::{Failure, Outcome};
 use crate::globals::Globals;
 use crate::output::note;
 use crate::when;
-use serde::Serialize;
 
 pub(crate) use archive::{Recipient, write};
 pub(crate) use check::{is_archive, verify};

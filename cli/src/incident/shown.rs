@@ -6,11 +6,11 @@ use strongroom_core::audit::called::Called;
 use strongroom_core::ids::IncidentId;
 use strongroom_core::ledger::Event;
 use strongroom_core::names::DatasetName;
-use strongroom_core::reason::Reason;
 
 use crate::amount::{Size, counted};
+use crate::audit::answered::no_incident;
 use crate::audit::source::{Ledger, Source};
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::globals::Globals;
 use crate::name::short_key;
 use crate::output::{Row, printable};
@@ -57,11 +57,7 @@ impl Show {
 async fn shown(ledger: &mut Ledger<'_>, id: IncidentId) -> Outcome<Shown> {
     let size = ledger.size_to_fold().await?;
     let found = IncidentInfo::all(&ledger.roster(size).await?).into_iter().find(|info| info.id == id);
-    let none = || {
-        let detail = format!("the ledger tells of no incident {id}");
-        Failure::new(Reason::NotFound, detail, "strongroom incident list TENANT names them")
-    };
-    let shown = Shown::from(found.ok_or_else(none)?);
+    let shown = Shown::from(found.ok_or_else(|| no_incident(id))?);
     let calls = ledger.incident_calls(id, size).await?.into_iter().map(ShownCalls::from).collect();
     Ok(Shown { calls: Some(calls), ..shown })
 }
@@ -169,7 +165,7 @@ impl Row for Shown {
     fn cells(&self) -> Vec<String> {
         let state = self.closed.map_or_else(|| "open".to_owned(), |index| format!("closed (entry {index})"));
         let note = self.note.as_deref().map(printable).unwrap_or_default();
-        vec![self.incident.to_string(), self.vendor.clone(), seconds(&self.opened_at), state, note]
+        vec![self.incident.to_string(), self.vendor.clone(), when::seconds_of(&self.opened_at), state, note]
     }
 }
 
@@ -178,10 +174,11 @@ impl Shown {
         let since = self
             .since
             .as_deref()
-            .map_or_else(|| "all of time".to_owned(), |since| format!("since {} UTC", seconds(since)));
+            .map_or_else(|| "all of time".to_owned(), |since| format!("since {} UTC", when::seconds_of(since)));
         let mut text = format!("{}  {}  {}, in doubt: {since}", self.incident, self.vendor, self.cells()[3]);
         let by = |key: &str| key.parse().map_or_else(|_| key.to_owned(), |key| short_key(&key));
-        let line = |index, time, event, by, more| format!("\n{index:>6}  {}  {event:<16}  {by}{more}", seconds(time));
+        let line =
+            |index, time, event, by, more| format!("\n{index:>6}  {}  {event:<16}  {by}{more}", when::seconds_of(time));
         let orders = self.orders.iter().map(|order| {
             let note = order.note.as_deref().map(|note| format!("  ({})", printable(note))).unwrap_or_default();
             let dataset = order.dataset.as_ref().map(|dataset| format!("  {dataset}")).unwrap_or_default();
@@ -201,9 +198,4 @@ impl Shown {
         lines.into_iter().for_each(|(_, line)| text.push_str(&line));
         text
     }
-}
-
-/// RFC 3339 without the T, the fraction and the zone: for people.
-fn seconds(time: &str) -> String {
-    time.get(..19).unwrap_or(time).replace('T', " ")
 }

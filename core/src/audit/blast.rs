@@ -99,19 +99,24 @@ pub struct Blast {
     pub erased: u64,
 }
 
-/// The objects that can be asked for, and what is known of each.
-struct Objects<'a> {
-    all: Vec<(&'a DatasetName, &'a ObjectPath, u64)>,
-    /// The object that each has its content from: itself, or the first of those that were re-keyed one after the other.
-    content: Vec<ObjectNo>,
-    /// What of the content of each was released before.
-    had: Vec<u64>,
+/// The objects that can be asked for.
+#[derive(Default)]
+struct Objects<'a>(Vec<Readable<'a>>);
+
+struct Readable<'a> {
+    dataset: &'a DatasetName,
+    path: &'a ObjectPath,
+    size: u64,
+    /// The object that it has its content from: itself, or the first of those that were re-keyed one after the other.
+    content: ObjectNo,
+    /// What of its content was released before.
+    had: u64,
 }
 
 /// What lies in the scope of a grant, by size.
 #[derive(Debug, Default)]
 struct Covered {
-    /// Places in [`Objects::all`].
+    /// Places in [`Objects`].
     objects: Vec<u32>,
     /// The least that has to be released to have something of an object, smallest first, summed up.
     least: Vec<u64>,
@@ -128,7 +133,7 @@ impl Fold {
         let mut covered: HashMap<&[Scope], Covered> = HashMap::new();
         let mut blast = Blast { now, had: self.had(), ..Blast::default() };
         let mut reaches: BTreeMap<GrantId, Reach> = BTreeMap::new();
-        let mut is_reached = vec![false; objects.all.len()];
+        let mut is_reached = vec![false; objects.0.len()];
         let mut is_frozen = vec![false; frozen.len()];
         for id in grants {
             let (Some(known), Some(standing)) = (self.roster.grants.get(&id), self.roster.standing(&id, now)) else {
@@ -200,7 +205,7 @@ impl Fold {
     /// apart.
     #[allow(clippy::type_complexity, reason = "two lists of the same fold")]
     fn readable(&self) -> (Objects<'_>, Vec<(&DatasetName, &ObjectPath)>) {
-        let mut objects = Objects { all: Vec::new(), content: Vec::new(), had: Vec::new() };
+        let mut objects = Objects::default();
         let mut frozen = Vec::new();
         let contents = self.contents();
         let mut read: HashMap<ObjectNo, Ranges> = HashMap::new();
@@ -217,9 +222,8 @@ impl Fold {
                 frozen.push((dataset, &**path));
                 continue;
             }
-            objects.all.push((dataset, path, object.size));
-            objects.content.push(content);
-            objects.had.push(read.get(&content).map_or(0, |read| read.plain_bytes(object.size)));
+            let (size, had) = (object.size, read.get(&content).map_or(0, |read| read.plain_bytes(object.size)));
+            objects.0.push(Readable { dataset, path, size, content, had });
         }
         (objects, frozen)
     }
@@ -300,19 +304,18 @@ impl Fold {
 
 impl Objects<'_> {
     fn covered(&self, scopes: &[Scope]) -> Covered {
-        let inside = |(no, (dataset, path, _)): (u32, &(&DatasetName, &ObjectPath, u64))| {
-            reads(scopes, dataset, path).then_some(no)
-        };
-        Covered::of((0..).zip(&self.all).filter_map(inside), self)
+        let inside = |(no, object): (u32, &Readable<'_>)| reads(scopes, object.dataset, object.path).then_some(no);
+        Covered::of((0..).zip(&self.0).filter_map(inside), self)
     }
 
     /// What of these was not released before, each content once. What was had in part is new in its other part.
     fn fresh(&self, places: &[u32]) -> Most {
         let mut fresh = Most::default();
         let mut seen = HashSet::new();
-        for no in places.iter().map(|no| *no as usize).filter(|no| seen.insert(self.content[*no])) {
-            fresh.objects += u64::from(self.had[no] == 0);
-            fresh.bytes += self.all[no].2 - self.had[no];
+        let objects = places.iter().filter_map(|no| self.0.get(*no as usize));
+        for object in objects.filter(|object| seen.insert(object.content)) {
+            fresh.objects += u64::from(object.had == 0);
+            fresh.bytes += object.size - object.had;
         }
         fresh
     }
@@ -321,7 +324,7 @@ impl Objects<'_> {
 impl Covered {
     fn of(places: impl Iterator<Item = u32>, objects: &Objects<'_>) -> Self {
         let places: Vec<u32> = places.collect();
-        let sizes = || places.iter().filter_map(|no| objects.all.get(*no as usize)).map(|(.., size)| *size);
+        let sizes = || places.iter().filter_map(|no| objects.0.get(*no as usize)).map(|object| object.size);
         // Of a large object the last segment may be the least.
         let mut least: Vec<u64> = sizes()
             .map(|size| match size % SEGMENT_SIZE as u64 {

@@ -118,14 +118,11 @@ impl Whose {
         })
     }
 
-    /// The key that is asked about.
-    pub(super) fn key(&self) -> Option<Fingerprint> {
-        self.key
-    }
-
-    /// The grant that is asked about.
-    pub(super) fn grant(&self) -> Option<GrantId> {
-        self.grant
+    /// The vendor that is asked about, or whose key, worker or grant is.
+    pub(super) fn of_vendor(&self, roster: &Roster) -> Option<VendorId> {
+        let of_key = || roster.vendor_of(&self.worker().or(self.key)?);
+        let of_grant = || roster.vendor_of_grant(&self.grant?);
+        self.vendor().or_else(of_key).or_else(of_grant)
     }
 
     /// The worker that is asked about.

@@ -50,6 +50,11 @@ pub fn is_of_vendor(entry: &Entry, private: Option<&Private>, vendor: VendorId) 
     entry.actor.role == Role::Vendor(vendor) || order(private).is_some_and(names)
 }
 
+/// Whether an entry can belong to an incident at all, by its public part: what names one is an order, or a call under no grant.
+pub fn may_be_of_incident(entry: &Entry) -> bool {
+    entry.order.is_some() || entry.call.is_some() && entry.grants.is_empty()
+}
+
 /// Whether its order or its call names this incident, or its order opened or closed it.
 pub fn is_of_incident(entry: &Entry, private: Option<&Private>, incident: IncidentId) -> bool {
     incident_of(entry, private) == Some(incident)

@@ -96,15 +96,13 @@ pub(crate) async fn page(
 }
 
 fn passes_in_public(filter: &Filter, entry: &Entry) -> bool {
-    // What names an incident is an order, or a call under no grant.
-    let may_name_incident = entry.order.is_some() || entry.call.is_some() && entry.grants.is_empty();
     filter.since.is_none_or(|since| entry.time >= since)
         && filter.until.is_none_or(|until| entry.time < until)
         && (filter.events.is_empty() || filter.events.contains(&entry.event))
         && filter.key.is_none_or(|key| entry.actor.key == key)
         && filter.grant.is_none_or(|grant| entry.grants.contains(&grant))
         && filter.outcome.is_none_or(|outcome| entry.outcome == outcome)
-        && (filter.incident.is_none() || may_name_incident)
+        && (filter.incident.is_none() || about::may_be_of_incident(entry))
 }
 
 fn passes_in_private(filter: &Filter, entry: &Entry, private: Option<&Private>) -> bool {

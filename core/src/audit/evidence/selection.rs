@@ -85,10 +85,7 @@ pub struct Selection {
 impl Selection {
     pub(in crate::audit) fn new(roster: Roster, whose: Whose, exposure: &Exposure, done: Done) -> Self {
         let grants: HashSet<GrantId> = whose.grants(&roster).unwrap_or_default().into_iter().collect();
-        let key = whose.worker().or(whose.key());
-        let of_grant = |id| roster.vendor_of_grant(&id);
-        let vendor = whose.vendor().or_else(|| key.and_then(|key| roster.vendor_of(&key)));
-        let vendor = vendor.or_else(|| whose.grant().and_then(of_grant));
+        let vendor = whose.of_vendor(&roster);
         let paths: HashSet<_> = exposure.objects.iter().filter_map(|object| object.name.clone()).collect();
         let scopes =
             grants.iter().filter_map(|id| roster.grants.get(id)?.terms.as_ref()).flat_map(|terms| &terms.scopes);
@@ -103,7 +100,7 @@ impl Selection {
         Self { roster, whose, vendor, grants, done, puts, paths, datasets }
     }
 
-    /// The vendor that it is about.
+    /// The vendor that the evidence is about.
     pub(in crate::audit) fn vendor(&self) -> Option<VendorId> {
         self.vendor
     }
@@ -120,7 +117,7 @@ impl Selection {
         }
     }
 
-    /// Whether an incident is not about the vendor that it is about.
+    /// Whether an incident is about another vendor than the evidence is.
     pub(in crate::audit) fn is_anothers(&self, incident: &IncidentId) -> bool {
         let vendor = self.roster.incidents().get(incident).map(|incident| incident.vendor);
         vendor.is_none() || vendor != self.vendor

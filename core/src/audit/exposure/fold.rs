@@ -183,8 +183,9 @@ impl Fold {
         needs.own.insert(Event::Denied);
         // What was claimed counts for the releases of a session alone, which is of one key. Whether a session that is asked about was
         // opened at all, by anybody, all openings tell.
-        if is_whole && self.question.session.is_none() { &mut needs.own } else { &mut needs.events }
-            .insert(Event::SessionOpen);
+        let are_own = is_whole && self.question.session.is_none();
+        let opened = if are_own { &mut needs.own } else { &mut needs.events };
+        opened.insert(Event::SessionOpen);
         needs
     }
 
